@@ -1,0 +1,1 @@
+//! Reads recordings, classifies call sites and renders reports.

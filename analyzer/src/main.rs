@@ -1,0 +1,2 @@
+//! The `leaktrack` command.
+fn main() {}

@@ -1,0 +1,11 @@
+//! The engine of the leaktrack preload library: everything but the exported symbols.
+//!
+//! It runs inside other people's processes, so it never allocates from the host, never panics,
+//! never touches `errno`, and asks the kernel directly.
+#![no_std]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod sys;

@@ -1,0 +1,80 @@
+//! The x86-64 instructions of the system interface: `syscall`, and numbers of the calls we make.
+//! A port writes the twin of this file.
+
+use core::arch::asm;
+
+/// Raw system call; returns the kernel's value, `-errno` on failure. Never touches `errno`.
+///
+/// # Safety
+/// The arguments must be valid for the call `nr`: it may read and write memory through them.
+#[inline(always)]
+pub unsafe fn syscall6(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+    let ret: isize;
+    // SAFETY: the kernel preserves everything but rax, rcx and r11; what the call does to memory
+    // is the caller's promise.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") nr as isize => ret,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack)
+        );
+    }
+    ret
+}
+
+/// System call numbers.
+pub mod nr {
+    #![allow(missing_docs)]
+    pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
+    pub const CLOSE: usize = 3;
+    pub const FSTAT: usize = 5;
+    pub const LSEEK: usize = 8;
+    pub const MMAP: usize = 9;
+    pub const MPROTECT: usize = 10;
+    pub const MUNMAP: usize = 11;
+    pub const RT_SIGPROCMASK: usize = 14;
+    pub const PREAD64: usize = 17;
+    pub const PWRITE64: usize = 18;
+    pub const SCHED_YIELD: usize = 24;
+    pub const MREMAP: usize = 25;
+    pub const MINCORE: usize = 27;
+    pub const MADVISE: usize = 28;
+    pub const GETPID: usize = 39;
+    pub const CLONE: usize = 56;
+    pub const EXIT: usize = 60;
+    pub const WAIT4: usize = 61;
+    pub const UNAME: usize = 63;
+    pub const FTRUNCATE: usize = 77;
+    pub const GETCWD: usize = 79;
+    pub const MKDIR: usize = 83;
+    pub const UNLINK: usize = 87;
+    pub const READLINK: usize = 89;
+    pub const GETUID: usize = 102;
+    pub const GETPPID: usize = 110;
+    pub const PRCTL: usize = 157;
+    pub const GETTID: usize = 186;
+    pub const FUTEX: usize = 202;
+    pub const CLOCK_GETTIME: usize = 228;
+    pub const TGKILL: usize = 234;
+    pub const OPENAT: usize = 257;
+    pub const UNLINKAT: usize = 263;
+    pub const FALLOCATE: usize = 285;
+    pub const PRLIMIT64: usize = 302;
+    pub const PROCESS_VM_READV: usize = 310;
+    pub const PROCESS_VM_WRITEV: usize = 311;
+    pub const GETDENTS64: usize = 217;
+    pub const GETRANDOM: usize = 318;
+    pub const GETRUSAGE: usize = 98;
+}
+
+/// The thread pointer of the calling thread (on glibc: the address of its thread control block).
+#[inline(always)]
+pub fn thread_pointer() -> usize {
+    let tp: usize;
+    // SAFETY: the ABI stores the thread pointer at fs:0.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(pure, readonly, nostack, preserves_flags)) };
+    tp
+}

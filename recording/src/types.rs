@@ -1,0 +1,367 @@
+//! What a recording holds, as plain borrowed values. Encoding lives elsewhere.
+
+/// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
+pub type TimeMs = u64;
+
+/// Identifies one recording; random, drawn when the file is created.
+pub type RecordingId = [u8; 16];
+
+/// How allocations were chosen for recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every allocation.
+    Exact,
+    /// Poisson sampling over bytes with this mean.
+    Sample {
+        /// Mean distance between samples in bytes.
+        mean_bytes: u64,
+    },
+    /// Sampling whose mean follows a share of the process's CPU, in thousandths of a percent.
+    Budget {
+        /// 1000 = one percent.
+        milli_percent: u32,
+    },
+    /// Loaded but off until enabled.
+    Dormant,
+}
+
+/// Who is recorded. Exactly one per recording, the first record of the first segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process<'a> {
+    /// Random identity of this recording.
+    pub id: RecordingId,
+    /// The recording of the process that forked this one, if that was recorded.
+    pub parent: Option<RecordingId>,
+    /// Process id, in its own pid namespace.
+    pub pid: u32,
+    /// Parent's process id at start.
+    pub ppid: u32,
+    /// True if this process image began with a fork of a recorded process, false after exec.
+    pub forked: bool,
+    /// Absolute path of the executable (`/proc/self/exe`), raw bytes.
+    pub exe: &'a [u8],
+    /// Host name.
+    pub host: &'a [u8],
+    /// `CLOCK_REALTIME` at start, nanoseconds since the epoch.
+    pub started_unix_ns: u64,
+    /// `CLOCK_BOOTTIME`-independent start time from `/proc/self/stat`, clock ticks since boot.
+    pub start_ticks: u64,
+    /// How allocations are chosen.
+    pub mode: Mode,
+    /// Frames kept of a stack.
+    pub depth: u32,
+    /// Time between snapshots asked for.
+    pub interval_ms: u64,
+    /// Size of a page.
+    pub page_bytes: u32,
+    /// Live bytes and blocks inherited by fork; they count in the parent.
+    pub inherited_bytes: u64,
+    /// See `inherited_bytes`.
+    pub inherited_blocks: u64,
+    /// Path of the module that provides the real `malloc`.
+    pub allocator: &'a [u8],
+    /// The options as given (`LEAKTRACK`).
+    pub options: &'a [u8],
+    /// Version of the library that wrote this.
+    pub version: &'a [u8],
+}
+
+/// A mapped ELF object (or the vDSO). Ids count from 1 in the order of discovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Module<'a> {
+    /// Id, from 1. Id 0 in a [`Node`] means: in no module (JIT or unknown).
+    pub id: u32,
+    /// Load bias: address in the process = bias + address in the file's program headers.
+    pub bias: u64,
+    /// First mapped address.
+    pub start: u64,
+    /// One past the last mapped address.
+    pub end: u64,
+    /// Load generation: raised each time a module was unloaded.
+    pub generation: u32,
+    /// When it was first seen.
+    pub at_ms: TimeMs,
+    /// Path as the loader knows it, absolute where it could be found.
+    pub path: &'a [u8],
+    /// GNU build-id, empty when there is none.
+    pub build_id: &'a [u8],
+}
+
+/// One frame in the stack tree. Ids count from 1; parent 0 is the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Id, from 1, ascending in the file.
+    pub id: u32,
+    /// The frame that called this one (0: none, this is the outermost).
+    pub parent: u32,
+    /// Module, or 0.
+    pub module: u32,
+    /// Address minus the module's bias; the absolute address when `module` is 0.
+    pub offset: u64,
+    /// False: `offset` is a return address, look up `offset - 1`. True: the instruction itself
+    /// (the frame that a signal interrupted).
+    pub exact: bool,
+}
+
+/// What kind of memory a site hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteKind {
+    /// The malloc family.
+    Heap,
+    /// The program's own mappings.
+    Mmap,
+}
+
+/// One call stack at allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Id, from 1.
+    pub id: u32,
+    /// Innermost frame (the caller of malloc); 0 when there is no stack.
+    pub leaf: u32,
+    /// Kind of memory.
+    pub kind: SiteKind,
+    /// The stack was deeper than `depth`.
+    pub cut: bool,
+    /// The stack was folded into a shorter known part for want of memory.
+    pub folded: bool,
+    /// When it was first seen.
+    pub first_seen_ms: TimeMs,
+    /// The thread that allocated there first.
+    pub thread: u32,
+}
+
+/// What could not be recorded, cumulative since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Frees of addresses that were never recorded.
+    pub unknown_frees: u64,
+    /// Allocations that were not recorded for want of memory.
+    pub dropped: u64,
+    /// Allocations nested in a hook (a signal handler), passed through unrecorded.
+    pub nested: u64,
+    /// Inserts that found their address already live.
+    pub replaced: u64,
+    /// Stacks cut at `depth`.
+    pub cut_stacks: u64,
+    /// Stacks folded for want of memory.
+    pub folded_stacks: u64,
+    /// Stacks that ended early because no rule was found.
+    pub broken_stacks: u64,
+    /// Blocks inherited by fork and freed here.
+    pub inherited_freed_blocks: u64,
+    /// Bytes of them.
+    pub inherited_freed_bytes: u64,
+}
+
+/// Cumulative and current totals of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Allocations of the malloc family, counted as valgrind does.
+    pub allocations: u64,
+    /// Frees of the malloc family.
+    pub frees: u64,
+    /// Bytes ever allocated.
+    pub allocated_bytes: u64,
+    /// Bytes ever freed.
+    pub freed_bytes: u64,
+    /// Highest live bytes seen.
+    pub peak_live_bytes: u64,
+    /// When.
+    pub peak_at_ms: TimeMs,
+    /// Mappings made by the program, cumulative.
+    pub mappings: u64,
+    /// Bytes mapped by the program now.
+    pub mapped_bytes: u64,
+    /// Bytes by which the program itself moved the break.
+    pub brk_bytes: u64,
+}
+
+/// What the allocator says of itself (glibc: `mallinfo2`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorStats {
+    /// Bytes obtained from the system, mapped chunks included.
+    pub held_bytes: u64,
+    /// Bytes in free chunks.
+    pub free_bytes: u64,
+    /// Bytes at the top that trimming would return.
+    pub releasable_bytes: u64,
+}
+
+/// The process at one moment; per-site changes follow as [`SiteDelta`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// First snapshot index covered, from 0.
+    pub index: u64,
+    /// Snapshots merged into this one (1 when not thinned).
+    pub merged: u32,
+    /// When the last of them was taken.
+    pub at_ms: TimeMs,
+    /// Resident set.
+    pub rss_bytes: u64,
+    /// Address space.
+    pub vm_bytes: u64,
+    /// Swapped out.
+    pub swap_bytes: u64,
+    /// Minor faults since process start.
+    pub minor_faults: u64,
+    /// Major faults since process start.
+    pub major_faults: u64,
+    /// Threads, leaktrack's own not counted.
+    pub threads: u32,
+    /// Memory limit in force (cgroup, RLIMIT_AS), if any.
+    pub limit_bytes: Option<u64>,
+    /// Totals.
+    pub totals: Totals,
+    /// What could not be recorded.
+    pub coverage: Coverage,
+    /// leaktrack's own memory.
+    pub own_memory_bytes: u64,
+    /// CPU time of leaktrack's helper.
+    pub own_cpu_ms: u64,
+    /// Allocator figures, when they could be taken without stalling the host.
+    pub allocator: Option<AllocatorStats>,
+}
+
+/// What one site did since the previous snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteDelta {
+    /// Site id.
+    pub site: u32,
+    /// Blocks allocated.
+    pub allocations: u64,
+    /// Blocks freed.
+    pub frees: u64,
+    /// Bytes allocated.
+    pub allocated_bytes: u64,
+    /// Bytes freed.
+    pub freed_bytes: u64,
+}
+
+/// Ages of the live blocks of a site, from a walk over the live table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteAge {
+    /// Site id.
+    pub site: u32,
+    /// Live blocks counted.
+    pub blocks: u64,
+    /// Birth of the oldest.
+    pub oldest_ms: TimeMs,
+    /// Birth of the median one.
+    pub median_ms: TimeMs,
+}
+
+/// Something worth a line in the timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// Set by the user.
+    Mark,
+    /// A threshold was crossed.
+    Alert,
+    /// A reachability scan.
+    Scan,
+    /// Recording was switched on.
+    Enable,
+    /// Recording was switched off.
+    Disable,
+    /// Modules were loaded or unloaded.
+    Dlopen,
+    /// A limit was met (disk, memory, confinement).
+    Limit,
+    /// The process is about to exec; the recording ends here unless more follows.
+    Exec,
+    /// Something the reader of the report should know.
+    Note,
+}
+
+/// How a process ended, as far as it could tell itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndKind {
+    /// `exit` or return from main.
+    Exit,
+    /// `_exit`, `_Exit` or `quick_exit`.
+    FastExit,
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// Who is recorded.
+    Process(Process<'a>),
+    /// One argument, in order; masked as the option `argv` says.
+    Arg(&'a [u8]),
+    /// A label of the user's.
+    Label {
+        /// Key.
+        key: &'a [u8],
+        /// Value.
+        value: &'a [u8],
+    },
+    /// An environment variable of an allocator, a runtime or leaktrack.
+    Env {
+        /// Name.
+        name: &'a [u8],
+        /// Value.
+        value: &'a [u8],
+    },
+    /// A module.
+    Module(Module<'a>),
+    /// A module was unloaded.
+    ModuleGone {
+        /// Its id.
+        id: u32,
+        /// When it was noticed.
+        at_ms: TimeMs,
+    },
+    /// A frame.
+    Node(Node),
+    /// A site.
+    Site(Site),
+    /// A thread's name.
+    Thread {
+        /// Thread id.
+        tid: u32,
+        /// Name (`comm`).
+        name: &'a [u8],
+    },
+    /// A snapshot with its per-site changes.
+    Snapshot(Snapshot<'a>),
+    /// Ages of live blocks.
+    Ages(Ages<'a>),
+    /// An event.
+    Event {
+        /// When.
+        at_ms: TimeMs,
+        /// What.
+        kind: EventKind,
+        /// In words.
+        text: &'a [u8],
+    },
+    /// The process ended in an orderly way; the last snapshot before it is final.
+    End {
+        /// When.
+        at_ms: TimeMs,
+        /// How.
+        kind: EndKind,
+        /// Exit status.
+        status: i32,
+    },
+}
+
+/// A snapshot: its head and its encoded site deltas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot<'a> {
+    /// The process.
+    pub head: SnapshotHead,
+    /// Encoded [`SiteDelta`]s, ascending by site; read with `deltas()`.
+    pub deltas: &'a [u8],
+}
+
+/// Encoded ages at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages<'a> {
+    /// When the live table was walked.
+    pub at_ms: TimeMs,
+    /// Encoded [`SiteAge`]s, ascending by site; read with `ages()`.
+    pub ages: &'a [u8],
+}

@@ -1,1 +1,4 @@
-//! Reads recordings, classifies call sites and renders reports.
+//! Reads recordings, names their frames, classifies call sites and renders reports.
+
+pub mod model;
+pub mod symbolize;

@@ -8,4 +8,6 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod elf;
+pub mod loader;
 pub mod sys;

@@ -1,0 +1,242 @@
+//! Owns the conversation with the dynamic loader: which objects are loaded, and which of them
+//! defines a symbol.
+//!
+//! `dl_iterate_phdr` takes the loader's lock, so nothing here may be called while one of our locks
+//! is held. `dlsym` is never called: it may allocate.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::{offset_of, size_of};
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::elf::{Image, Phdr};
+
+/// `struct dl_phdr_info`, as far as we read it.
+#[repr(C)]
+struct PhdrInfo {
+    bias: usize,
+    name: *const c_char,
+    phdrs: *const Phdr,
+    phdr_count: u16,
+    adds: u64,
+    subs: u64,
+}
+
+type Callback = extern "C" fn(*const PhdrInfo, usize, *mut c_void) -> c_int;
+type Iterate = unsafe extern "C" fn(Callback, *mut c_void) -> c_int;
+
+unsafe extern "C" {
+    fn dl_iterate_phdr(callback: Callback, data: *mut c_void) -> c_int;
+}
+
+/// libc's own `dl_iterate_phdr`, once found: programs that define one of their own (to make
+/// exceptions scale) may not see objects loaded later. 0: call whatever we were linked to.
+static ITERATE: AtomicUsize = AtomicUsize::new(0);
+
+/// One loaded object, in the loader's order.
+pub struct Object<'a> {
+    /// Where it lies.
+    pub image: Image,
+    /// Its path as the loader knows it: empty for the executable.
+    pub name: &'a [u8],
+    /// Objects ever added to the process.
+    pub adds: u64,
+    /// Objects ever removed from the process.
+    pub subs: u64,
+}
+
+impl Object<'_> {
+    /// True for the kernel's vDSO, which is no file and takes no part in symbol lookup.
+    pub fn is_vdso(&self) -> bool {
+        self.name.starts_with(b"linux-vdso.so") || self.name.starts_with(b"linux-gate.so")
+    }
+
+    fn file_name(&self) -> &[u8] {
+        self.name.rsplit(|&b| b == b'/').next().unwrap_or(self.name)
+    }
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&Object) -> ControlFlow<()>;
+
+/// Visits every loaded object of the main namespace, in the order of symbol lookup, holding the
+/// loader's lock. The visitor must be quick and must call nothing outside this library.
+pub fn for_each_object(mut visit: impl FnMut(&Object) -> ControlFlow<()>) {
+    let mut visit: Visit = &mut visit;
+    let data = (&raw mut visit).cast::<c_void>();
+    let iterate: Iterate = match ITERATE.load(Relaxed) {
+        0 => dl_iterate_phdr,
+        // SAFETY: `init` stored the address of libc's function of this type.
+        addr => unsafe { core::mem::transmute::<usize, Iterate>(addr) },
+    };
+    // SAFETY: `trampoline` gets `data` back during the call only.
+    unsafe { iterate(trampoline, data) };
+}
+
+extern "C" fn trampoline(info: *const PhdrInfo, bytes: usize, data: *mut c_void) -> c_int {
+    if bytes < offset_of!(PhdrInfo, adds) {
+        return 1;
+    }
+    // SAFETY: the loader passes at least `bytes` bytes; the fields before `adds` are there.
+    let (bias, name, phdrs, count) = unsafe {
+        (
+            (*info).bias,
+            (*info).name,
+            (*info).phdrs,
+            (*info).phdr_count,
+        )
+    };
+    let (adds, subs) = if bytes >= size_of::<PhdrInfo>() {
+        // SAFETY: the structure is long enough for both.
+        unsafe { ((*info).adds, (*info).subs) }
+    } else {
+        (0, 0)
+    };
+    if phdrs.is_null() {
+        return 0;
+    }
+    // SAFETY: the loader keeps the headers of a loaded object mapped.
+    let phdrs = unsafe { core::slice::from_raw_parts(phdrs, usize::from(count)) };
+    let name = if name.is_null() {
+        &[][..]
+    } else {
+        // SAFETY: the loader's names are NUL-terminated and live during the callback.
+        unsafe { CStr::from_ptr(name) }.to_bytes()
+    };
+    let Some(image) = Image::new(bias, phdrs) else {
+        return 0;
+    };
+    // SAFETY: `data` is the visitor that `for_each_object` borrowed for the call.
+    let visit = unsafe { &mut *data.cast::<Visit>() };
+    match visit(&Object {
+        image,
+        name,
+        adds,
+        subs,
+    }) {
+        ControlFlow::Continue(()) => 0,
+        ControlFlow::Break(()) => 1,
+    }
+}
+
+/// Finds libc's own enumeration function. Call once, from the constructor; until then the one
+/// visible to the dynamic linker is used.
+pub fn init() {
+    let mut found = 0;
+    for_each_object(|object| {
+        if !object.file_name().starts_with(b"libc.so.") {
+            return ControlFlow::Continue(());
+        }
+        // SAFETY: the object is loaded while it is visited.
+        let symbol = unsafe { object.image.symbol(b"dl_iterate_phdr") };
+        found = symbol.filter(|s| !s.indirect).map_or(0, |s| s.addr);
+        ControlFlow::Break(())
+    });
+    ITERATE.store(found, Relaxed);
+}
+
+/// The next definition of `name` behind the object that contains the address `after`, as
+/// `dlsym(RTLD_NEXT, name)` called from there would find it; its callable address.
+pub fn resolve_next(name: &[u8], after: usize) -> Option<usize> {
+    let mut passed = false;
+    resolve_where(name, |object| {
+        let eligible = passed;
+        passed |= object.image.contains(after);
+        eligible
+    })
+}
+
+/// The first definition of `name` in any loaded object.
+pub fn resolve_any(name: &[u8]) -> Option<usize> {
+    resolve_where(name, |_| true)
+}
+
+fn resolve_where(name: &[u8], mut eligible: impl FnMut(&Object) -> bool) -> Option<usize> {
+    let mut found = None;
+    for_each_object(|object| {
+        if !eligible(object) || object.is_vdso() {
+            return ControlFlow::Continue(());
+        }
+        // SAFETY: the object is loaded while it is visited.
+        found = unsafe { object.image.symbol(name) };
+        if found.is_some() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    // SAFETY: the definition's object is one of those loaded at start, relocated before any
+    // constructor runs.
+    found.map(|symbol| unsafe { symbol.resolve() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::vec::Vec;
+
+    unsafe extern "C" {
+        fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    }
+
+    fn dlsym_any(name: &str) -> usize {
+        let name = CString::new(name).unwrap();
+        // SAFETY: a NUL-terminated name; handle 0 is RTLD_DEFAULT.
+        unsafe { dlsym(core::ptr::null_mut(), name.as_ptr()) as usize }
+    }
+
+    #[test]
+    fn agrees_with_dlsym() {
+        let names = [
+            "malloc",
+            "free",
+            "calloc",
+            "realloc",
+            "posix_memalign",
+            "mmap",
+            "memcpy",
+            "strlen",
+            "dlclose",
+            "pthread_create",
+            "environ",
+            "_dl_find_object",
+            "__libc_stack_end",
+            "mallinfo2",
+            "_exit",
+            "gettimeofday",
+        ];
+        for name in names {
+            assert_eq!(
+                resolve_any(name.as_bytes()).unwrap_or(0),
+                dlsym_any(name),
+                "{name}"
+            );
+        }
+        assert_eq!(resolve_any(b"no_such_symbol_anywhere"), None);
+        assert_eq!(resolve_any(b"mallo"), None);
+    }
+
+    #[test]
+    fn next_starts_behind_the_given_object() {
+        let malloc = resolve_any(b"malloc").unwrap();
+        let here = next_starts_behind_the_given_object as *const () as usize;
+        assert_eq!(resolve_next(b"malloc", here), Some(malloc));
+        assert_eq!(resolve_next(b"malloc", malloc), None);
+    }
+
+    #[test]
+    fn objects_are_seen_with_build_ids() {
+        init();
+        assert_ne!(ITERATE.load(Relaxed), 0);
+        let mut names = Vec::new();
+        for_each_object(|object| {
+            // SAFETY: the object is loaded while it is visited.
+            let id = unsafe { object.image.build_id() };
+            names.push((object.name.to_vec(), id.len()));
+            ControlFlow::Continue(())
+        });
+        assert!(names[0].0.is_empty());
+        let libc = names.iter().find(|n| n.0.ends_with(b"libc.so.6")).unwrap();
+        assert_eq!(libc.1, 20);
+    }
+}

@@ -1,0 +1,161 @@
+//! Owns the packed lists of per-site values inside snapshots and ages.
+//!
+//! An entry is the difference of its site id to the one before (the first: to 0; never 0) and its
+//! values, all varints. So ids ascend, each occurs once, and neighbours cost a byte.
+
+use crate::fields::{Input, Output};
+use crate::sink::{Sink, WriteError};
+use crate::types::{Ages, SiteAge, SiteDelta, Snapshot};
+
+/// Appends packed entries of `N` values to a sink.
+struct Packer<'a> {
+    sink: &'a mut dyn Sink,
+    last: u32,
+}
+
+impl Packer<'_> {
+    fn push(&mut self, site: u32, values: &[u64]) -> Result<(), WriteError> {
+        let step = site.checked_sub(self.last).filter(|&step| step > 0);
+        let step = step.ok_or(WriteError::Disorder)?;
+        self.last = site;
+        let mut out = Output(self.sink);
+        out.varint(step)?;
+        Ok(out.varints(values)?)
+    }
+}
+
+/// Takes the next entry off `input`; `None` at its end or where it is malformed.
+fn unpack<const N: usize>(input: &mut Input<'_>, last: &mut u32) -> Option<(u32, [u64; N])> {
+    let mut ahead = *input;
+    let step = ahead.u32().filter(|&step| step > 0)?;
+    let site = last.checked_add(step)?;
+    let values = ahead.varints()?;
+    *input = ahead;
+    *last = site;
+    Some((site, values))
+}
+
+/// Packs [`SiteDelta`]s, the `deltas` of a [`Snapshot`].
+pub struct DeltaWriter<'a>(Packer<'a>);
+
+impl<'a> DeltaWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        DeltaWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends one; site ids must ascend. After an error the sink is to be thrown away.
+    pub fn push(&mut self, delta: &SiteDelta) -> Result<(), WriteError> {
+        let SiteDelta {
+            site,
+            allocations,
+            frees,
+            allocated_bytes,
+            freed_bytes,
+        } = *delta;
+        self.0
+            .push(site, &[allocations, frees, allocated_bytes, freed_bytes])
+    }
+}
+
+/// Packs [`SiteAge`]s, the `ages` of [`Ages`].
+pub struct AgeWriter<'a>(Packer<'a>);
+
+impl<'a> AgeWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        AgeWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends one; site ids must ascend. After an error the sink is to be thrown away.
+    pub fn push(&mut self, age: &SiteAge) -> Result<(), WriteError> {
+        let SiteAge {
+            site,
+            blocks,
+            oldest_ms,
+            median_ms,
+        } = *age;
+        self.0.push(site, &[blocks, oldest_ms, median_ms])
+    }
+}
+
+/// The [`SiteDelta`]s of a snapshot, ascending by site.
+#[derive(Clone, Debug)]
+pub struct Deltas<'a> {
+    input: Input<'a>,
+    last: u32,
+}
+
+impl Deltas<'_> {
+    /// True at the end of a well-formed list, false where it stopped at malformed bytes.
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        self.input.is_empty()
+    }
+}
+
+impl Iterator for Deltas<'_> {
+    type Item = SiteDelta;
+
+    fn next(&mut self) -> Option<SiteDelta> {
+        let (site, [allocations, frees, allocated_bytes, freed_bytes]) =
+            unpack(&mut self.input, &mut self.last)?;
+        Some(SiteDelta {
+            site,
+            allocations,
+            frees,
+            allocated_bytes,
+            freed_bytes,
+        })
+    }
+}
+
+/// The [`SiteAge`]s of [`Ages`], ascending by site.
+#[derive(Clone, Debug)]
+pub struct SiteAges<'a> {
+    input: Input<'a>,
+    last: u32,
+}
+
+impl SiteAges<'_> {
+    /// See [`Deltas::ends_well`].
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        self.input.is_empty()
+    }
+}
+
+impl Iterator for SiteAges<'_> {
+    type Item = SiteAge;
+
+    fn next(&mut self) -> Option<SiteAge> {
+        let (site, [blocks, oldest_ms, median_ms]) = unpack(&mut self.input, &mut self.last)?;
+        Some(SiteAge {
+            site,
+            blocks,
+            oldest_ms,
+            median_ms,
+        })
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    /// What each site did, ascending by site. Of a snapshot that a reader returned the list is
+    /// whole; of hand-made bytes it ends before the first that are malformed.
+    pub fn deltas(&self) -> Deltas<'a> {
+        Deltas {
+            input: Input(self.deltas),
+            last: 0,
+        }
+    }
+}
+
+impl<'a> Ages<'a> {
+    /// The ages, ascending by site; see [`Snapshot::deltas`] on malformed bytes.
+    pub fn ages(&self) -> SiteAges<'a> {
+        SiteAges {
+            input: Input(self.ages),
+            last: 0,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Owns thinning: one snapshot that says what two said.
+
+use core::iter;
+
+use crate::record::encode_snapshot;
+use crate::sink::{Sink, WriteError};
+use crate::types::{SiteDelta, Snapshot, SnapshotHead};
+
+/// Writes, as one record without a frame, a snapshot that stands for both: the later head (its
+/// counters are cumulative), the index of the earlier, and the sum of the deltas.
+///
+/// The order of the two does not matter, but their ranges must not overlap: that is `Disorder`.
+/// What lies between them counts as covered.
+pub fn merge(a: &Snapshot<'_>, b: &Snapshot<'_>, sink: &mut dyn Sink) -> Result<(), WriteError> {
+    let (first, last) = if a.head.index <= b.head.index {
+        (a, b)
+    } else {
+        (b, a)
+    };
+    if first.head.end_index() > last.head.index {
+        return Err(WriteError::Disorder);
+    }
+    let index = first.head.index;
+    let covered = last.head.end_index().saturating_sub(index);
+    let merged = u32::try_from(covered).unwrap_or(u32::MAX);
+    let mut writer = encode_snapshot(
+        &SnapshotHead {
+            index,
+            merged,
+            ..last.head
+        },
+        sink,
+    )?;
+
+    let (mut left, mut right) = (first.deltas().peekable(), last.deltas().peekable());
+    let sums = iter::from_fn(|| {
+        let site = match (left.peek(), right.peek()) {
+            (Some(l), Some(r)) => l.site.min(r.site),
+            (Some(one), None) | (None, Some(one)) => one.site,
+            (None, None) => return None,
+        };
+        let l = left.next_if(|delta| delta.site == site).unwrap_or_default();
+        let r = right
+            .next_if(|delta| delta.site == site)
+            .unwrap_or_default();
+        Some(SiteDelta {
+            site,
+            allocations: l.allocations.saturating_add(r.allocations),
+            frees: l.frees.saturating_add(r.frees),
+            allocated_bytes: l.allocated_bytes.saturating_add(r.allocated_bytes),
+            freed_bytes: l.freed_bytes.saturating_add(r.freed_bytes),
+        })
+    });
+    for sum in sums {
+        writer.push(&sum)?;
+    }
+    Ok(())
+}
+
+impl SnapshotHead {
+    /// One past the last snapshot index covered.
+    pub fn end_index(&self) -> u64 {
+        self.index.saturating_add(u64::from(self.merged.max(1)))
+    }
+}

@@ -1,0 +1,232 @@
+//! Owns the encoding of records: a tag byte and the fields.
+//!
+//! Readers ignore bytes after the last field they know, so that a newer minor version can add
+//! fields at the end.
+
+mod defs;
+mod process;
+mod state;
+
+use crate::deltas::{AgeWriter, DeltaWriter};
+use crate::fields::{Input, Output};
+use crate::header::SegmentKind;
+use crate::sink::{Full, Sink};
+use crate::types::{EndKind, EventKind, Record, SnapshotHead, TimeMs};
+
+/// The first byte of a record. Numbers are never used again for something else.
+mod tag {
+    pub const PROCESS: u8 = 1;
+    pub const ARG: u8 = 2;
+    pub const LABEL: u8 = 3;
+    pub const ENV: u8 = 4;
+    pub const MODULE: u8 = 5;
+    pub const MODULE_GONE: u8 = 6;
+    pub const NODE: u8 = 7;
+    pub const SITE: u8 = 8;
+    pub const THREAD: u8 = 9;
+    pub const SNAPSHOT: u8 = 10;
+    pub const AGES: u8 = 11;
+    pub const EVENT: u8 = 12;
+    pub const END: u8 = 13;
+}
+
+/// Writes one record, without a frame.
+pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
+    let mut out = Output(sink);
+    match record {
+        Record::Process(process) => {
+            out.byte(tag::PROCESS)?;
+            process::put(process, &mut out)
+        }
+        Record::Arg(arg) => {
+            out.byte(tag::ARG)?;
+            out.bytes(arg)
+        }
+        Record::Label { key, value } => {
+            out.byte(tag::LABEL)?;
+            out.bytes(key)?;
+            out.bytes(value)
+        }
+        Record::Env { name, value } => {
+            out.byte(tag::ENV)?;
+            out.bytes(name)?;
+            out.bytes(value)
+        }
+        Record::Module(module) => {
+            out.byte(tag::MODULE)?;
+            defs::put_module(module, &mut out)
+        }
+        Record::ModuleGone { id, at_ms } => {
+            out.byte(tag::MODULE_GONE)?;
+            out.varint(*id)?;
+            out.varint(*at_ms)
+        }
+        Record::Node(node) => {
+            out.byte(tag::NODE)?;
+            defs::put_node(node, &mut out)
+        }
+        Record::Site(site) => {
+            out.byte(tag::SITE)?;
+            defs::put_site(site, &mut out)
+        }
+        Record::Thread { tid, name } => {
+            out.byte(tag::THREAD)?;
+            out.varint(*tid)?;
+            out.bytes(name)
+        }
+        Record::Snapshot(snapshot) => {
+            encode_snapshot(&snapshot.head, sink)?;
+            sink.put(snapshot.deltas)
+        }
+        Record::Ages(ages) => {
+            encode_ages(ages.at_ms, sink)?;
+            sink.put(ages.ages)
+        }
+        Record::Event { at_ms, kind, text } => {
+            out.byte(tag::EVENT)?;
+            out.varint(*at_ms)?;
+            out.byte(event_byte(*kind))?;
+            out.bytes(text)
+        }
+        Record::End {
+            at_ms,
+            kind,
+            status,
+        } => {
+            out.byte(tag::END)?;
+            out.varint(*at_ms)?;
+            out.byte(match kind {
+                EndKind::Exit => 0,
+                EndKind::FastExit => 1,
+            })?;
+            out.signed(i64::from(*status))
+        }
+    }
+}
+
+/// Begins a [`Record::Snapshot`]: writes its head and returns the writer for its deltas, so that
+/// they need not be packed elsewhere first.
+pub fn encode_snapshot<'a>(
+    head: &SnapshotHead,
+    sink: &'a mut dyn Sink,
+) -> Result<DeltaWriter<'a>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::SNAPSHOT)?;
+    state::put_head(head, &mut out)?;
+    Ok(DeltaWriter::new(sink))
+}
+
+/// Begins a [`Record::Ages`], see [`encode_snapshot`].
+pub fn encode_ages(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<AgeWriter<'_>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::AGES)?;
+    state::put_ages_head(at_ms, &mut out)?;
+    Ok(AgeWriter::new(sink))
+}
+
+/// A record that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
+/// Reads one record without its frame; `Ok(None)` if a newer version added its tag.
+pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
+    let mut input = Input(payload);
+    let tag = input.byte().ok_or(Malformed)?;
+    if !(tag::PROCESS..=tag::END).contains(&tag) {
+        return Ok(None);
+    }
+    decode_tagged(tag, input).map(Some).ok_or(Malformed)
+}
+
+fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
+    let input = &mut input;
+    Some(match tag {
+        tag::PROCESS => Record::Process(process::get(input)?),
+        tag::ARG => Record::Arg(input.bytes()?),
+        tag::LABEL => Record::Label {
+            key: input.bytes()?,
+            value: input.bytes()?,
+        },
+        tag::ENV => Record::Env {
+            name: input.bytes()?,
+            value: input.bytes()?,
+        },
+        tag::MODULE => Record::Module(defs::get_module(input)?),
+        tag::MODULE_GONE => Record::ModuleGone {
+            id: input.u32()?,
+            at_ms: input.varint()?,
+        },
+        tag::NODE => Record::Node(defs::get_node(input)?),
+        tag::SITE => Record::Site(defs::get_site(input)?),
+        tag::THREAD => Record::Thread {
+            tid: input.u32()?,
+            name: input.bytes()?,
+        },
+        tag::SNAPSHOT => Record::Snapshot(state::get_snapshot(input)?),
+        tag::AGES => Record::Ages(state::get_ages(input)?),
+        tag::EVENT => Record::Event {
+            at_ms: input.varint()?,
+            kind: event_kind(input.byte()?),
+            text: input.bytes()?,
+        },
+        tag::END => Record::End {
+            at_ms: input.varint()?,
+            kind: match input.byte()? {
+                0 => EndKind::Exit,
+                1 => EndKind::FastExit,
+                _ => return None,
+            },
+            status: i32::try_from(input.signed()?).ok()?,
+        },
+        _ => return None,
+    })
+}
+
+impl Record<'_> {
+    /// The kind of segment that this record belongs in. Readers leave it out of any other.
+    pub fn segment_kind(&self) -> SegmentKind {
+        match self {
+            Record::Process(_)
+            | Record::Arg(_)
+            | Record::Label { .. }
+            | Record::Env { .. }
+            | Record::Module(_)
+            | Record::ModuleGone { .. }
+            | Record::Node(_)
+            | Record::Site(_)
+            | Record::Thread { .. } => SegmentKind::Defs,
+            Record::Snapshot(_) => SegmentKind::Snapshots,
+            Record::Ages(_) => SegmentKind::Ages,
+            Record::Event { .. } | Record::End { .. } => SegmentKind::Events,
+        }
+    }
+}
+
+fn event_byte(kind: EventKind) -> u8 {
+    match kind {
+        EventKind::Mark => 0,
+        EventKind::Alert => 1,
+        EventKind::Scan => 2,
+        EventKind::Enable => 3,
+        EventKind::Disable => 4,
+        EventKind::Dlopen => 5,
+        EventKind::Limit => 6,
+        EventKind::Exec => 7,
+        EventKind::Note => 8,
+    }
+}
+
+/// A kind that a newer version added reads as a note: its text still says what happened.
+fn event_kind(byte: u8) -> EventKind {
+    match byte {
+        0 => EventKind::Mark,
+        1 => EventKind::Alert,
+        2 => EventKind::Scan,
+        3 => EventKind::Enable,
+        4 => EventKind::Disable,
+        5 => EventKind::Dlopen,
+        6 => EventKind::Limit,
+        7 => EventKind::Exec,
+        _ => EventKind::Note,
+    }
+}

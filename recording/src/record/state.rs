@@ -1,0 +1,196 @@
+//! Owns the fields of [`Snapshot`] and [`Ages`]: a head, whose length stands before it so that it
+//! can grow, and the packed list that fills the rest of the record.
+
+use crate::fields::{Input, Output};
+use crate::sink::{Full, Measure};
+use crate::types::{Ages, AllocatorStats, Coverage, Snapshot, SnapshotHead, TimeMs, Totals};
+
+const HAS_LIMIT: u8 = 1;
+const HAS_ALLOCATOR: u8 = 2;
+
+pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
+    let mut len = Measure::default();
+    put_head_fields(head, &mut Output(&mut len))?;
+    out.varint(len.0 as u64)?;
+    put_head_fields(head, out)
+}
+
+fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
+    let limit = if head.limit_bytes.is_some() {
+        HAS_LIMIT
+    } else {
+        0
+    };
+    let allocator = if head.allocator.is_some() {
+        HAS_ALLOCATOR
+    } else {
+        0
+    };
+    out.byte(limit | allocator)?;
+    out.varints(&[
+        head.index,
+        u64::from(head.merged),
+        head.at_ms,
+        head.rss_bytes,
+        head.vm_bytes,
+        head.swap_bytes,
+        head.minor_faults,
+        head.major_faults,
+        u64::from(head.threads),
+    ])?;
+    let t = &head.totals;
+    out.varints(&[
+        t.allocations,
+        t.frees,
+        t.allocated_bytes,
+        t.freed_bytes,
+        t.peak_live_bytes,
+        t.peak_at_ms,
+        t.mappings,
+        t.mapped_bytes,
+        t.brk_bytes,
+    ])?;
+    let c = &head.coverage;
+    out.varints(&[
+        c.unknown_frees,
+        c.dropped,
+        c.nested,
+        c.replaced,
+        c.cut_stacks,
+        c.folded_stacks,
+        c.broken_stacks,
+        c.inherited_freed_blocks,
+        c.inherited_freed_bytes,
+    ])?;
+    out.varints(&[head.own_memory_bytes, head.own_cpu_ms])?;
+    if let Some(limit_bytes) = head.limit_bytes {
+        out.varint(limit_bytes)?;
+    }
+    if let Some(a) = &head.allocator {
+        out.varints(&[a.held_bytes, a.free_bytes, a.releasable_bytes])?;
+    }
+    Ok(())
+}
+
+/// Takes the head off `input` and leaves the deltas.
+pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
+    let input = &mut Input(input.bytes()?);
+    let flags = input.byte()?;
+    let [
+        index,
+        merged,
+        at_ms,
+        rss_bytes,
+        vm_bytes,
+        swap_bytes,
+        minor_faults,
+        major_faults,
+        threads,
+    ] = input.varints()?;
+    let totals = {
+        let [
+            allocations,
+            frees,
+            allocated_bytes,
+            freed_bytes,
+            peak_live_bytes,
+            peak_at_ms,
+            mappings,
+            mapped_bytes,
+            brk_bytes,
+        ] = input.varints()?;
+        Totals {
+            allocations,
+            frees,
+            allocated_bytes,
+            freed_bytes,
+            peak_live_bytes,
+            peak_at_ms,
+            mappings,
+            mapped_bytes,
+            brk_bytes,
+        }
+    };
+    let coverage = {
+        let [
+            unknown_frees,
+            dropped,
+            nested,
+            replaced,
+            cut_stacks,
+            folded_stacks,
+            broken_stacks,
+            inherited_freed_blocks,
+            inherited_freed_bytes,
+        ] = input.varints()?;
+        Coverage {
+            unknown_frees,
+            dropped,
+            nested,
+            replaced,
+            cut_stacks,
+            folded_stacks,
+            broken_stacks,
+            inherited_freed_blocks,
+            inherited_freed_bytes,
+        }
+    };
+    let [own_memory_bytes, own_cpu_ms] = input.varints()?;
+    let limit_bytes = if flags & HAS_LIMIT != 0 {
+        Some(input.varint()?)
+    } else {
+        None
+    };
+    let allocator = if flags & HAS_ALLOCATOR != 0 {
+        let [held_bytes, free_bytes, releasable_bytes] = input.varints()?;
+        Some(AllocatorStats {
+            held_bytes,
+            free_bytes,
+            releasable_bytes,
+        })
+    } else {
+        None
+    };
+    Some(SnapshotHead {
+        index,
+        merged: u32::try_from(merged).ok()?,
+        at_ms,
+        rss_bytes,
+        vm_bytes,
+        swap_bytes,
+        minor_faults,
+        major_faults,
+        threads: u32::try_from(threads).ok()?,
+        limit_bytes,
+        totals,
+        coverage,
+        own_memory_bytes,
+        own_cpu_ms,
+        allocator,
+    })
+}
+
+pub(super) fn get_snapshot<'a>(input: &mut Input<'a>) -> Option<Snapshot<'a>> {
+    let head = get_head(input)?;
+    let snapshot = Snapshot {
+        head,
+        deltas: input.0,
+    };
+    snapshot.deltas().ends_well().then_some(snapshot)
+}
+
+pub(super) fn put_ages_head(at_ms: TimeMs, out: &mut Output<'_>) -> Result<(), Full> {
+    let mut len = Measure::default();
+    Output(&mut len).varint(at_ms)?;
+    out.varint(len.0 as u64)?;
+    out.varint(at_ms)
+}
+
+pub(super) fn get_ages<'a>(input: &mut Input<'a>) -> Option<Ages<'a>> {
+    let at_ms = Input(input.bytes()?).varint()?;
+    let ages = Ages {
+        at_ms,
+        ages: input.0,
+    };
+    ages.ages().ends_well().then_some(ages)
+}

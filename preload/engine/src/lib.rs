@@ -10,4 +10,8 @@ extern crate std;
 
 pub mod elf;
 pub mod loader;
+pub mod arena;
+pub mod live;
+pub mod lock;
+pub mod mappings;
 pub mod sys;

@@ -1,0 +1,355 @@
+//! Owns leaktrack's own memory: every byte that the engine keeps comes from here, straight from
+//! the kernel. It must never touch the host's allocator, and nothing under its lock calls out.
+//!
+//! Pieces of at most [`SMALL_MAX_BYTES`] come in powers of two from chunks that are kept; larger
+//! ones are mappings of their own and go back to the kernel when freed. The arena's lock is the
+//! innermost of all (see [`crate::lock`]).
+
+mod avec;
+mod chunked;
+
+pub use avec::AVec;
+pub use chunked::Chunked;
+
+use core::cell::UnsafeCell;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+
+use crate::lock::WordLock;
+use crate::sys;
+
+/// Size of a page.
+pub const PAGE_BYTES: usize = 4096;
+/// Largest piece that comes from a shared chunk.
+pub const SMALL_MAX_BYTES: usize = 2048;
+
+const SMALLEST_BYTES: usize = 16;
+const CLASSES: usize = 8;
+const FIRST_CHUNK_BYTES: usize = 64 << 10;
+const LARGEST_CHUNK_BYTES: usize = 1 << 20;
+const MADV_DONTDUMP: i32 = 16;
+
+static ARENA: Arena = Arena::new();
+
+/// Zeroed memory of `bytes` bytes aligned to `align`; null when the cap is reached, when the kernel
+/// refuses or may not be asked, when `bytes` is 0, or when `align` is no power of two up to a page.
+pub fn alloc(bytes: usize, align: usize) -> *mut u8 {
+    ARENA.alloc(bytes, align)
+}
+
+/// Takes back a piece.
+///
+/// # Safety
+/// `p` is null or came from [`alloc`] with the same `bytes` and `align`, and is not used again.
+pub unsafe fn dealloc(p: *mut u8, bytes: usize, align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { ARENA.dealloc(p, bytes, align) }
+}
+
+/// Bytes mapped from the kernel now.
+pub fn used_bytes() -> u64 {
+    ARENA.used_bytes.load(Ordering::Relaxed)
+}
+
+/// Sets the most bytes that may be mapped; lowering it below what is used stops growth only.
+pub fn set_cap(bytes: u64) {
+    ARENA.cap_bytes.store(bytes, Ordering::Relaxed);
+}
+
+/// Never call `mmap` or `munmap` any more (a seccomp filter forbids them), or do so again.
+pub fn forbid_mmap(on: bool) {
+    ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
+}
+
+/// Takes the arena's lock for the time of a `fork`.
+pub fn lock_for_fork() {
+    ARENA.lock.lock_raw();
+}
+
+/// Lets go of the lock, in the parent and in the child alike.
+///
+/// # Safety
+/// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
+pub unsafe fn unlock_after_fork() {
+    // SAFETY: the caller's promise. Resetting instead would lose sleepers in the parent; in the
+    // child a wrong count of sleepers costs needless wake-ups at most.
+    unsafe { ARENA.lock.unlock_raw() }
+}
+
+/// Frees the arena's lock if this thread was torn out of the arena by `siglongjmp`.
+///
+/// # Safety
+/// The calling thread is not inside [`alloc`] or [`dealloc`] except in calls that never return.
+pub unsafe fn abandon() {
+    if ARENA.holder.load(Ordering::Relaxed) == sys::thread_pointer() {
+        ARENA.holder.store(0, Ordering::Relaxed);
+        // SAFETY: this thread holds it, in a call that never returns.
+        unsafe { ARENA.lock.abandon() }
+    }
+}
+
+/// A free piece; the link lies in its first word.
+struct Free {
+    next: *mut Free,
+    /// Only for large pieces.
+    bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Class {
+    free: *mut Free,
+    /// Fresh memory of the page being carved, all zero.
+    fresh: usize,
+    fresh_end: usize,
+}
+
+struct State {
+    classes: [Class; CLASSES],
+    chunk: usize,
+    chunk_end: usize,
+    chunk_bytes: usize,
+    /// Large pieces that could not be unmapped.
+    spare: *mut Free,
+}
+
+struct Arena {
+    lock: WordLock,
+    /// Thread pointer of the thread inside the lock.
+    holder: AtomicUsize,
+    state: UnsafeCell<State>,
+    used_bytes: AtomicU64,
+    cap_bytes: AtomicU64,
+    mmap_forbidden: AtomicBool,
+}
+
+// SAFETY: the state is reached only under the lock.
+unsafe impl Sync for Arena {}
+
+/// Rounds up to whole pages; `None` on overflow.
+fn whole_pages(bytes: usize) -> Option<usize> {
+    Some(bytes.checked_add(PAGE_BYTES - 1)? & !(PAGE_BYTES - 1))
+}
+
+/// Index of the smallest class that holds `bytes` at `align`; `None` if the piece is a large one.
+fn class_of(bytes: usize, align: usize) -> Option<usize> {
+    let need = bytes.max(align).max(SMALLEST_BYTES);
+    let size = need.checked_next_power_of_two()?;
+    (size <= SMALL_MAX_BYTES).then(|| (size / SMALLEST_BYTES).trailing_zeros() as usize)
+}
+
+impl Arena {
+    const fn new() -> Self {
+        let class = Class {
+            free: ptr::null_mut(),
+            fresh: 0,
+            fresh_end: 0,
+        };
+        Arena {
+            lock: WordLock::new(),
+            holder: AtomicUsize::new(0),
+            state: UnsafeCell::new(State {
+                classes: [class; CLASSES],
+                chunk: 0,
+                chunk_end: 0,
+                chunk_bytes: FIRST_CHUNK_BYTES,
+                spare: ptr::null_mut(),
+            }),
+            used_bytes: AtomicU64::new(0),
+            cap_bytes: AtomicU64::new(u64::MAX),
+            mmap_forbidden: AtomicBool::new(false),
+        }
+    }
+
+    fn alloc(&self, bytes: usize, align: usize) -> *mut u8 {
+        if bytes == 0 || !align.is_power_of_two() || align > PAGE_BYTES {
+            return ptr::null_mut();
+        }
+        match class_of(bytes, align) {
+            Some(class) => self.alloc_small(class),
+            None => match whole_pages(bytes) {
+                Some(bytes) => self.alloc_large(bytes),
+                None => ptr::null_mut(),
+            },
+        }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, bytes: usize, align: usize) {
+        if p.is_null() || bytes == 0 {
+            return;
+        }
+        match class_of(bytes, align) {
+            Some(class) => {
+                self.with(|s| {
+                    if let Some(class) = s.classes.get_mut(class) {
+                        // SAFETY: the piece is the arena's again and large enough for a link.
+                        unsafe { push(&mut class.free, p, 0) }
+                    }
+                });
+            }
+            None => {
+                let Some(bytes) = whole_pages(bytes) else {
+                    return;
+                };
+                // SAFETY: the caller gives the whole mapping back.
+                if unsafe { !self.unmap(p, bytes) } {
+                    // SAFETY: as above.
+                    self.with(|s| unsafe { push(&mut s.spare, p, bytes) });
+                }
+            }
+        }
+    }
+
+    fn alloc_small(&self, class: usize) -> *mut u8 {
+        let size = SMALLEST_BYTES << class;
+        let mut recycled = false;
+        let p = self.with(|s| {
+            let Some(c) = s.classes.get_mut(class) else {
+                return ptr::null_mut();
+            };
+            // SAFETY: pieces on the list are the arena's.
+            let p = unsafe { pop(&mut c.free) };
+            if !p.is_null() {
+                recycled = true;
+                return p;
+            }
+            if c.fresh == c.fresh_end {
+                if s.chunk == s.chunk_end {
+                    self.refill(&mut s.chunk, &mut s.chunk_end, &mut s.chunk_bytes);
+                }
+                if s.chunk == s.chunk_end {
+                    return ptr::null_mut();
+                }
+                let page = s.chunk;
+                s.chunk += PAGE_BYTES;
+                compiler_fence(Ordering::SeqCst);
+                c.fresh_end = page;
+                c.fresh = page;
+                compiler_fence(Ordering::SeqCst);
+                c.fresh_end = page + PAGE_BYTES;
+            }
+            let p = c.fresh as *mut u8;
+            c.fresh += size;
+            p
+        });
+        let p = p.unwrap_or(ptr::null_mut());
+        if recycled && !p.is_null() {
+            // SAFETY: the piece has `size` bytes and belongs to this call now.
+            unsafe { p.write_bytes(0, size) }
+        }
+        p
+    }
+
+    /// Maps a new chunk; leaves the old, exhausted one if the kernel refuses.
+    fn refill(&self, chunk: &mut usize, end: &mut usize, bytes: &mut usize) {
+        let mut want = *bytes;
+        let mut p = self.map(want);
+        if p.is_null() {
+            want = PAGE_BYTES;
+            p = self.map(want);
+        }
+        if !p.is_null() {
+            *end = p as usize;
+            *chunk = p as usize;
+            compiler_fence(Ordering::SeqCst);
+            *end = p as usize + want;
+            *bytes = (*bytes * 2).min(LARGEST_CHUNK_BYTES);
+        }
+    }
+
+    fn alloc_large(&self, bytes: usize) -> *mut u8 {
+        let p = self.map(bytes);
+        if !p.is_null() {
+            return p;
+        }
+        // SAFETY: pieces on the list are the arena's.
+        let p = self
+            .with(|s| unsafe { pop_of_size(&mut s.spare, bytes) })
+            .unwrap_or(ptr::null_mut());
+        if !p.is_null() {
+            // SAFETY: the piece has `bytes` bytes and belongs to this call now.
+            unsafe { p.write_bytes(0, bytes) }
+        }
+        p
+    }
+
+    fn map(&self, bytes: usize) -> *mut u8 {
+        if self.mmap_forbidden.load(Ordering::Relaxed) {
+            return ptr::null_mut();
+        }
+        let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes as u64) <= self.cap_bytes.load(Ordering::Relaxed);
+        if fits && let Ok(p) = sys::map_anonymous(bytes) {
+            // SAFETY: a fresh mapping of our own. A kernel that refuses only makes cores larger.
+            let _ = unsafe { sys::madvise(p, bytes, MADV_DONTDUMP) };
+            return p;
+        }
+        self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+        ptr::null_mut()
+    }
+
+    /// # Safety
+    /// The range is a whole mapping of [`Arena::map`] that nobody uses any more.
+    unsafe fn unmap(&self, p: *mut u8, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        let done = !self.mmap_forbidden.load(Ordering::Relaxed)
+            && unsafe { sys::munmap(p, bytes) }.is_ok();
+        if done {
+            self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Runs `f` under the lock; `None` if this very thread is inside already (a signal handler).
+    fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
+        let here = sys::thread_pointer();
+        if self.holder.load(Ordering::Relaxed) == here {
+            return None;
+        }
+        let guard = self.lock.lock();
+        self.holder.store(here, Ordering::Relaxed);
+        // SAFETY: the lock is held, and `f` does not come back here.
+        let r = f(unsafe { &mut *self.state.get() });
+        self.holder.store(0, Ordering::Relaxed);
+        drop(guard);
+        Some(r)
+    }
+}
+
+/// # Safety
+/// `p` is a free piece that holds a [`Free`].
+unsafe fn push(list: &mut *mut Free, p: *mut u8, bytes: usize) {
+    let p = p as *mut Free;
+    // SAFETY: the caller's promise; pieces are 16-byte aligned.
+    unsafe { p.write(Free { next: *list, bytes }) }
+    compiler_fence(Ordering::SeqCst);
+    *list = p;
+}
+
+/// # Safety
+/// Everything on the list is a free piece.
+unsafe fn pop(list: &mut *mut Free) -> *mut u8 {
+    let p = *list;
+    if !p.is_null() {
+        // SAFETY: the caller's promise.
+        *list = unsafe { (*p).next };
+    }
+    p as *mut u8
+}
+
+/// # Safety
+/// Everything on the list is a free piece.
+unsafe fn pop_of_size(list: &mut *mut Free, bytes: usize) -> *mut u8 {
+    let mut link: *mut *mut Free = list;
+    // SAFETY: the caller's promise: every link leads to a free piece or is null.
+    unsafe {
+        while !(*link).is_null() {
+            let p = *link;
+            if (*p).bytes == bytes {
+                *link = (*p).next;
+                return p as *mut u8;
+            }
+            link = &raw mut (*p).next;
+        }
+    }
+    ptr::null_mut()
+}

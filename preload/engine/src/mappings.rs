@@ -1,0 +1,147 @@
+//! Owns [`MappingTable`], the program's own mappings: address ranges to site and epoch.
+//! It must never touch the ranges themselves, and nothing under its lock calls out, except for the
+//! callbacks, which must neither allocate nor lock.
+//!
+//! Ranges count in whole pages, as the kernel does. Removing or overlaying part of a mapping cuts
+//! it; the pieces remember that they are one mapping, so that only the last one to go is `whole`.
+//!
+//! The table's lock comes before those of the live table and the arena (see [`crate::lock`]).
+
+mod list;
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arena::PAGE_BYTES;
+use crate::lock::{Guard, WordLock};
+use list::{Piece, PieceList};
+
+/// A mapping of the program's, or a piece of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First address.
+    pub start: usize,
+    /// One past the last address.
+    pub end: usize,
+    /// Site id.
+    pub site: u32,
+    /// Snapshot counter at birth.
+    pub epoch: u32,
+}
+
+impl Mapping {
+    /// Length in bytes.
+    pub const fn bytes(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+}
+
+/// Called with each piece that was removed; `true` if nothing is left of the mapping it came from.
+pub type Removed<'a> = &'a mut dyn FnMut(Mapping, bool);
+
+/// All mappings of the program. Made to be a static; takes no memory before its first mapping.
+#[derive(Debug)]
+pub struct MappingTable {
+    lock: WordLock,
+    list: UnsafeCell<PieceList>,
+    total_bytes: AtomicU64,
+}
+
+// SAFETY: the list is reached only under the lock.
+unsafe impl Sync for MappingTable {}
+// SAFETY: the list owns its memory.
+unsafe impl Send for MappingTable {}
+
+/// The pages of `[start, start + len)`; `None` if there are none or they do not fit the address
+/// space.
+fn pages(start: usize, len: usize) -> Option<(usize, usize)> {
+    let end = start.checked_add(len)?.checked_add(PAGE_BYTES - 1)? & !(PAGE_BYTES - 1);
+    let start = start & !(PAGE_BYTES - 1);
+    (len > 0 && start < end).then_some((start, end))
+}
+
+impl MappingTable {
+    /// An empty table.
+    pub const fn new() -> Self {
+        MappingTable {
+            lock: WordLock::new(),
+            list: UnsafeCell::new(PieceList::new()),
+            total_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Records a mapping and removes what it overlays. False: it was not recorded for want of
+    /// memory (what it overlays is removed all the same).
+    pub fn insert(
+        &self,
+        start: usize,
+        len: usize,
+        site: u32,
+        epoch: u32,
+        removed: Removed<'_>,
+    ) -> bool {
+        let Some((start, end)) = pages(start, len) else {
+            return false;
+        };
+        self.with(|list| {
+            let complete = list.cut(start, end, removed);
+            list.insert(Piece {
+                start,
+                end,
+                site,
+                epoch,
+                origin: 0,
+            }) && complete
+        })
+    }
+
+    /// Forgets `[start, start + len)`, cutting mappings that reach beyond it. False: the part of a
+    /// mapping behind the range had to be forgotten too for want of memory (and was passed to
+    /// `removed`).
+    pub fn remove(&self, start: usize, len: usize, removed: Removed<'_>) -> bool {
+        let Some((start, end)) = pages(start, len) else {
+            return true;
+        };
+        self.with(|list| list.cut(start, end, removed))
+    }
+
+    /// The mapping that holds an address.
+    pub fn get(&self, addr: usize) -> Option<Mapping> {
+        self.with(|list| list.get(addr))
+    }
+
+    /// Visits every mapping in order of address, under the lock: `f` must neither allocate nor lock.
+    pub fn for_each(&self, mut f: impl FnMut(Mapping)) {
+        self.with(|list| list.for_each(&mut |piece| f(piece.mapping())));
+    }
+
+    /// Bytes in all mappings.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The table's lock: taken raw around `fork`, abandoned when its holder was torn out.
+    pub fn lock(&self) -> &WordLock {
+        &self.lock
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut PieceList) -> R) -> R {
+        let (guard, abandoned): (Guard<'_>, bool) = self.lock.lock_checked();
+        // SAFETY: the lock is held, and `f` does not come back here.
+        let list = unsafe { &mut *self.list.get() };
+        if abandoned {
+            list.repair();
+        }
+        let r = f(list);
+        self.total_bytes
+            .store(list.total_bytes(), Ordering::Relaxed);
+        drop(guard);
+        r
+    }
+}
+
+impl Default for MappingTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}

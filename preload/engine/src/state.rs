@@ -1,0 +1,191 @@
+//! Owns the process-wide state that hooks, helper and snapshots share. Plain atomics and tables;
+//! it decides nothing.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use leaktrack_recording::Coverage;
+
+use crate::live::LiveTable;
+use crate::mappings::MappingTable;
+use crate::sys;
+
+/// Every live block of the malloc family.
+pub static LIVE: LiveTable = LiveTable::new();
+
+/// Every mapping that the program made itself.
+pub static MAPPINGS: MappingTable = MappingTable::new();
+
+/// Events that could not be recorded, cumulative.
+pub static COVERAGE: CoverageCounters = CoverageCounters::new();
+
+/// Calls are recorded.
+static TRACKING: AtomicBool = AtomicBool::new(false);
+/// Calls are recorded and nothing else is due in a hook.
+static FAST: AtomicBool = AtomicBool::new(false);
+/// Snapshot counter: the time unit of the live table.
+static EPOCH: AtomicU32 = AtomicU32::new(1);
+/// The last epoch of the parent; 0 in a process that was not forked from a recorded one.
+static FORK_EPOCH: AtomicU32 = AtomicU32::new(0);
+static DEPTH: AtomicU32 = AtomicU32::new(128);
+static NOW_MS: AtomicU64 = AtomicU64::new(0);
+static STARTED_NS: AtomicU64 = AtomicU64::new(0);
+/// The process whose memory this is; a child by `vfork` or a raw `clone` sees another pid.
+static PID: AtomicU32 = AtomicU32::new(0);
+/// Bytes by which the program itself moved the break.
+pub static BRK_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// True while calls are recorded.
+#[inline(always)]
+pub fn tracking() -> bool {
+    TRACKING.load(Relaxed)
+}
+
+/// True while calls are recorded and nothing else is due.
+#[inline(always)]
+pub fn fast() -> bool {
+    FAST.load(Relaxed)
+}
+
+/// Switches recording; `due`: hooks must look for something else to do (`lifecycle::hook_called`).
+pub fn set_tracking(on: bool, due: bool) {
+    TRACKING.store(on, Relaxed);
+    FAST.store(on && !due, Relaxed);
+}
+
+/// The current epoch.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    EPOCH.load(Relaxed)
+}
+
+/// Begins the next epoch; returns it.
+pub fn next_epoch() -> u32 {
+    EPOCH.fetch_add(1, Relaxed).wrapping_add(1)
+}
+
+/// Blocks born in this epoch or before were inherited by fork.
+#[inline(always)]
+pub fn fork_epoch() -> u32 {
+    FORK_EPOCH.load(Relaxed)
+}
+
+/// In a forked child: what is live now is inherited.
+pub fn begin_child_epoch() {
+    FORK_EPOCH.store(epoch(), Relaxed);
+    next_epoch();
+}
+
+/// Frames kept of a stack.
+#[inline(always)]
+pub fn depth() -> usize {
+    DEPTH.load(Relaxed) as usize
+}
+
+/// Sets the frames kept of a stack.
+pub fn set_depth(frames: u32) {
+    DEPTH.store(frames, Relaxed);
+}
+
+/// Milliseconds since recording began, as of the last tick: cheap and a little late.
+#[inline(always)]
+pub fn now_ms() -> u64 {
+    NOW_MS.load(Relaxed)
+}
+
+/// Begins the clock of this process's recording at the present moment.
+pub fn start_clock() {
+    STARTED_NS.store(sys::clock_ns(sys::clock::MONOTONIC), Relaxed);
+    NOW_MS.store(0, Relaxed);
+}
+
+/// `CLOCK_MONOTONIC` at the start of recording.
+pub fn started_ns() -> u64 {
+    STARTED_NS.load(Relaxed)
+}
+
+/// Reads the clock and moves [`now_ms`] on; milliseconds since recording began.
+pub fn tick() -> u64 {
+    let ns = sys::clock_ns(sys::clock::MONOTONIC).saturating_sub(started_ns());
+    let ms = ns / 1_000_000;
+    NOW_MS.fetch_max(ms, Relaxed);
+    ms
+}
+
+/// The process that is recorded.
+pub fn pid() -> u32 {
+    PID.load(Relaxed)
+}
+
+/// Sets the process that is recorded.
+pub fn set_pid(pid: u32) {
+    PID.store(pid, Relaxed);
+}
+
+/// True in the recorded process itself; false in a child by `vfork` or raw `clone` that shares or
+/// copied this memory without our knowing.
+pub fn in_recorded_process() -> bool {
+    sys::getpid() == pid()
+}
+
+/// Counters behind [`Coverage`].
+#[allow(missing_docs)]
+pub struct CoverageCounters {
+    pub unknown_frees: AtomicU64,
+    pub dropped: AtomicU64,
+    pub nested: AtomicU64,
+    pub replaced: AtomicU64,
+    pub cut_stacks: AtomicU64,
+    pub folded_stacks: AtomicU64,
+    pub broken_stacks: AtomicU64,
+    pub inherited_freed_blocks: AtomicU64,
+    pub inherited_freed_bytes: AtomicU64,
+}
+
+impl CoverageCounters {
+    const fn new() -> Self {
+        const ZERO: AtomicU64 = AtomicU64::new(0);
+        CoverageCounters {
+            unknown_frees: ZERO,
+            dropped: ZERO,
+            nested: ZERO,
+            replaced: ZERO,
+            cut_stacks: ZERO,
+            folded_stacks: ZERO,
+            broken_stacks: ZERO,
+            inherited_freed_blocks: ZERO,
+            inherited_freed_bytes: ZERO,
+        }
+    }
+
+    /// The counters now.
+    pub fn read(&self) -> Coverage {
+        Coverage {
+            unknown_frees: self.unknown_frees.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            nested: self.nested.load(Relaxed),
+            replaced: self.replaced.load(Relaxed),
+            cut_stacks: self.cut_stacks.load(Relaxed),
+            folded_stacks: self.folded_stacks.load(Relaxed),
+            broken_stacks: self.broken_stacks.load(Relaxed),
+            inherited_freed_blocks: self.inherited_freed_blocks.load(Relaxed),
+            inherited_freed_bytes: self.inherited_freed_bytes.load(Relaxed),
+        }
+    }
+
+    /// Back to zero, in a forked child.
+    pub fn reset(&self) {
+        for c in [
+            &self.unknown_frees,
+            &self.dropped,
+            &self.nested,
+            &self.replaced,
+            &self.cut_stacks,
+            &self.folded_stacks,
+            &self.broken_stacks,
+            &self.inherited_freed_blocks,
+            &self.inherited_freed_bytes,
+        ] {
+            c.store(0, Relaxed);
+        }
+    }
+}

@@ -1,5 +1,20 @@
-//! What the analyzer knows of a recorded program, as plain values.
+//! What recordings say, decoded, linked into a family and merged by call site.
+//!
+//! Holds facts only: what they mean is decided by `verdict`, how they look by `report`.
 
+pub mod family;
 pub mod frame;
+pub mod history;
+pub mod identity;
+pub mod link;
+pub mod process;
+pub mod site;
+pub mod stacks;
+pub mod window;
 
+pub use family::{Family, LoadOptions};
 pub use frame::Frame;
+pub use history::{Counters, History};
+pub use process::{Ended, Process};
+pub use site::Site;
+pub use window::Window;

@@ -1,0 +1,195 @@
+//! Recordings of processes that descend from one another, as one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use super::history::History;
+use super::identity::{site_id, site_key};
+use super::link;
+use super::process::{Process, RawSite};
+use super::site::{Part, Site};
+use super::stacks::Stacks;
+use super::window::Window;
+use crate::blame::Blame;
+use crate::symbolize::SymbolOptions;
+
+/// How recordings are to be loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The part of the recording to look at.
+    pub window: Window,
+    /// Where symbols come from.
+    pub symbols: SymbolOptions,
+    /// Which frames may be blamed.
+    pub blame: Blame,
+}
+
+/// The recordings are not of one family.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these recordings are of {} families of processes that did not start one another:\n{}\nreport each family on its own, or compare two with `leaktrack diff`",
+    .0.len(), .0.iter().map(|family| format!("  {}", family.join(", "))).collect::<Vec<_>>().join("\n"))]
+pub struct DifferentFamilies(pub Vec<Vec<String>>);
+
+/// A family of processes.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// The root first, the others by start.
+    pub processes: Vec<Process>,
+    /// Index of each process's parent.
+    pub parents: Vec<Option<usize>>,
+    /// Call stacks, in no particular order.
+    pub sites: Vec<Site>,
+    /// What symbols are missing, in words.
+    pub symbol_notes: Vec<String>,
+}
+
+impl Family {
+    /// Links processes and merges their sites.
+    pub fn merge(
+        mut processes: Vec<Process>,
+        options: &LoadOptions,
+    ) -> Result<Self, DifferentFamilies> {
+        processes
+            .sort_by_key(|process| (process.started_unix_ns, process.start_ticks, process.pid));
+        let mut seen = BTreeSet::new();
+        processes.retain(|process| seen.insert(process.id));
+        let roots = link::roots(&link::parents(&processes));
+        let families: BTreeSet<usize> = roots.iter().copied().collect();
+        if families.len() > 1 {
+            let name = |process: &Process| {
+                format!(
+                    "{} ({}, pid {})",
+                    process.path.display(),
+                    process.name(),
+                    process.pid
+                )
+            };
+            return Err(DifferentFamilies(
+                families
+                    .iter()
+                    .map(|root| {
+                        processes
+                            .iter()
+                            .zip(&roots)
+                            .filter(|(_, of)| *of == root)
+                            .map(|(process, _)| name(process))
+                            .collect()
+                    })
+                    .collect(),
+            ));
+        }
+        if let Some(root) = families.first().copied() {
+            processes
+                .get_mut(..=root)
+                .into_iter()
+                .for_each(|head| head.rotate_right(1));
+        }
+        let mut stacks = Stacks::new(options.symbols.clone());
+        let sites = merge_sites(&processes, &mut stacks, &options.blame);
+        let parents = link::parents(&processes);
+        Ok(Self {
+            processes,
+            parents,
+            sites,
+            symbol_notes: stacks.notes().to_vec(),
+        })
+    }
+
+    /// Seconds from the root's start to that of `process`.
+    pub fn start_s(&self, process: usize) -> f64 {
+        let started = |process: &Process| process.started_unix_ns as i128;
+        match (self.processes.first(), self.processes.get(process)) {
+            (Some(root), Some(process)) => (started(process) - started(root)).max(0) as f64 / 1e9,
+            _ => 0.0,
+        }
+    }
+
+    /// Seconds from the root's start to the end of the window, over all processes.
+    pub fn end_s(&self) -> f64 {
+        (0..self.processes.len())
+            .filter_map(|index| {
+                Some(self.start_s(index) + self.processes.get(index)?.to_ms as f64 / 1e3)
+            })
+            .fold(0.0, f64::max)
+    }
+}
+
+/// Raw sites of one merged site: in which process, and which.
+type Members<'a> = Vec<(usize, &'a RawSite)>;
+
+fn merge_sites(processes: &[Process], stacks: &mut Stacks, blame: &Blame) -> Vec<Site> {
+    let mut order: Vec<(String, Vec<super::stacks::MachineFrame>, Members<'_>)> = Vec::new();
+    let mut by_id: HashMap<String, usize> = HashMap::new();
+    for (index, process) in processes.iter().enumerate() {
+        for raw in &process.sites {
+            let stack = stacks.resolve(process, raw.site.leaf);
+            let id = site_id(raw.site.kind, stack.iter().map(|machine| &machine.place));
+            match by_id.get(&id).and_then(|known| order.get_mut(*known)) {
+                Some((_, _, members)) => members.push((index, raw)),
+                None => {
+                    by_id.insert(id.clone(), order.len());
+                    order.push((id, stack, vec![(index, raw)]));
+                }
+            }
+        }
+    }
+    order
+        .into_iter()
+        .map(|(id, stack, members)| site(processes, id, stack, &members, blame))
+        .collect()
+}
+
+fn site(
+    processes: &[Process],
+    id: String,
+    stack: Vec<super::stacks::MachineFrame>,
+    members: &[(usize, &RawSite)],
+    blame: &Blame,
+) -> Site {
+    let kind = members
+        .first()
+        .map_or(leaktrack_recording::SiteKind::Heap, |(_, raw)| {
+            raw.site.kind
+        });
+    let mut parts: Vec<Part> = Vec::new();
+    let mut threads = BTreeSet::new();
+    for run in members.chunk_by(|a, b| a.0 == b.0) {
+        let Some((index, process)) = run
+            .first()
+            .and_then(|(index, _)| Some((*index, processes.get(*index)?)))
+        else {
+            continue;
+        };
+        threads.extend(
+            run.iter()
+                .filter_map(|(_, raw)| process.threads.get(&raw.site.thread).cloned()),
+        );
+        parts.push(Part {
+            process: index,
+            history: History::sum(run.iter().map(|(_, raw)| &raw.history), process.grid.len()),
+            ages: run
+                .iter()
+                .filter_map(|(_, raw)| raw.ages)
+                .reduce(|a, b| if a.oldest_ms >= b.oldest_ms { a } else { b }),
+            first_seen_ms: run
+                .iter()
+                .map(|(_, raw)| raw.site.first_seen_ms)
+                .min()
+                .unwrap_or(0),
+        });
+    }
+    let mut site = Site {
+        key: String::new(),
+        id,
+        kind,
+        cut: members.iter().any(|(_, raw)| raw.site.cut),
+        folded: members.iter().any(|(_, raw)| raw.site.folded),
+        stack,
+        blame: None,
+        threads,
+        parts,
+    };
+    site.key = site_key(kind, site.frames());
+    site.blame = blame.of(site.frames());
+    site
+}

@@ -1,0 +1,458 @@
+//! One recording, decoded into owned values: who ran, its snapshots, and its sites' histories.
+//!
+//! Takes every record as possibly damaged: ids may be missing or repeated, times may run backwards.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use leaktrack_recording::{
+    self as format, EndKind, EventKind, Mode, Record, RecordingId, SnapshotHead,
+};
+
+use super::history::{Counters, History};
+use super::window::{Bound, Window};
+
+/// Points at which histories are kept: enough for the statistics, bounded for long recordings.
+pub const GRID_POINTS: usize = 120;
+
+/// A module of the recorded process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Module {
+    /// Path as recorded.
+    pub path: Vec<u8>,
+    /// GNU build-id; empty when it has none.
+    pub build_id: Vec<u8>,
+    /// Bytes of address space.
+    pub mapped_bytes: u64,
+    /// When it was first seen.
+    pub at_ms: u64,
+}
+
+/// The age of a site's live blocks when the live table was last walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages {
+    /// Age of the oldest live block.
+    pub oldest_ms: u64,
+    /// Age of the median one.
+    pub median_ms: u64,
+}
+
+/// One recorded stack with its history; `stack` is the id of the innermost node.
+#[derive(Clone, Debug)]
+pub struct RawSite {
+    /// As defined in the recording; made up (kind heap, no stack) if the definition was lost.
+    pub site: format::Site,
+    /// Its counters.
+    pub history: History,
+    /// Ages of what is live, if the live table was walked.
+    pub ages: Option<Ages>,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at_ms: u64,
+    /// What.
+    pub kind: EventKind,
+    /// In words.
+    pub text: String,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this status.
+    Exit(i32),
+    /// It became another program.
+    Exec,
+    /// It still runs.
+    Running,
+    /// The recording stops without an end: killed, crashed, or the host went down.
+    Unfinished,
+}
+
+/// One recording.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub file_bytes: u64,
+    /// Identity of the recording.
+    pub id: RecordingId,
+    /// The recording of the process that forked this one.
+    pub parent: Option<RecordingId>,
+    /// Process id in its own namespace.
+    pub pid: u32,
+    /// Its parent's.
+    pub ppid: u32,
+    /// Began by a fork rather than by exec.
+    pub forked: bool,
+    /// Executable.
+    pub exe: String,
+    /// Host name.
+    pub host: String,
+    /// Start of the recording, Unix nanoseconds.
+    pub started_unix_ns: u64,
+    /// Start time from `/proc/PID/stat`.
+    pub start_ticks: u64,
+    /// How allocations were chosen.
+    pub mode: Mode,
+    /// Interval asked for.
+    pub interval_ms: u64,
+    /// Bytes that came with the fork; they count in the parent.
+    pub inherited_bytes: u64,
+    /// Module that provides the real `malloc`.
+    pub allocator: String,
+    /// Version of the library.
+    pub version: String,
+    /// Arguments, masked as asked for.
+    pub argv: Vec<String>,
+    /// Labels of the user's.
+    pub labels: BTreeMap<String, String>,
+    /// Allocator and runtime variables.
+    pub env: BTreeMap<String, String>,
+    /// Modules by id.
+    pub modules: HashMap<u32, Module>,
+    /// Frames by id.
+    pub nodes: HashMap<u32, format::Node>,
+    /// Names of threads by id.
+    pub threads: HashMap<u32, String>,
+    /// Every snapshot of the recording, in order; those of the window are `window_heads()`.
+    pub heads: Vec<SnapshotHead>,
+    /// Indices into `heads` at which histories have values.
+    pub grid: Vec<usize>,
+    /// Sites that did something up to the end of the window.
+    pub sites: Vec<RawSite>,
+    /// Events, by time.
+    pub events: Vec<Event>,
+    /// How it ended.
+    pub ended: Ended,
+    /// Where the window opens: nothing up to here is counted.
+    pub from_ms: u64,
+    /// Where it closes.
+    pub to_ms: u64,
+    /// When the recording's last record was made.
+    pub last_record_ms: u64,
+    /// Damage to the file, in words, with offsets.
+    pub problems: Vec<String>,
+}
+
+/// Why a file's records make no process.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The record that says who was recorded is missing.
+    #[error("it does not say which process it is of: the record was never written, or is damaged")]
+    NoProcess,
+    /// A mark of `--since` or `--until` is not there.
+    #[error("it has no mark `{0}`; its marks: {1}")]
+    NoMark(String, String),
+    /// The window holds nothing.
+    #[error("the window is empty: it opens {0} ms and closes {1} ms after the start")]
+    EmptyWindow(u64, u64),
+}
+
+/// Lossy text of recorded bytes.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl Process {
+    /// Decodes what `records` yields; it is called twice: for the frame of time, then for the sites.
+    pub fn decode<'a, I>(
+        path: PathBuf,
+        file_bytes: u64,
+        window: &Window,
+        records: impl Fn() -> I,
+    ) -> Result<Self, DecodeError>
+    where
+        I: Iterator<Item = Record<'a>>,
+    {
+        let mut process = records()
+            .find_map(|record| match record {
+                Record::Process(process) => Some(Self::new(path.clone(), file_bytes, &process)),
+                _ => None,
+            })
+            .ok_or(DecodeError::NoProcess)?;
+        let mut definitions = HashMap::new();
+        for record in records() {
+            process.define(record, &mut definitions);
+        }
+        process.events.sort_by_key(|event| event.at_ms);
+        process.open_window(window)?;
+        process.read_sites(definitions, records());
+        Ok(process)
+    }
+
+    fn new(path: PathBuf, file_bytes: u64, process: &format::Process<'_>) -> Self {
+        Self {
+            path,
+            file_bytes,
+            id: process.id,
+            parent: process.parent,
+            pid: process.pid,
+            ppid: process.ppid,
+            forked: process.forked,
+            exe: text(process.exe),
+            host: text(process.host),
+            started_unix_ns: process.started_unix_ns,
+            start_ticks: process.start_ticks,
+            mode: process.mode,
+            interval_ms: process.interval_ms,
+            inherited_bytes: process.inherited_bytes,
+            allocator: text(process.allocator),
+            version: text(process.version),
+            argv: Vec::new(),
+            labels: BTreeMap::new(),
+            env: BTreeMap::new(),
+            modules: HashMap::new(),
+            nodes: HashMap::new(),
+            threads: HashMap::new(),
+            heads: Vec::new(),
+            grid: Vec::new(),
+            sites: Vec::new(),
+            events: Vec::new(),
+            ended: Ended::Unfinished,
+            from_ms: 0,
+            to_ms: 0,
+            last_record_ms: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    fn define(&mut self, record: Record<'_>, sites: &mut HashMap<u32, format::Site>) {
+        match record {
+            Record::Process(_) | Record::ModuleGone { .. } => {}
+            Record::Arg(arg) => self.argv.push(text(arg)),
+            Record::Label { key, value } => {
+                self.labels.insert(text(key), text(value));
+            }
+            Record::Env { name, value } => {
+                self.env.insert(text(name), text(value));
+            }
+            Record::Module(module) => {
+                self.modules.insert(
+                    module.id,
+                    Module {
+                        path: module.path.to_vec(),
+                        build_id: module.build_id.to_vec(),
+                        mapped_bytes: module.end.saturating_sub(module.start),
+                        at_ms: module.at_ms,
+                    },
+                );
+            }
+            Record::Node(node) => {
+                self.nodes.insert(node.id, node);
+            }
+            Record::Site(site) => {
+                sites.insert(site.id, site);
+            }
+            Record::Thread { tid, name } => {
+                self.threads.insert(tid, text(name));
+            }
+            Record::Snapshot(snapshot) => {
+                let mut head = snapshot.head;
+                head.at_ms = head.at_ms.max(self.last_record_ms);
+                self.last_record_ms = head.at_ms;
+                self.heads.push(head);
+            }
+            Record::Ages(_) => {}
+            Record::Event {
+                at_ms,
+                kind,
+                text: words,
+            } => {
+                if kind == EventKind::Exec && self.ended == Ended::Unfinished {
+                    self.ended = Ended::Exec;
+                }
+                self.events.push(Event {
+                    at_ms,
+                    kind,
+                    text: text(words),
+                });
+            }
+            Record::End {
+                status,
+                kind: EndKind::Exit | EndKind::FastExit,
+                ..
+            } => self.ended = Ended::Exit(status),
+        }
+    }
+
+    /// Fixes `from_ms`, `to_ms` and the grid.
+    fn open_window(&mut self, window: &Window) -> Result<(), DecodeError> {
+        let end = self.last_record_ms;
+        self.from_ms = self.resolve(window.since.as_ref(), 0)?;
+        self.to_ms = self.resolve(window.until.as_ref(), end)?.min(end);
+        if self.from_ms > self.to_ms {
+            return Err(DecodeError::EmptyWindow(self.from_ms, self.to_ms));
+        }
+        let span = (self.to_ms - self.from_ms).max(1);
+        let cell = |at_ms: u64| {
+            u128::from(at_ms - self.from_ms) * GRID_POINTS as u128 / u128::from(span + 1)
+        };
+        for (index, head) in self.heads.iter().enumerate() {
+            if !self.in_window(head.at_ms) {
+                continue;
+            }
+            match self.grid.last_mut() {
+                Some(last)
+                    if self
+                        .heads
+                        .get(*last)
+                        .is_some_and(|before| cell(before.at_ms) == cell(head.at_ms)) =>
+                {
+                    *last = index
+                }
+                _ => self.grid.push(index),
+            }
+        }
+        Ok(())
+    }
+
+    fn in_window(&self, at_ms: u64) -> bool {
+        (at_ms > self.from_ms || self.from_ms == 0) && at_ms <= self.to_ms
+    }
+
+    fn resolve(&self, bound: Option<&Bound>, default_ms: u64) -> Result<u64, DecodeError> {
+        match bound {
+            None => Ok(default_ms),
+            Some(Bound::BeforeEnd(ms)) => Ok(self.last_record_ms.saturating_sub(*ms)),
+            Some(Bound::At(unix_ms)) => {
+                let start_ms = i128::from(self.started_unix_ns / 1_000_000);
+                Ok(u64::try_from((i128::from(*unix_ms) - start_ms).max(0)).unwrap_or(u64::MAX))
+            }
+            Some(Bound::Mark(label)) => {
+                let marks = || {
+                    self.events
+                        .iter()
+                        .filter(|event| event.kind == EventKind::Mark)
+                };
+                marks()
+                    .rev()
+                    .find(|mark| mark.text == *label)
+                    .map(|mark| mark.at_ms)
+                    .ok_or_else(|| {
+                        let known: Vec<&str> = marks().map(|mark| mark.text.as_str()).collect();
+                        let known = if known.is_empty() {
+                            "none".to_owned()
+                        } else {
+                            known.join(", ")
+                        };
+                        DecodeError::NoMark(label.clone(), known)
+                    })
+            }
+        }
+    }
+
+    fn read_sites<'a>(
+        &mut self,
+        definitions: HashMap<u32, format::Site>,
+        records: impl Iterator<Item = Record<'a>>,
+    ) {
+        let mut sites: HashMap<u32, RawSite> = HashMap::new();
+        let undefined = |id| format::Site {
+            id,
+            leaf: 0,
+            kind: format::SiteKind::Heap,
+            cut: false,
+            folded: false,
+            first_seen_ms: 0,
+            thread: 0,
+        };
+        let mut last_ms = 0;
+        let mut snapshot_index = 0;
+        let mut point = 0;
+        for record in records {
+            match record {
+                Record::Snapshot(snapshot) => {
+                    let at_ms = snapshot.head.at_ms.max(last_ms);
+                    last_ms = at_ms;
+                    if at_ms > self.to_ms {
+                        continue;
+                    }
+                    let at = if self.in_window(at_ms) {
+                        while self
+                            .grid
+                            .get(point)
+                            .is_some_and(|index| *index < snapshot_index)
+                        {
+                            point += 1;
+                        }
+                        Some(point as u32)
+                    } else {
+                        None
+                    };
+                    snapshot_index += 1;
+                    for delta in snapshot.deltas() {
+                        sites
+                            .entry(delta.site)
+                            .or_insert_with(|| RawSite {
+                                site: definitions
+                                    .get(&delta.site)
+                                    .copied()
+                                    .unwrap_or_else(|| undefined(delta.site)),
+                                history: History::default(),
+                                ages: None,
+                            })
+                            .history
+                            .add(at, &Counters::from(&delta));
+                    }
+                }
+                Record::Ages(ages) if ages.at_ms <= self.to_ms => {
+                    for age in ages.ages() {
+                        if let Some(site) = sites.get_mut(&age.site) {
+                            site.ages = (age.blocks > 0).then(|| Ages {
+                                oldest_ms: ages.at_ms.saturating_sub(age.oldest_ms),
+                                median_ms: ages.at_ms.saturating_sub(age.median_ms),
+                            });
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.sites = sites.into_values().collect();
+        self.sites.sort_by_key(|site| site.site.id);
+    }
+
+    /// The snapshots of the window.
+    pub fn window_heads(&self) -> impl DoubleEndedIterator<Item = &SnapshotHead> {
+        self.heads.iter().filter(|head| self.in_window(head.at_ms))
+    }
+
+    /// The last snapshot of the window; the state that is reported.
+    pub fn last_head(&self) -> Option<&SnapshotHead> {
+        self.heads
+            .iter()
+            .rev()
+            .find(|head| head.at_ms <= self.to_ms)
+    }
+
+    /// The last snapshot before the window.
+    pub fn base_head(&self) -> Option<&SnapshotHead> {
+        self.heads
+            .iter()
+            .rev()
+            .find(|head| self.from_ms > 0 && head.at_ms <= self.from_ms)
+    }
+
+    /// Times of the grid points in seconds since the start of the process.
+    pub fn grid_s(&self) -> Vec<f64> {
+        self.grid
+            .iter()
+            .filter_map(|index| self.heads.get(*index))
+            .map(|head| head.at_ms as f64 / 1e3)
+            .collect()
+    }
+
+    /// The executable's file name.
+    pub fn name(&self) -> &str {
+        self.exe
+            .rsplit('/')
+            .next()
+            .filter(|name| !name.is_empty())
+            .unwrap_or("unknown program")
+    }
+}

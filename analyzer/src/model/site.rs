@@ -1,0 +1,81 @@
+//! One call stack of a family: the same stack of all its processes, with what it did in each.
+
+use std::collections::BTreeSet;
+
+use leaktrack_recording::SiteKind;
+
+use super::frame::Frame;
+use super::history::{Counters, History};
+use super::process::Ages;
+use super::stacks::MachineFrame;
+
+/// What a site did in one process.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Index of the process in the family.
+    pub process: usize,
+    /// Counters over the grid of that process.
+    pub history: History,
+    /// Ages of its live blocks, if the live table was walked.
+    pub ages: Option<Ages>,
+    /// When it first allocated there.
+    pub first_seen_ms: u64,
+}
+
+/// A call stack at allocation.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Same in every run of the same build.
+    pub id: String,
+    /// Survives a rebuild.
+    pub key: String,
+    /// Kind of memory.
+    pub kind: SiteKind,
+    /// Deeper than what was kept.
+    pub cut: bool,
+    /// Folded into a shorter stack for want of memory.
+    pub folded: bool,
+    /// Innermost machine frame first; empty if the stack was not recorded.
+    pub stack: Vec<MachineFrame>,
+    /// Index into `frames()` of the frame to blame.
+    pub blame: Option<usize>,
+    /// Names of threads that allocated there first.
+    pub threads: BTreeSet<String>,
+    /// Per process, ascending; never empty.
+    pub parts: Vec<Part>,
+}
+
+impl Site {
+    /// The stack as people read it, innermost first.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.stack.iter().flat_map(|machine| machine.frames.iter())
+    }
+
+    /// The frame to blame.
+    pub fn blamed(&self) -> Option<&Frame> {
+        self.frames().nth(self.blame?)
+    }
+
+    /// Live bytes at the end of the window, all processes together.
+    pub fn live_bytes(&self) -> u64 {
+        self.sum(|part| part.history.last().live_bytes())
+    }
+
+    /// Live blocks at the end of the window.
+    pub fn live_blocks(&self) -> u64 {
+        self.sum(|part| part.history.last().live_blocks())
+    }
+
+    /// What was counted inside the window.
+    pub fn counted(&self) -> Counters {
+        self.parts.iter().fold(Counters::default(), |sum, part| {
+            sum.plus(&part.history.last().since(&part.history.base))
+        })
+    }
+
+    fn sum(&self, f: impl Fn(&Part) -> u64) -> u64 {
+        self.parts
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(f(part)))
+    }
+}

@@ -1,0 +1,107 @@
+//! Stacks of a family, resolved once: nodes become frames, shared between sites.
+//!
+//! Frames of leaktrack itself are dropped here and appear nowhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use leaktrack_recording as format;
+
+use super::frame::Frame;
+use super::identity::{ContentHashes, Place, file_name};
+use super::process::{Module, Process};
+use crate::symbolize::{ModuleRef, SymbolOptions, Symbolizer};
+
+/// No stack is longer than this, whatever a damaged recording says.
+const LONGEST: usize = 4096;
+
+/// A machine frame: where it is, and its frames as people read them, innermost inlined first.
+#[derive(Clone, Debug)]
+pub struct MachineFrame {
+    /// Its part in the site's `id`.
+    pub place: Place,
+    /// At least one.
+    pub frames: Arc<[Frame]>,
+}
+
+/// Resolves the stacks of a family's processes.
+#[derive(Debug)]
+pub struct Stacks {
+    symbolizer: Symbolizer,
+    hashes: ContentHashes,
+    known: HashMap<(Place, u64), Arc<[Frame]>>,
+}
+
+impl Stacks {
+    /// Nothing is opened before the first stack.
+    pub fn new(options: SymbolOptions) -> Self {
+        Self {
+            symbolizer: Symbolizer::new(options),
+            hashes: ContentHashes::default(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The stack whose innermost node is `leaf`, innermost frame first.
+    pub fn resolve(&mut self, process: &Process, leaf: u32) -> Vec<MachineFrame> {
+        let mut stack = Vec::new();
+        let mut next = leaf;
+        while let Some(node) = process.nodes.get(&next) {
+            let module = process.modules.get(&node.module);
+            if !module.is_some_and(is_own) {
+                stack.push(self.machine_frame(process, node, module));
+            }
+            if node.parent >= node.id || stack.len() >= LONGEST {
+                break;
+            }
+            next = node.parent;
+        }
+        stack
+    }
+
+    fn machine_frame(
+        &mut self,
+        process: &Process,
+        node: &format::Node,
+        module: Option<&Module>,
+    ) -> MachineFrame {
+        let svma = if node.exact {
+            node.offset
+        } else {
+            node.offset.saturating_sub(1)
+        };
+        let place = match module {
+            Some(module) => {
+                Place::Module(self.hashes.identity(&module.path, &module.build_id), svma)
+            }
+            None => Place::Jit,
+        };
+        let symbolizer = &mut self.symbolizer;
+        let frames = self.known.entry((place.clone(), svma)).or_insert_with(|| {
+            let module = module.map_or_else(ModuleRef::default, |module| ModuleRef {
+                path: &module.path,
+                build_id: &module.build_id,
+                mapped_bytes: module.mapped_bytes,
+                loaded_unix_ns: process
+                    .started_unix_ns
+                    .saturating_add(module.at_ms.saturating_mul(1_000_000)),
+            });
+            let mut frames = Vec::new();
+            symbolizer.frames(&module, svma, &mut frames);
+            frames.into()
+        });
+        MachineFrame {
+            place,
+            frames: frames.clone(),
+        }
+    }
+
+    /// What the symbolizer could not do.
+    pub fn notes(&self) -> &[String] {
+        self.symbolizer.notes()
+    }
+}
+
+fn is_own(module: &Module) -> bool {
+    file_name(&super::process::text(&module.path)).starts_with("libleaktrack")
+}

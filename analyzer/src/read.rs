@@ -1,0 +1,140 @@
+//! Brings recordings from files into the model.
+//!
+//! A file is read whole before it is looked at, never mapped: its process may still be writing to
+//! it, and whoever truncates a mapped file kills its reader.
+
+use std::path::{Path, PathBuf};
+
+use leaktrack_recording::{Fault, OpenError, OpenFault, Recording, in_order};
+
+use crate::model::family::DifferentFamilies;
+use crate::model::process::{DecodeError, Ended};
+use crate::model::{Family, LoadOptions, Process};
+
+/// Why a report cannot be made: what happened, where, and what to do. Exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No paths were given.
+    #[error("no recording given: name one or more .ltk files")]
+    Nothing,
+    /// The operating system refused.
+    #[error("{path}: {error}{}", remedy(.error))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+    /// The bytes are no recording.
+    #[error("{path}: {error} (at offset {}){}", .error.offset, open_remedy(.error))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        error: OpenError,
+    },
+    /// The records make no process, or the window is not in them.
+    #[error("{path}: {error}")]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        error: DecodeError,
+    },
+    /// See there.
+    #[error(transparent)]
+    Families(#[from] DifferentFamilies),
+}
+
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "; `leaktrack list` shows where tracked processes record to"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; recordings are private to the user whose process was recorded: read it as that user, or record with perm=0640"
+        }
+        std::io::ErrorKind::IsADirectory => "; name the .ltk files in it",
+        _ => "",
+    }
+}
+
+fn open_remedy(error: &OpenError) -> &'static str {
+    match error.what {
+        OpenFault::Empty => "; if it has just started, try again in a second",
+        OpenFault::NotARecording => {
+            "; recordings are made by `leaktrack run -- CMD` and end in .ltk"
+        }
+        OpenFault::Version { .. } => "",
+    }
+}
+
+/// Loads recordings of one family.
+pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family, LoadError> {
+    if paths.is_empty() {
+        return Err(LoadError::Nothing);
+    }
+    let processes = paths
+        .iter()
+        .map(|path| process(path.as_ref(), options))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Family::merge(processes, options)?)
+}
+
+fn process(path: &Path, options: &LoadOptions) -> Result<Process, LoadError> {
+    let bytes = read(path).map_err(|error| LoadError::Io {
+        path: path.to_owned(),
+        error,
+    })?;
+    let mut process = decode(path, &bytes, options)?;
+    if process.ended == Ended::Unfinished && runs(&process) {
+        process.ended = Ended::Running;
+    }
+    Ok(process)
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path.metadata()?.is_dir() {
+        return Err(std::io::Error::from(std::io::ErrorKind::IsADirectory));
+    }
+    std::fs::read(path)
+}
+
+/// Decodes one recording from the content of its file.
+pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Process, LoadError> {
+    let recording = Recording::open(bytes).map_err(|error| LoadError::Open {
+        path: path.to_owned(),
+        error,
+    })?;
+    let mut segments: Vec<_> = recording.segments().collect();
+    let mut snapshots: Vec<_> = recording.snapshots().collect();
+    let records = in_order(&mut segments, &mut snapshots);
+    let mut process = Process::decode(path.to_owned(), bytes.len() as u64, &options.window, || {
+        records.clone()
+    })
+    .map_err(|error| LoadError::Decode {
+        path: path.to_owned(),
+        error,
+    })?;
+    // A last record that is not whole is how every killed or running process looks: no damage.
+    process.problems = recording
+        .problems()
+        .filter(|problem| problem.fault != Fault::Unfinished)
+        .map(|problem| problem.to_string())
+        .collect();
+    Ok(process)
+}
+
+/// True if the recorded process is alive on this host: same pid and start time.
+fn runs(process: &Process) -> bool {
+    let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if process.host != here.trim_end() {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    // Fields are counted after the name, which is in parentheses and may hold anything.
+    let start_ticks = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(19)?.parse::<u64>().ok());
+    start_ticks == Some(process.start_ticks)
+}

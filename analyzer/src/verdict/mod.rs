@@ -1,0 +1,2 @@
+//! What the curves mean.
+pub mod stats;

@@ -9,6 +9,9 @@ use crate::types::Record;
 
 /// Length of what stands before each record: `len u32`, `crc32c u32`.
 pub const FRAME_HEADER_BYTES: usize = 8;
+/// What stands after the last frame of a segment, if there is room for it: the header of no frame.
+/// New blocks are zero and have it; whoever uses blocks again writes it.
+pub const END_OF_FRAMES: [u8; FRAME_HEADER_BYTES] = [0; FRAME_HEADER_BYTES];
 
 /// What to write before `payload`, one encoded record, in the segment `seq`.
 ///
@@ -109,7 +112,7 @@ impl<'a> Frames<'a> {
             // No frame fits here.
             return Ok(Step::End);
         };
-        if head == [0; FRAME_HEADER_BYTES] {
+        if head == END_OF_FRAMES {
             return Ok(Step::End);
         }
         let [a, b, c, d, e, f, g, h] = head;

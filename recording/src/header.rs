@@ -64,6 +64,11 @@ impl FileHeader {
         bytes.starts_with(&FILE_MAGIC)
     }
 
+    /// True if `bytes` are too few to tell.
+    pub(crate) fn is_too_short(bytes: &[u8]) -> bool {
+        FILE_MAGIC.starts_with(bytes)
+    }
+
     /// The header at the start of `bytes`; `None` if there is none or it is damaged.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = Input(sealed::<FILE_HEADER_BYTES>(bytes)?);

@@ -1,7 +1,217 @@
 //! The file format of leaktrack recordings: the one thing that the preload library and the
 //! analyzer share.
 //!
-//! This crate never allocates, never panics on any input, and depends on nothing.
+//! This crate never allocates, never panics on any input, and depends on nothing. It does no
+//! input or output either: the writer stores bytes where it likes, the reader is given all of them.
+//!
+//! # The file
+//!
+//! A file is a row of blocks of 4096 bytes. Block 0 is the header; after it come segments of one
+//! or more whole blocks, and unused blocks, which are zero. All numbers outside records are
+//! little-endian. `crc` is always [`crc32c`].
+//!
+//! ```text
+//! block 0                 block 1            ...
+//! +--------+---------+    +---------+---------------+----+    +---------+----
+//! | header | control |    | segment | frames        | 0  |    | segment | ...
+//! +--------+---------+    +---------+---------------+----+    +---------+----
+//! 0        2048           4096
+//! ```
+//!
+//! ## File header
+//!
+//! [`FileHeader`], 64 bytes. Between it and the [`control`] page all is zero.
+//!
+//! ```text
+//!  0  8  "LEAKTRK\0"
+//!  8  2  major version
+//! 10  2  minor version
+//! 12  4  0
+//! 16 16  identity of the recording
+//! 32  8  time of creation, nanoseconds since 1970
+//! 40 20  0
+//! 60  4  crc of bytes 0 to 59
+//! ```
+//!
+//! ```
+//! # use leaktrack_recording::*;
+//! let bytes = FileHeader::new(*b"0123456789abcdef", 1_700_000_000_000_000_000).encode();
+//! assert_eq!(bytes[..16], *b"LEAKTRK\0\x01\0\0\0\0\0\0\0");
+//! assert_eq!(bytes[16..32], *b"0123456789abcdef");
+//! assert_eq!(bytes[32..40], [0x00, 0x00, 0x2a, 0x36, 0xfe, 0x9c, 0x97, 0x17]);
+//! assert_eq!(bytes[60..], [0x15, 0x03, 0x53, 0x97]);
+//! ```
+//!
+//! ## Segment
+//!
+//! [`SegmentHeader`], 32 bytes, then frames. A segment holds records of one [`SegmentKind`]; which
+//! one is theirs says [`Record::segment_kind`]. Its number, `seq`, occurs once in the file and is
+//! higher the later the segment was begun.
+//!
+//! ```text
+//!  0  4  "LTSG"
+//!  4  1  kind: 0 free, 1 definitions, 2 snapshots, 3 ages, 4 events
+//!  5  1  level: how often its snapshots were thinned
+//!  6  2  0
+//!  8  4  length in blocks, header included
+//! 12  4  0
+//! 16  8  seq
+//! 24  4  0
+//! 28  4  crc of bytes 0 to 27
+//! ```
+//!
+//! ```
+//! # use leaktrack_recording::*;
+//! let kind = SegmentKind::Snapshots;
+//! let bytes = SegmentHeader { kind, level: 1, blocks: 16, seq: 5 }.encode();
+//! assert_eq!(bytes[..16], *b"LTSG\x02\x01\0\0\x10\0\0\0\0\0\0\0");
+//! assert_eq!(bytes[16..28], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+//! assert_eq!(bytes[28..], [0x53, 0xba, 0xbe, 0x24]);
+//! ```
+//!
+//! ## Frame
+//!
+//! Each record stands in a frame. The last frame of a segment is followed by [`END_OF_FRAMES`],
+//! eight zero bytes, or by less room than that.
+//!
+//! ```text
+//!  0  4  len: length of the record, at least 1
+//!  4  4  crc of: seq (8 bytes), len (4 bytes), the record
+//!  8     the record
+//! ```
+//!
+//! Since `seq` is in the checksum, what an earlier use of the same blocks left behind never looks
+//! valid.
+//!
+//! ```
+//! # use leaktrack_recording::*;
+//! let mut buffer = [0; 64];
+//! let len = frame_into(5, &Record::Arg(b"-v"), &mut buffer)?;
+//! assert_eq!(buffer[..len], [4, 0, 0, 0, 0xea, 0xa2, 0xe3, 0x4f, 2, 2, b'-', b'v']);
+//! # Ok::<(), Full>(())
+//! ```
+//!
+//! ## Record
+//!
+//! A tag byte, then fields. `n` is an unsigned varint (LEB128, at most ten bytes), `z` a zigzag
+//! varint, `s` a varint length and so many bytes, `b` a byte.
+//!
+//! ```text
+//!  1 Process     id (16 bytes), flags b (1 has parent, 2 forked), [parent (16 bytes)],
+//!                pid n, ppid n, exe s, host s, started_unix_ns n, start_ticks n,
+//!                mode b (0 exact, 1 sample, 2 budget, 3 dormant) and its value n (or 0),
+//!                depth n, interval_ms n, page_bytes n, inherited_bytes n, inherited_blocks n,
+//!                allocator s, options s, version s
+//!  2 Arg         s
+//!  3 Label       key s, value s
+//!  4 Env         name s, value s
+//!  5 Module      id n, bias n, start n, end n, generation n, at_ms n, path s, build_id s
+//!  6 ModuleGone  id n, at_ms n
+//!  7 Node        id n, id - parent n, module n, offset n, exact b
+//!  8 Site        flags b (1 mmap, 2 cut, 4 folded), id n, leaf n, first_seen_ms n, thread n
+//!  9 Thread      tid n, name s
+//! 10 Snapshot    length of head n, head, deltas up to the end of the record
+//!        head    flags b (1 has limit, 2 has allocator), index n, merged n, at_ms n,
+//!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
+//!                threads n, the nine of Totals n, the nine of Coverage n, own_memory_bytes n,
+//!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n]
+//!        delta   site - site of the delta before n (at least 1), allocations n, frees n,
+//!                allocated_bytes n, freed_bytes n
+//! 11 Ages        length of head n, head, ages up to the end of the record
+//!        head    at_ms n
+//!        age     site - site of the age before n (at least 1), blocks n, oldest_ms n,
+//!                median_ms n
+//! 12 Event       at_ms n, kind b (0 mark, 1 alert, 2 scan, 3 enable, 4 disable, 5 dlopen,
+//!                6 limit, 7 exec, 8 note), text s
+//! 13 End         at_ms n, kind b (0 exit, 1 fast exit), status z
+//! ```
+//!
+//! ```
+//! # use leaktrack_recording::*;
+//! fn bytes_of(record: Record) -> Vec<u8> {
+//!     let mut buffer = [0; 128];
+//!     let mut sink = SliceSink::new(&mut buffer);
+//!     encode(&record, &mut sink).unwrap();
+//!     sink.written().to_vec()
+//! }
+//!
+//! // Frame 300, called from frame 299, returns to 0x1234 in module 2.
+//! let node = Node { id: 300, parent: 299, module: 2, offset: 0x1234, exact: false };
+//! assert_eq!(bytes_of(Record::Node(node)), [7, 0xac, 0x02, 1, 2, 0xb4, 0x24, 0]);
+//!
+//! let end = Record::End { at_ms: 1000, kind: EndKind::Exit, status: -1 };
+//! assert_eq!(bytes_of(end), [13, 0xe8, 0x07, 0, 1]);
+//!
+//! // Sites 4 and 5 allocated: 2 blocks of 64 bytes, of which one was freed, and one of 300.
+//! let mut buffer = [0; 64];
+//! let mut sink = SliceSink::new(&mut buffer);
+//! let mut writer = DeltaWriter::new(&mut sink);
+//! let (freed_bytes, frees) = (64, 1);
+//! writer.push(&SiteDelta { site: 4, allocations: 2, allocated_bytes: 128, frees, freed_bytes })?;
+//! let more = SiteDelta { site: 5, allocations: 1, allocated_bytes: 300, ..Default::default() };
+//! writer.push(&more)?;
+//! assert_eq!(sink.written(), [4, 2, 1, 0x80, 0x01, 64, 1, 1, 0, 0xac, 0x02, 0]);
+//!
+//! let head = SnapshotHead { index: 7, merged: 1, at_ms: 7000, threads: 3, ..Default::default() };
+//! let snapshot = bytes_of(Record::Snapshot(Snapshot { head, deltas: sink.written() }));
+//! assert_eq!(snapshot[..6], [10, 31, 0, 7, 1, 0xd8]); // tag, length of head, flags, index, ...
+//! assert_eq!(snapshot[2 + 31..], *sink.written());
+//! # Ok::<(), WriteError>(())
+//! ```
+//!
+//! # Writing
+//!
+//! A writer may be killed between any two bytes, and readers come while it writes. Therefore:
+//!
+//! - A record goes in with [`END_OF_FRAMES`] after it, best the record and that end first and the
+//!   frame's header last: until then readers see the end where it was.
+//! - A new segment over used blocks goes in with [`END_OF_FRAMES`] after its header.
+//! - A free segment is one of kind `Free`. If a new one needs less of it, the header of the rest
+//!   goes in first; free neighbours are joined by giving the first the length of all.
+//! - Snapshots are thinned copy first: [`merge`] pairs into a new segment, whose `seq` is higher,
+//!   then free the old. Between the two both are there; [`in_order`] returns the newer alone.
+//! - [`Process`] is the first record of the segment with `seq` 1. Frames precede those that they
+//!   called and stand before the sites that use them. To write a definition again does no harm.
+//!
+//! # Reading
+//!
+//! [`Recording::open`] takes the bytes of a file, whatever they are. It needs no room of its own,
+//! so the caller collects what is to be sorted:
+//!
+//! ```
+//! # use leaktrack_recording::*;
+//! fn print(bytes: &[u8]) -> Result<(), OpenError> {
+//!     let recording = Recording::open(bytes)?;
+//!     let mut segments: Vec<_> = recording.segments().collect();
+//!     let mut snapshots: Vec<_> = recording.snapshots().collect();
+//!     for record in in_order(&mut segments, &mut snapshots) {
+//!         println!("{record:?}");
+//!     }
+//!     for problem in recording.problems() {
+//!         eprintln!("{problem}");
+//!     }
+//!     Ok(())
+//! }
+//! # assert_eq!(print(b"ELF").unwrap_err().to_string(), "not a leaktrack recording");
+//! ```
+//!
+//! What a reader returns has passed its checksum and makes sense by itself: site ids of a list
+//! ascend, a frame's parent has a lower id. Whether an id is defined anywhere is for the caller
+//! to look up. The time taken is linear in the length of the file but for the sorting.
+//!
+//! # Versions
+//!
+//! A newer **minor** version may add tags (readers skip them, thanks to the frame), kinds of
+//! segments (skipped), fields at the end of a record or of the head in a snapshot or ages (not
+//! looked at), flags, kinds of events (they read as notes), and fields of headers and of the
+//! control page where zeros are now. It writes all that the older one wrote, with the same
+//! meaning, so that an old reader is short of news but never wrong. A newer reader takes what is
+//! missing from an old file as zero or none.
+//!
+//! Everything else needs a new **major** version: to change or drop a field, to add a value to
+//! another enumeration, to use a number again. Readers refuse another major, so it changes `LTSG`
+//! too, for the case that the file header is damaged. The 64 bytes of the file header stay as
+//! they are in every version.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -31,7 +241,7 @@ mod types;
 
 pub use crc32c::{Crc32c, crc32c};
 pub use deltas::{AgeWriter, DeltaWriter, Deltas, SiteAges};
-pub use frame::{FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
+pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
 pub use header::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, MAJOR, MINOR, SEGMENT_HEADER_BYTES, SegmentHeader,
     SegmentKind,

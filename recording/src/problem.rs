@@ -14,7 +14,8 @@ pub struct OpenError {
 /// See [`OpenError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenFault {
-    /// The file has no bytes, or its first block is all zero: it was created but not written.
+    /// The file ends within its first bytes, or its first block is all zero: it was created but
+    /// not written.
     Empty,
     /// Something else than a recording.
     NotARecording,

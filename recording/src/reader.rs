@@ -23,7 +23,8 @@ impl<'a> Recording<'a> {
     /// may be wrong is in [`problems`](Self::problems).
     pub fn open(bytes: &'a [u8]) -> Result<Self, OpenError> {
         let fail = |what| Err(OpenError { offset: 0, what });
-        if bytes.iter().take(BLOCK_BYTES).all(|&byte| byte == 0) {
+        let blank = bytes.iter().take(BLOCK_BYTES).all(|&byte| byte == 0);
+        if blank || FileHeader::is_too_short(bytes) {
             return fail(OpenFault::Empty);
         }
         if !FileHeader::has_magic(bytes) {

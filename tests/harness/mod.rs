@@ -1,0 +1,20 @@
+//! Owns what all scenario tests share. It never asserts anything about a particular program.
+
+mod case;
+mod compile;
+mod leftovers;
+mod outcome;
+mod product;
+mod report;
+mod server;
+mod tools;
+mod valgrind;
+
+pub use case::{Case, Checked, Running, Tracked};
+pub use compile::{program, program_as, program_source};
+pub use outcome::Outcome;
+pub use product::{Product, product};
+pub use report::{Amount, Frame, Report, Site};
+pub use server::{Server, free_port, wait_for_port};
+pub use tools::{DEBIAN_PATH, find_tool, is_root, lines, tool};
+pub use valgrind::{Record, Valgrind};

@@ -1,0 +1,140 @@
+//! Confinement: changed credentials, chroot, namespaces, seccomp, resource limits.
+
+use leaktrack_tests::{Case, is_root, tool};
+
+#[test]
+fn calls_for_single_threaded_processes() {
+    let report = Case::of("single_thread.c")
+        .arg("300")
+        .option("interval=20ms")
+        .check()
+        .report();
+    report.expect_live("keep_before", 3, 270);
+    report.expect_live("keep_after", 4, 360);
+}
+
+/// Only root may give up root's privileges; as another user the calls fail the same way with and without leaktrack.
+fn privileges(how: &str) {
+    if !is_root() {
+        Case::of("errno_kept.cpp").check();
+        return;
+    }
+    let case = Case::of("privileges.c")
+        .args([how, "200"])
+        .option("interval=20ms");
+    let checked = case.check();
+    assert!(
+        checked.outcome.text().contains("others: 0\n"),
+        "{}",
+        checked.outcome
+    );
+    let report = checked.report();
+    report.expect_live("keep_before", 5, 500);
+    report.expect_live("keep_after", 6, 1200);
+    assert_eq!(report.ended(), "exit");
+}
+
+#[test]
+fn setuid_with_threads() {
+    privileges("setuid");
+}
+
+#[test]
+fn setresuid_with_threads() {
+    privileges("setresuid");
+}
+
+#[test]
+fn seteuid_and_back() {
+    privileges("seteuid");
+}
+
+#[test]
+fn chroot_to_an_empty_folder() {
+    privileges("chroot");
+}
+
+#[test]
+fn setuid_programs_are_left_alone() {
+    if !is_root() {
+        // Without root there is no way to make a setuid program of another user.
+        Case::of("keep_some.c").check();
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let setpriv = Case::new(tool("setpriv"));
+    let copy = setpriv.folder().join("setuid_program");
+    std::fs::copy(leaktrack_tests::program("keep_some.c"), &copy).expect("a copy of the program");
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).expect("permissions");
+    let case = setpriv
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .option("only=setuid_program");
+    let checked = case.any_stderr().check();
+    assert_eq!(checked.outcome.text(), "ok\n");
+    assert!(checked.recordings.is_empty(), "{:?}", checked.recordings);
+}
+
+#[test]
+fn seccomp_strict() {
+    let report = Case::of("seccomp_strict.c")
+        .limit(60)
+        .option("interval=20ms")
+        .check()
+        .report();
+    report.expect_live("keep_before", 4, 400);
+}
+
+#[test]
+fn seccomp_filters() {
+    for how in ["prctl", "seccomp", "tsync", "libseccomp"] {
+        for futex in ["nofutex", "futex"] {
+            let case = Case::of("seccomp_filter.c")
+                .args([how, futex, "200"])
+                .limit(60)
+                .option("interval=20ms");
+            let report = case.check().report();
+            // libseccomp's own rules are the program's, too; what was kept inside must be there.
+            report.expect_live("keep_before", 4, 400);
+            report.expect_live("keep_inside", 5, 500);
+        }
+    }
+}
+
+#[test]
+fn little_address_space() {
+    // 48 MiB: leaktrack must do with what is left, and the program must get its own.
+    let keep = leaktrack_tests::program("keep_some.c");
+    let script = format!("ulimit -v 49152; exec {} 2000 10000", keep.display());
+    let checked = Case::new(tool("bash"))
+        .args(["-c", &script])
+        .option("only=keep_some")
+        .check();
+    let report = checked.report();
+    report.expect_live("keep_some", 2000, 20_000_000);
+}
+
+#[test]
+fn no_new_files_processes_or_descriptors() {
+    let keep = leaktrack_tests::program("keep_some.c");
+    for limit in [
+        "ulimit -f 0",
+        "ulimit -f 8",
+        "ulimit -n 3",
+        "ulimit -u 1",
+        "ulimit -c 0",
+        "ulimit -s 256",
+    ] {
+        let script = format!("{limit}; exec {}", keep.display());
+        let checked = Case::new(tool("bash"))
+            .args(["-c", &script])
+            .option("only=keep_some")
+            .any_stderr()
+            .check();
+        assert_eq!(
+            checked.outcome.text(),
+            Case::new(&keep).native().text(),
+            "{limit}"
+        );
+    }
+}

@@ -17,12 +17,17 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(11);
     pub const ENOMEM: Errno = Errno(12);
     pub const EACCES: Errno = Errno(13);
+    pub const EFAULT: Errno = Errno(14);
     pub const EEXIST: Errno = Errno(17);
+    pub const ENOTDIR: Errno = Errno(20);
     pub const EINVAL: Errno = Errno(22);
+    pub const EFBIG: Errno = Errno(27);
     pub const ENOSPC: Errno = Errno(28);
     pub const EROFS: Errno = Errno(30);
+    pub const ENAMETOOLONG: Errno = Errno(36);
     pub const ENOSYS: Errno = Errno(38);
     pub const EOPNOTSUPP: Errno = Errno(95);
+    pub const EDQUOT: Errno = Errno(122);
 }
 
 /// Result of a system call.
@@ -81,6 +86,9 @@ pub mod o {
     pub const DIRECTORY: i32 = 0o200000;
     pub const NOFOLLOW: i32 = 0o400000;
     pub const CLOEXEC: i32 = 0o2000000;
+    pub const NOCTTY: i32 = 0o400;
+    pub const NONBLOCK: i32 = 0o4000;
+    pub const PATH: i32 = 0o10000000;
 }
 
 /// Opens; `O_CLOEXEC` is always added.
@@ -261,4 +269,119 @@ pub fn getrandom(buf: &mut [u8]) -> bool {
 pub fn sched_yield() {
     // SAFETY: no arguments.
     unsafe { syscall6(nr::SCHED_YIELD, 0, 0, 0, 0, 0, 0) };
+}
+
+/// Sets an open file's permission bits.
+pub fn fchmod(fd: i32, perm: u32) -> Result<()> {
+    // SAFETY: touches no memory.
+    check(unsafe { syscall6(nr::FCHMOD, fd as usize, perm as usize, 0, 0, 0, 0) }).map(drop)
+}
+
+/// Makes a directory.
+pub fn mkdir(path: &CStr, perm: u32) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and only read.
+    check(unsafe { syscall6(nr::MKDIR, path.as_ptr() as usize, perm as usize, 0, 0, 0, 0) }).map(drop)
+}
+
+/// Removes a file.
+pub fn unlink(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and only read.
+    check(unsafe { syscall6(nr::UNLINK, path.as_ptr() as usize, 0, 0, 0, 0, 0) }).map(drop)
+}
+
+/// Real user id.
+pub fn getuid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { syscall6(nr::GETUID, 0, 0, 0, 0, 0, 0) as u32 }
+}
+
+/// Effective user id.
+pub fn geteuid() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { syscall6(nr::GETEUID, 0, 0, 0, 0, 0, 0) as u32 }
+}
+
+/// Host name of this UTS namespace; the length.
+pub fn host_name(buf: &mut [u8; 65]) -> usize {
+    let mut names = [[0u8; 65]; 6];
+    // SAFETY: the buffer holds a whole `struct new_utsname`, six names of 65 bytes.
+    if check(unsafe { syscall6(nr::UNAME, names.as_mut_ptr() as usize, 0, 0, 0, 0, 0) }).is_ok() {
+        *buf = names[1];
+    }
+    buf.iter().position(|&byte| byte == 0).unwrap_or(buf.len())
+}
+
+/// What `getrusage` says of the whole process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Minor faults.
+    pub minor_faults: u64,
+    /// Major faults.
+    pub major_faults: u64,
+}
+
+/// Resource use of this process: needs no file.
+pub fn getrusage() -> Result<Usage> {
+    let mut words = [0u64; 18];
+    // SAFETY: the buffer holds a `struct rusage`, 144 bytes; `who` 0 is RUSAGE_SELF.
+    check(unsafe { syscall6(nr::GETRUSAGE, 0, words.as_mut_ptr() as usize, 0, 0, 0, 0) })?;
+    // Two timevals, then ru_maxrss, ixrss, idrss, isrss, minflt, majflt.
+    Ok(Usage { minor_faults: words[8], major_faults: words[9] })
+}
+
+/// True if the calling thread runs on its alternate signal stack.
+pub fn on_alternate_stack() -> bool {
+    let mut old = [0usize; 3];
+    // SAFETY: the buffer holds a `stack_t`; nothing is changed.
+    let r = unsafe { syscall6(nr::SIGALTSTACK, 0, old.as_mut_ptr() as usize, 0, 0, 0, 0) };
+    r == 0 && old[1] as u32 & 1 != 0
+}
+
+/// Set when `rt_sigprocmask` must not be called (seccomp).
+static KEEP_SIGNALS: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+/// Forbids or allows [`block_signals`] to call the kernel.
+pub fn forbid_blocking_signals(forbid: bool) {
+    KEEP_SIGNALS.store(forbid, core::sync::atomic::Ordering::Relaxed);
+}
+
+/// Blocks every signal for the calling thread; returns the mask to restore.
+pub fn block_signals() -> Option<u64> {
+    if KEEP_SIGNALS.load(core::sync::atomic::Ordering::Relaxed) {
+        return None;
+    }
+    let (all, mut old) = (u64::MAX, 0u64);
+    // SAFETY: both masks are 8 bytes long, as told. 2 is SIG_SETMASK.
+    let r = unsafe {
+        syscall6(nr::RT_SIGPROCMASK, 2, &raw const all as usize, &raw mut old as usize, 8, 0, 0)
+    };
+    (r == 0).then_some(old)
+}
+
+/// Restores the mask that [`block_signals`] returned.
+pub fn restore_signals(mask: Option<u64>) {
+    if let Some(mask) = mask {
+        // SAFETY: the mask is 8 bytes long, as told.
+        unsafe { syscall6(nr::RT_SIGPROCMASK, 2, &raw const mask as usize, 0, 8, 0, 0) };
+    }
+}
+
+/// How many whole pages may be read, from the page at `start` on, up to `count` (at most 16 are
+/// looked at). Asks the kernel to copy one byte of each.
+pub fn readable_pages(start: usize, count: usize) -> usize {
+    const PAGE_BYTES: usize = 4096;
+    const MOST: usize = 16;
+    let mut bytes = [0u8; MOST];
+    let local = [bytes.as_mut_ptr() as usize, MOST];
+    let mut remote = [[0usize; 2]; MOST];
+    for (i, range) in remote.iter_mut().enumerate() {
+        *range = [start.wrapping_add(i * PAGE_BYTES), 1];
+    }
+    let pid = getpid() as usize;
+    let count = count.min(MOST);
+    // SAFETY: the kernel writes at most 16 bytes into the buffer and checks every source.
+    let read = check(unsafe {
+        syscall6(nr::PROCESS_VM_READV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, count, 0)
+    });
+    read.unwrap_or(0)
 }

@@ -39,6 +39,7 @@ pub mod nr {
     pub const PREAD64: usize = 17;
     pub const PWRITE64: usize = 18;
     pub const SCHED_YIELD: usize = 24;
+    pub const SIGALTSTACK: usize = 131;
     pub const MREMAP: usize = 25;
     pub const MINCORE: usize = 27;
     pub const MADVISE: usize = 28;
@@ -49,10 +50,12 @@ pub mod nr {
     pub const UNAME: usize = 63;
     pub const FTRUNCATE: usize = 77;
     pub const GETCWD: usize = 79;
+    pub const FCHMOD: usize = 91;
     pub const MKDIR: usize = 83;
     pub const UNLINK: usize = 87;
     pub const READLINK: usize = 89;
     pub const GETUID: usize = 102;
+    pub const GETEUID: usize = 107;
     pub const GETPPID: usize = 110;
     pub const PRCTL: usize = 157;
     pub const GETTID: usize = 186;

@@ -1,8 +1,25 @@
 //! Reads recordings, names their frames, classifies call sites and renders reports.
 
 pub mod blame;
+pub mod cli;
+pub mod commands;
+pub mod exit;
 pub mod glob;
+pub mod library;
+pub mod library_options;
 pub mod model;
 pub mod read;
+pub mod supervise;
 pub mod symbolize;
-pub mod verdict;
+pub mod target;
+pub mod units;
+
+/// One line on stderr, in the voice of the command.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use ::std::io::Write as _;
+        // Nobody is left to be told when stderr itself cannot be written.
+        let _ = ::std::writeln!(::std::io::stderr(), "leaktrack: {}", ::std::format_args!($($text)*));
+    }};
+}

@@ -1,0 +1,143 @@
+//! Owns the command line: what may be written there, and which command it means.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands::{self, completions, demo, install, man, run};
+use crate::exit;
+use crate::supervise::Inherited;
+
+/// Finds what leaks in a running server: records every allocation with its call stack, and says
+/// which call sites lose or hoard memory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "leaktrack",
+    version,
+    arg_required_else_help = true,
+    after_help = "`leaktrack FILE` is short for `leaktrack report FILE`.\n\
+        Exit codes: 0 done, also with findings; 2 wrong usage or an unreadable recording; \
+        `run` has codes of its own."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands, in the order of --help.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record the built-in leaking example server for some seconds and print its report
+    Demo(demo::Args),
+    /// Run a command with the library preloaded
+    Run(run::Args),
+    /// Copy this executable and the library into a folder
+    Install(install::Args),
+    /// Unpack the library if need be and print its path
+    LibPath,
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write all of them into a folder
+    Man(man::Args),
+    /// The server of `demo`, in the process that is recorded
+    #[command(name = demo::SERVER, hide = true)]
+    DemoServer(demo::ServerArgs),
+}
+
+impl Command {
+    /// Does what was asked.
+    pub fn execute(self, inherited: Inherited) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Demo(args) => commands::demo::execute(args, &inherited),
+            Command::Run(args) => commands::run::execute(args, &inherited),
+            Command::Install(args) => commands::install::execute(&args),
+            Command::LibPath => commands::lib_path::execute(),
+            Command::Completions(args) => commands::completions::execute(&args),
+            Command::Man(args) => commands::man::execute(&args),
+            Command::DemoServer(args) => Ok(commands::demo::serve(&args)),
+        }
+    }
+}
+
+/// A command line that means no command: wrong usage, or a call for help.
+pub struct Usage {
+    error: clap::Error,
+    code: u8,
+}
+
+impl Usage {
+    /// Prints help to stdout or the error to stderr.
+    pub fn show(self) -> ExitCode {
+        // A reader that is gone needs no help.
+        let _ = self.error.print();
+        if self.error.use_stderr() {
+            ExitCode::from(self.code)
+        } else {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Parses a command line, program name first.
+pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let arguments = with_report(arguments.collect());
+    let is_run = arguments.get(1).is_some_and(|command| command == "run");
+    let code = if is_run {
+        exit::RUN_FAILED
+    } else {
+        exit::USAGE
+    };
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(cli.command),
+        Err(error) => Err(Usage { error, code }),
+    }
+}
+
+/// `leaktrack REC` means `leaktrack report REC`.
+fn with_report(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_recording = |argument: &OsStr| {
+        Cli::command().find_subcommand(argument).is_none()
+            && (Path::new(argument).extension() == Some(OsStr::new("ltk"))
+                || Path::new(argument).exists())
+    };
+    if arguments
+        .get(1)
+        .is_some_and(|argument| is_recording(argument))
+    {
+        arguments.insert(1, "report".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_recording_alone_means_report() {
+        let words = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(
+            with_report(words(&["leaktrack", "x.ltk"])),
+            words(&["leaktrack", "report", "x.ltk"])
+        );
+        assert_eq!(
+            with_report(words(&["leaktrack", "run"])),
+            words(&["leaktrack", "run"])
+        );
+        assert_eq!(
+            with_report(words(&["leaktrack", "--help"])),
+            words(&["leaktrack", "--help"])
+        );
+        assert_eq!(
+            with_report(words(&["leaktrack", "/dev/null"])),
+            words(&["leaktrack", "report", "/dev/null"])
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! One file per subcommand: its arguments and what it does with them.
+
+pub mod completions;
+pub mod demo;
+pub mod install;
+pub mod lib_path;
+pub mod man;
+pub mod run;
+pub mod symbol_args;

@@ -1,0 +1,45 @@
+//! The flags that say where symbols come from, shared by all commands that read recordings.
+
+use std::path::PathBuf;
+
+use crate::symbolize::SymbolOptions;
+
+/// Where symbols may come from and how source paths are shown.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Symbols")]
+pub struct SymbolArgs {
+    /// Folder that stands for / of the recorded host
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    sysroot: Option<PathBuf>,
+    /// File or folder with executables, libraries or debug files; repeatable
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    symbols: Vec<PathBuf>,
+    /// Show source paths that begin with FROM as if they began with TO; repeatable, the last fits first
+    #[arg(long, value_name = "FROM=TO", value_parser = path_mapping)]
+    path_map: Vec<(String, String)>,
+    /// Do not ask debuginfod servers
+    #[arg(long)]
+    no_debuginfod: bool,
+    /// Functions only, no files and lines
+    #[arg(long)]
+    no_source: bool,
+}
+
+impl SymbolArgs {
+    /// As the symbolizer takes them.
+    pub fn options(&self) -> SymbolOptions {
+        SymbolOptions {
+            sysroot: self.sysroot.clone(),
+            symbols: self.symbols.clone(),
+            path_map: self.path_map.clone(),
+            no_source: self.no_source,
+        }
+    }
+}
+
+fn path_mapping(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("allowed is FROM=TO, such as /build/src=/home/me/src".to_owned()),
+    }
+}

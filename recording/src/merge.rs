@@ -17,10 +17,10 @@ pub fn merge(a: &Snapshot<'_>, b: &Snapshot<'_>, sink: &mut dyn Sink) -> Result<
     } else {
         (b, a)
     };
-    if first.head.end_index() > last.head.index {
+    let index = first.head.index;
+    if index == last.head.index || first.head.end_index() > last.head.index {
         return Err(WriteError::Disorder);
     }
-    let index = first.head.index;
     let covered = last.head.end_index().saturating_sub(index);
     let merged = u32::try_from(covered).unwrap_or(u32::MAX);
     let mut writer = encode_snapshot(

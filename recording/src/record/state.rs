@@ -135,6 +135,8 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
             inherited_freed_bytes,
         }
     };
+    // The range of indices must end somewhere.
+    index.checked_add(merged.max(1))?;
     let [own_memory_bytes, own_cpu_ms] = input.varints()?;
     let limit_bytes = if flags & HAS_LIMIT != 0 {
         Some(input.varint()?)

@@ -1,0 +1,200 @@
+//! Thinning: what two snapshots said, one says.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::*;
+use leaktrack_recording::*;
+
+fn merged(a: &Snapshot<'_>, b: &Snapshot<'_>) -> Vec<u8> {
+    let mut sink = Bytes::default();
+    merge(a, b, &mut sink).unwrap();
+    framed_payload(1, &sink.0)
+}
+
+fn decoded(framed: &[u8]) -> Snapshot<'_> {
+    match Frames::new(1, framed, 0).next().unwrap().unwrap().record() {
+        Ok(Some(Record::Snapshot(snapshot))) => snapshot,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Up to 30 sites out of 40, so that two lists share some.
+fn some_deltas(dice: &mut Dice) -> Vec<SiteDelta> {
+    let mut sites: Vec<u32> = (0..dice.below(30))
+        .map(|_| dice.below(40) as u32 + 1)
+        .collect();
+    sites.sort_unstable();
+    sites.dedup();
+    let mut value = || dice.roll() >> (1 + dice.below(60));
+    let delta = |site| SiteDelta {
+        site,
+        allocations: value(),
+        frees: value(),
+        allocated_bytes: value(),
+        freed_bytes: value(),
+    };
+    sites.into_iter().map(delta).collect()
+}
+
+#[test]
+fn deltas_add_up_and_the_later_head_wins() {
+    let mut dice = Dice(1);
+    for _ in 0..500 {
+        let (left, right) = (some_deltas(&mut dice), some_deltas(&mut dice));
+        let mut expected = BTreeMap::<u32, SiteDelta>::new();
+        for delta in left.iter().chain(&right) {
+            let sum = expected.entry(delta.site).or_default();
+            sum.site = delta.site;
+            sum.allocations += delta.allocations;
+            sum.frees += delta.frees;
+            sum.allocated_bytes += delta.allocated_bytes;
+            sum.freed_bytes += delta.freed_bytes;
+        }
+        let (left, right) = (deltas(&left), deltas(&right));
+        let early = SnapshotHead {
+            index: 7,
+            merged: 3,
+            at_ms: 10,
+            rss_bytes: 9,
+            ..Default::default()
+        };
+        let totals = Totals {
+            allocations: 44,
+            peak_live_bytes: 99,
+            ..Default::default()
+        };
+        let late = SnapshotHead {
+            index: 10,
+            merged: 2,
+            at_ms: 12,
+            totals,
+            ..Default::default()
+        };
+        let early = Snapshot {
+            head: early,
+            deltas: &left,
+        };
+        let late = Snapshot {
+            head: late,
+            deltas: &right,
+        };
+        for bytes in [merged(&early, &late), merged(&late, &early)] {
+            let sum = decoded(&bytes);
+            assert_eq!(
+                sum.head,
+                SnapshotHead {
+                    index: 7,
+                    merged: 5,
+                    ..late.head
+                }
+            );
+            assert!(sum.deltas().eq(expected.values().copied()));
+        }
+    }
+}
+
+#[test]
+fn sums_saturate() {
+    let most = SiteDelta {
+        site: 1,
+        allocations: u64::MAX,
+        ..Default::default()
+    };
+    let list = deltas(&[most]);
+    let at = |index| Snapshot {
+        head: SnapshotHead {
+            index,
+            merged: 1,
+            ..Default::default()
+        },
+        deltas: &list,
+    };
+    assert!(decoded(&merged(&at(0), &at(1))).deltas().eq([most]));
+}
+
+#[test]
+fn what_overlaps_is_not_merged() {
+    let over = |index, merged| Snapshot {
+        head: SnapshotHead {
+            index,
+            merged,
+            ..Default::default()
+        },
+        deltas: &[],
+    };
+    let result = |a, b| merge(&a, &b, &mut Measure::default());
+    assert_eq!(result(over(4, 2), over(6, 1)), Ok(()));
+    assert_eq!(result(over(4, 2), over(5, 1)), Err(WriteError::Disorder));
+    assert_eq!(result(over(5, 1), over(4, 2)), Err(WriteError::Disorder));
+    assert_eq!(result(over(4, 2), over(4, 2)), Err(WriteError::Disorder));
+    assert_eq!(
+        result(over(u64::MAX, 9), over(u64::MAX, 9)),
+        Err(WriteError::Disorder)
+    );
+}
+
+#[test]
+fn a_full_sink_is_refused_at_every_length() {
+    let (left, right) = (
+        deltas(&[allocated(1, 300)]),
+        deltas(&[allocated(1, 1), allocated(9, 1)]),
+    );
+    let (Record::Snapshot(a), Record::Snapshot(b)) =
+        (snapshot(0, 1, &left), snapshot(1, 1, &right))
+    else {
+        unreachable!()
+    };
+    let mut measure = Measure::default();
+    merge(&a, &b, &mut measure).unwrap();
+    let mut buffer = vec![0; measure.0];
+    for len in 0..measure.0 {
+        let result = merge(&a, &b, &mut SliceSink::new(&mut buffer[..len]));
+        assert_eq!(result, Err(WriteError::Full));
+    }
+    assert_eq!(merge(&a, &b, &mut SliceSink::new(&mut buffer)), Ok(()));
+}
+
+#[test]
+fn merging_over_a_gap_covers_it() {
+    let first = Snapshot {
+        head: SnapshotHead {
+            index: 4,
+            ..Default::default()
+        },
+        deltas: &[],
+    };
+    let last = SnapshotHead {
+        index: 9,
+        merged: 2,
+        at_ms: 11,
+        ..Default::default()
+    };
+    let mut sink = Bytes::default();
+    merge(
+        &first,
+        &Snapshot {
+            head: last,
+            deltas: &[],
+        },
+        &mut sink,
+    )
+    .unwrap();
+    let expected = SnapshotHead {
+        index: 4,
+        merged: 7,
+        at_ms: 11,
+        ..Default::default()
+    };
+    let mut whole = Bytes::default();
+    encode(
+        &Record::Snapshot(Snapshot {
+            head: expected,
+            deltas: &[],
+        }),
+        &mut whole,
+    )
+    .unwrap();
+    assert_eq!(sink.0, whole.0);
+}

@@ -1,0 +1,254 @@
+//! Every record comes back as it went in, whatever its values.
+
+mod common;
+
+use common::*;
+use leaktrack_recording::*;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+/// What `record` is after a way through a frame and back.
+fn back(record: &Record<'_>, look: impl FnOnce(Record<'_>)) {
+    let mut measure = Measure::default();
+    encode(record, &mut measure).unwrap();
+    let bytes = framed(9, record);
+    assert_eq!(bytes.len(), measure.0 + FRAME_HEADER_BYTES);
+
+    let mut buffer = vec![0xee; bytes.len()];
+    assert_eq!(frame_into(9, record, &mut buffer), Ok(bytes.len()));
+    assert_eq!(buffer, bytes);
+    assert_eq!(frame_into(9, record, &mut buffer[1..]), Err(Full));
+
+    let mut frames = Frames::new(9, &bytes, 0);
+    look(frames.next().unwrap().unwrap().record().unwrap().unwrap());
+    assert!(frames.next().is_none());
+    assert!(Frames::new(10, &bytes, 0).next().unwrap().is_err());
+}
+
+fn check(record: Record<'_>) {
+    back(&record, |read| assert_eq!(read, record));
+}
+
+/// Numbers of every length.
+fn n() -> impl Strategy<Value = u64> {
+    (any::<u64>(), 0..64u32).prop_map(|(value, shift)| value >> shift)
+}
+
+fn n32() -> impl Strategy<Value = u32> {
+    (any::<u32>(), 0..32u32).prop_map(|(value, shift)| value >> shift)
+}
+
+fn s() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 0..200)
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
+        Just(Mode::Exact),
+        n().prop_map(|mean_bytes| Mode::Sample { mean_bytes }),
+        n32().prop_map(|milli_percent| Mode::Budget { milli_percent }),
+        Just(Mode::Dormant),
+    ]
+}
+
+fn delta((site, values): (u32, [u64; 4])) -> SiteDelta {
+    let [allocations, frees, allocated_bytes, freed_bytes] = values;
+    SiteDelta {
+        site,
+        allocations,
+        frees,
+        allocated_bytes,
+        freed_bytes,
+    }
+}
+
+fn age((site, values): (u32, [u64; 3])) -> SiteAge {
+    let [blocks, oldest_ms, median_ms] = values;
+    SiteAge {
+        site,
+        blocks,
+        oldest_ms,
+        median_ms,
+    }
+}
+
+fn delta_list() -> impl Strategy<Value = Vec<SiteDelta>> {
+    btree_map(1..=u32::MAX, [n(), n(), n(), n()], 0..50)
+        .prop_map(|sites| sites.into_iter().map(delta).collect())
+}
+
+fn head() -> impl Strategy<Value = SnapshotHead> {
+    let values = vec(n(), 32);
+    (values, n32(), n32(), any::<bool>(), any::<bool>()).prop_map(|(v, merged, threads, l, a)| {
+        SnapshotHead {
+            index: v[0] >> 1,
+            merged,
+            at_ms: v[1],
+            rss_bytes: v[2],
+            vm_bytes: v[3],
+            swap_bytes: v[4],
+            minor_faults: v[5],
+            major_faults: v[6],
+            threads,
+            limit_bytes: l.then_some(v[7]),
+            totals: Totals {
+                allocations: v[8],
+                frees: v[9],
+                allocated_bytes: v[10],
+                freed_bytes: v[11],
+                peak_live_bytes: v[12],
+                peak_at_ms: v[13],
+                mappings: v[14],
+                mapped_bytes: v[15],
+                brk_bytes: v[16],
+            },
+            coverage: Coverage {
+                unknown_frees: v[17],
+                dropped: v[18],
+                nested: v[19],
+                replaced: v[20],
+                cut_stacks: v[21],
+                folded_stacks: v[22],
+                broken_stacks: v[23],
+                inherited_freed_blocks: v[24],
+                inherited_freed_bytes: v[25],
+            },
+            own_memory_bytes: v[26],
+            own_cpu_ms: v[27],
+            allocator: a.then_some(AllocatorStats {
+                held_bytes: v[28],
+                free_bytes: v[29],
+                releasable_bytes: v[30],
+            }),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn process(
+        ids in any::<([u8; 16], Option<[u8; 16]>)>(),
+        forked in any::<bool>(),
+        small in [n32(), n32(), n32(), n32()],
+        large in [n(), n(), n(), n(), n()],
+        mode in mode(),
+        text in [s(), s(), s(), s(), s()],
+    ) {
+        let [pid, ppid, depth, page_bytes] = small;
+        let [started_unix_ns, start_ticks, interval_ms, inherited_bytes, inherited_blocks] = large;
+        let [exe, host, allocator, options, version] = text.each_ref().map(Vec::as_slice);
+        let (id, parent) = ids;
+        check(Record::Process(Process {
+            id, parent, pid, ppid, forked, exe, host, started_unix_ns, start_ticks, mode, depth,
+            interval_ms, page_bytes, inherited_bytes, inherited_blocks, allocator, options, version,
+        }));
+    }
+
+    #[test]
+    fn strings(a in s(), b in s(), tid in n32()) {
+        check(Record::Arg(&a));
+        check(Record::Label { key: &a, value: &b });
+        check(Record::Env { name: &a, value: &b });
+        check(Record::Thread { tid, name: &a });
+    }
+
+    #[test]
+    fn modules(id in n32(), v in [n(), n(), n(), n()], generation in n32(), a in s(), b in s()) {
+        let [bias, start, end, at_ms] = v;
+        let (path, build_id) = (&a[..], &b[..]);
+        check(Record::Module(Module { id, bias, start, end, generation, at_ms, path, build_id }));
+        check(Record::ModuleGone { id, at_ms });
+    }
+
+    #[test]
+    fn nodes(a in n32(), b in n32(), module in n32(), offset in n(), exact in any::<bool>()) {
+        let (parent, id) = (a.min(b), a.max(b).max(a.min(b).saturating_add(1)));
+        prop_assume!(parent < id);
+        check(Record::Node(Node { id, parent, module, offset, exact }));
+    }
+
+    #[test]
+    fn sites(v in [n32(), n32(), n32()], first_seen_ms in n(), flags in any::<[bool; 3]>()) {
+        let [id, leaf, thread] = v;
+        let [mmap, cut, folded] = flags;
+        let kind = if mmap { SiteKind::Mmap } else { SiteKind::Heap };
+        check(Record::Site(Site { id, leaf, kind, cut, folded, first_seen_ms, thread }));
+    }
+
+    #[test]
+    fn snapshots(head in head(), list in delta_list()) {
+        let deltas = deltas(&list);
+        let record = Record::Snapshot(Snapshot { head, deltas: &deltas });
+        back(&record, |read| {
+            let Record::Snapshot(snapshot) = read else { panic!("{read:?}") };
+            assert_eq!(snapshot.head, head);
+            assert!(snapshot.deltas().eq(list.iter().copied()));
+        });
+
+        let mut streamed = Bytes::default();
+        let mut writer = encode_snapshot(&head, &mut streamed).unwrap();
+        list.iter().for_each(|delta| writer.push(delta).unwrap());
+        assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
+    }
+
+    #[test]
+    fn age_lists(at_ms in n(), list in btree_map(1..=u32::MAX, [n(), n(), n()], 0..50)) {
+        let list: Vec<_> = list.into_iter().map(age).collect();
+        let ages = ages(&list);
+        let record = Record::Ages(Ages { at_ms, ages: &ages });
+        back(&record, |read| {
+            let Record::Ages(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.at_ms, at_ms);
+            assert!(read.ages().eq(list.iter().copied()));
+        });
+
+        let mut streamed = Bytes::default();
+        let mut writer = encode_ages(at_ms, &mut streamed).unwrap();
+        list.iter().for_each(|age| writer.push(age).unwrap());
+        assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
+    }
+
+    #[test]
+    fn events(at_ms in n(), text in s(), status in any::<i32>()) {
+        use EventKind::*;
+        for kind in [Mark, Alert, Scan, Enable, Disable, Dlopen, Limit, Exec, Note] {
+            check(Record::Event { at_ms, kind, text: &text });
+        }
+        for kind in [EndKind::Exit, EndKind::FastExit] {
+            check(Record::End { at_ms, kind, status });
+        }
+    }
+
+    #[test]
+    fn headers(
+        id in any::<[u8; 16]>(),
+        created in n(),
+        kind in 0..=6u8,
+        level in any::<u8>(),
+        blocks in 1..=u32::MAX,
+        seq in n(),
+    ) {
+        let header = FileHeader::new(id, created);
+        prop_assert_eq!(FileHeader::decode(&header.encode()), Some(header));
+        let kind = match kind {
+            0 => SegmentKind::Free,
+            1 => SegmentKind::Defs,
+            2 => SegmentKind::Snapshots,
+            3 => SegmentKind::Ages,
+            4 => SegmentKind::Events,
+            other => SegmentKind::Other(other),
+        };
+        let header = SegmentHeader { kind, level, blocks, seq };
+        prop_assert_eq!(SegmentHeader::decode(&header.encode()), Some(header));
+    }
+}
+
+#[test]
+fn sites_must_ascend() {
+    let mut sink = Measure::default();
+    let mut writer = DeltaWriter::new(&mut sink);
+    assert_eq!(writer.push(&allocated(0, 1)), Err(WriteError::Disorder));
+    assert_eq!(writer.push(&allocated(5, 1)), Ok(()));
+    assert_eq!(writer.push(&allocated(5, 1)), Err(WriteError::Disorder));
+    assert_eq!(writer.push(&allocated(4, 1)), Err(WriteError::Disorder));
+}

@@ -160,9 +160,12 @@ impl Case {
 
     /// Runs the program as it is.
     pub fn native(&self) -> Outcome {
-        self.start(self.command(&self.program, self.preload(false)), "native")
-            .finish()
-            .outcome
+        self.start(
+            self.command(&self.program, self.preload(false), |_| ()),
+            "native",
+        )
+        .finish()
+        .outcome
     }
 
     /// Runs the program under `LD_PRELOAD`.
@@ -172,7 +175,7 @@ impl Case {
 
     /// Starts the program under `LD_PRELOAD`.
     pub fn start_tracked(&self) -> Running {
-        let mut command = self.command(&self.program, self.preload(true));
+        let mut command = self.command(&self.program, self.preload(true), |_| ());
         let name = format!("tracked{}", unique());
         command.env("LEAKTRACK", self.library_options(&name));
         self.start(command, &name)
@@ -180,24 +183,17 @@ impl Case {
 
     /// Runs the program by `leaktrack run FLAGS -- PROGRAM`.
     pub fn under_run(&self, flags: &[&str]) -> Tracked {
-        let mut command = self.command(&product().command, self.preload(false));
+        self.start_under_run(flags).finish()
+    }
+
+    /// Starts the program by `leaktrack run FLAGS -- PROGRAM`.
+    pub fn start_under_run(&self, flags: &[&str]) -> Running {
         let name = format!("run{}", unique());
+        let mut command = self.command(&product().command, self.preload(false), |command| {
+            command.arg("run").args(flags).arg("--").arg(&self.program);
+        });
         command.env("LEAKTRACK", self.library_options(&name));
-        let own: Vec<OsString> = command.get_args().map(OsStr::to_owned).collect();
-        let mut wrapped = Command::new(&product().command);
-        wrapped
-            .arg("run")
-            .args(flags)
-            .arg("--")
-            .arg(&self.program)
-            .args(own);
-        wrapped.env_clear();
-        for (key, value) in command.get_envs() {
-            if let Some(value) = value {
-                wrapped.env(key, value);
-            }
-        }
-        self.start(wrapped, &name).finish()
+        self.start(command, &name)
     }
 
     /// Runs both ways and fails the test unless status and output are the same.
@@ -253,8 +249,14 @@ impl Case {
         options.join(",")
     }
 
-    fn command(&self, program: &Path, preload: OsString) -> Command {
+    fn command(
+        &self,
+        program: &Path,
+        preload: OsString,
+        before: impl FnOnce(&mut Command),
+    ) -> Command {
         let mut command = Command::new(program);
+        before(&mut command);
         command.args(&self.args).env_clear();
         command
             .env("PATH", DEBIAN_PATH)
@@ -315,6 +317,11 @@ impl Running {
     /// The recordings so far, by name.
     pub fn recordings(&self) -> Vec<PathBuf> {
         files(&self.recordings)
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout_so_far(&self) -> String {
+        std::fs::read_to_string(self.folder.with_extension("stdout")).unwrap_or_default()
     }
 
     /// Sends a signal to the process that was started.

@@ -3,7 +3,7 @@
 
 mod x86_64;
 
-pub use x86_64::{nr, syscall6, thread_pointer};
+pub use x86_64::{clone_thread, nr, syscall6, thread_pointer};
 
 /// A positive errno number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,4 +384,23 @@ pub fn readable_pages(start: usize, count: usize) -> usize {
         syscall6(nr::PROCESS_VM_READV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, count, 0)
     });
     read.unwrap_or(0)
+}
+
+/// Names the calling thread, as `ps -L` and debuggers show it.
+pub fn set_thread_name(name: &CStr) {
+    const PR_SET_NAME: usize = 15;
+    // SAFETY: the name is NUL-terminated and only read.
+    unsafe { syscall6(nr::PRCTL, PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0, 0) };
+}
+
+/// True while the thread is in the process.
+pub fn thread_exists(pid: u32, tid: u32) -> bool {
+    // SAFETY: signal 0 is only a question.
+    unsafe { syscall6(nr::TGKILL, pid as usize, tid as usize, 0, 0, 0, 0) == 0 }
+}
+
+/// Ends the process.
+pub fn exit_group(status: i32) {
+    // SAFETY: ends the process; returns only if the kernel refuses.
+    unsafe { syscall6(nr::EXIT_GROUP, status as usize, 0, 0, 0, 0, 0) };
 }

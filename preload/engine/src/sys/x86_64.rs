@@ -61,6 +61,7 @@ pub mod nr {
     pub const GETTID: usize = 186;
     pub const FUTEX: usize = 202;
     pub const CLOCK_GETTIME: usize = 228;
+    pub const EXIT_GROUP: usize = 231;
     pub const TGKILL: usize = 234;
     pub const OPENAT: usize = 257;
     pub const UNLINKAT: usize = 263;
@@ -80,4 +81,48 @@ pub fn thread_pointer() -> usize {
     // SAFETY: the ABI stores the thread pointer at fs:0.
     unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(pure, readonly, nostack, preserves_flags)) };
     tp
+}
+
+/// Starts a kernel thread that shares everything with this process and runs `entry` on the given
+/// stack with the given thread pointer; it never returns to libc. Returns the thread's id or
+/// `-errno`. The kernel clears `*tid` and wakes its waiters when the thread has ended.
+///
+/// # Safety
+/// `stack_top` is the 16-byte aligned end of memory that nothing else uses while the thread runs;
+/// `thread_pointer` addresses a word that holds its own address, with this library's thread-local
+/// block at its usual distance; `tid` outlives the thread.
+pub unsafe fn clone_thread(
+    stack_top: usize,
+    thread_pointer: usize,
+    tid: *const core::sync::atomic::AtomicU32,
+    entry: extern "C" fn(),
+) -> isize {
+    // CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|SETTLS|PARENT_SETTID|CHILD_CLEARTID
+    const FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000 | 0x20_0000;
+    let ret: isize;
+    // SAFETY: the child starts behind the system call on its own stack, calls `entry` and ends by
+    // `exit`: it never runs this function's remaining code. The parent sees an ordinary call.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "call r9",
+            "mov edi, 0",
+            "mov eax, 60", // exit: this thread only
+            "syscall",
+            "ud2",
+            "2:",
+            inlateout("rax") nr::CLONE as isize => ret,
+            in("rdi") FLAGS,
+            in("rsi") stack_top,
+            in("rdx") tid,
+            in("r10") tid,
+            in("r8") thread_pointer,
+            in("r9") entry,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    ret
 }

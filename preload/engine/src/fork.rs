@@ -1,0 +1,109 @@
+//! Owns `fork`: every lock is taken before it, in order, and given back or reset after it.
+//!
+//! The snapshot's lock is not among them: the helper may hold it for long, and the child abandons
+//! the parent's half-made snapshot anyway. The child writes no page of the live table: what it
+//! inherited is known by its epoch.
+
+use core::ffi::c_void;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::hooks::real::{ORIGINALS, original};
+use crate::state::{self, LIVE, MAPPINGS};
+use crate::{arena, guard, helper, lifecycle, modules, sites, snapshot, sys, thread, tls};
+
+unsafe extern "C" {
+    fn __register_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+        dso: *mut c_void,
+    ) -> i32;
+}
+
+/// Registers the handlers: first of all, so that `prepare` runs last.
+pub fn register() {
+    // SAFETY: the handlers are functions of this library, which is never unloaded.
+    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };
+}
+
+fn local() -> &'static tls::Local {
+    // SAFETY: the block exists as long as the thread; its fields are atomics.
+    unsafe { &*tls::local() }
+}
+
+/// Takes the locks. A signal handler that runs until `parent` or `child` finds the guard set.
+extern "C" fn prepare() {
+    let t = local();
+    if t.phase.load(Relaxed) == guard::OURS {
+        return; // A handler that forks while the thread is in our code: the child is not recorded.
+    }
+    guard::enter(t, guard::OURS, usize::MAX);
+    MAPPINGS.lock().lock_raw();
+    sites::lock_for_fork();
+    modules::lock_for_fork();
+    LIVE.lock_all();
+    arena::lock_for_fork();
+    t.held.store(core::ptr::null_mut(), Relaxed);
+    FORKING.store(sys::gettid(), Relaxed);
+}
+
+/// The thread that went through `prepare` and is forking; 0 otherwise.
+static FORKING: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+
+extern "C" fn parent() {
+    if FORKING.load(Relaxed) != sys::gettid() {
+        return;
+    }
+    FORKING.store(0, Relaxed);
+    // SAFETY: taken in `prepare` by this thread.
+    unsafe {
+        arena::unlock_after_fork();
+        LIVE.unlock_all();
+        modules::unlock_after_fork();
+        sites::unlock_after_fork();
+        MAPPINGS.lock().unlock_raw();
+    }
+    guard::leave(local());
+}
+
+extern "C" fn child() {
+    let t = local();
+    if FORKING.swap(0, Relaxed) == 0 {
+        lifecycle::become_unrecorded();
+        return;
+    }
+    // SAFETY: taken in `prepare` by the thread that this one is the image of, and alone.
+    unsafe {
+        arena::unlock_after_fork();
+        LIVE.reset_locks_in_child();
+        modules::unlock_after_fork();
+        sites::unlock_after_fork();
+        MAPPINGS.lock().reset();
+        thread::reset_in_child(t);
+        helper::forget_in_child();
+    }
+    state::set_pid(sys::getpid());
+    state::begin_child_epoch();
+    state::COVERAGE.reset();
+    snapshot::begin_child();
+    lifecycle::forked();
+    guard::leave(t);
+}
+
+/// `_Fork`: no handlers run, so locks may be held by threads that are not in the child; the child
+/// goes on unrecorded.
+///
+/// # Safety
+/// As `_Fork`.
+pub unsafe fn unannounced() -> i32 {
+    type F = unsafe extern "C" fn() -> i32;
+    if !crate::hooks::ready() || ORIGINALS.fork_raw.load(Relaxed) == 0 {
+        return -1;
+    }
+    // SAFETY: the original has this type.
+    let r = unsafe { original::<F>(&ORIGINALS.fork_raw)() };
+    if r == 0 {
+        lifecycle::become_unrecorded();
+    }
+    r
+}

@@ -1,0 +1,214 @@
+//! Owns the helper: the background thread that takes the snapshots.
+//!
+//! It is a bare kernel thread that never calls libc. One `pthread_create` would take glibc off its
+//! single-threaded paths for good and make every allocation of a single-threaded host dearer.
+//! glibc does not know the thread, so whoever changes what glibc changes in all its threads
+//! (credentials, namespaces) ends the helper before and starts it again after.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use crate::lock::WordLock;
+use crate::snapshot::{self, Reason};
+use crate::{guard, state, sys, tls};
+
+const STACK_BYTES: usize = 128 << 10;
+/// Room above the thread pointer: libc's own words in the control block, never used.
+const CONTROL_BLOCK_BYTES: usize = 4096;
+
+/// Held while the helper is started or ended.
+static LOCK: WordLock = WordLock::new();
+/// Kernel's id of the running helper; the kernel clears it when the thread ends.
+static TID: AtomicU32 = AtomicU32::new(0);
+/// What the helper is asked to do; a futex word.
+static ORDER: AtomicU32 = AtomicU32::new(0);
+/// Raised by the helper when an order is done; a futex word.
+static DONE: AtomicU32 = AtomicU32::new(0);
+static MEMORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+static MEMORY_BYTES: AtomicUsize = AtomicUsize::new(0);
+static INTERVAL_MS: AtomicU64 = AtomicU64::new(1000);
+/// Arguments of the order in force.
+static STATUS: AtomicU32 = AtomicU32::new(0);
+
+/// Orders. The upper bits count, so that two equal orders differ.
+const STOP: u32 = 1;
+const FINAL_EXIT: u32 = 2;
+const FINAL_FAST_EXIT: u32 = 3;
+const EXEC: u32 = 4;
+const KIND_BITS: u32 = 4;
+
+/// Time between snapshots.
+pub fn set_interval_ms(ms: u64) {
+    INTERVAL_MS.store(ms.max(10), Ordering::Relaxed);
+}
+
+/// True while the helper runs.
+pub fn is_running() -> bool {
+    TID.load(Ordering::Relaxed) != 0
+}
+
+/// Starts the helper unless it runs. False when the kernel refuses: snapshots are then taken by
+/// the program's own threads.
+pub fn start() -> bool {
+    let signals = sys::block_signals();
+    LOCK.lock_raw();
+    let started = is_running() || spawn();
+    // SAFETY: taken above by this thread.
+    unsafe { LOCK.unlock_raw() };
+    sys::restore_signals(signals);
+    started
+}
+
+/// The kernel thread itself; all signals are blocked, and the new thread inherits that.
+fn spawn() -> bool {
+    // The library's thread-local block lies at the same distance below the thread pointer in every
+    // thread; the helper's own needs nothing else.
+    let distance = sys::thread_pointer().abs_diff(tls::local().addr());
+    let tls_bytes = (distance + 256).next_multiple_of(4096);
+    let bytes = STACK_BYTES + tls_bytes + CONTROL_BLOCK_BYTES;
+    let mut memory = MEMORY.load(Ordering::Relaxed);
+    if memory.is_null() || MEMORY_BYTES.load(Ordering::Relaxed) != bytes {
+        let Ok(fresh) = sys::map_anonymous(bytes) else {
+            return false;
+        };
+        memory = fresh;
+        MEMORY.store(memory, Ordering::Relaxed);
+        MEMORY_BYTES.store(bytes, Ordering::Relaxed);
+    }
+    let thread_pointer = memory.addr() + STACK_BYTES + tls_bytes;
+    // SAFETY: inside the mapping, aligned, and used by no running thread.
+    unsafe {
+        memory.add(STACK_BYTES + tls_bytes).cast::<usize>().write(thread_pointer);
+        // A helper that ran here before may have left its words.
+        memory.add(STACK_BYTES + tls_bytes - distance).cast::<tls::Local>().write_bytes(0, 1);
+    }
+    let order = ORDER.load(Ordering::Relaxed);
+    ORDER.store((order | ((1 << KIND_BITS) - 1)) + 1, Ordering::Relaxed);
+    // SAFETY: the stack ends where the thread-local memory begins; the memory is kept for good.
+    let r = unsafe { sys::clone_thread(memory.addr() + STACK_BYTES, thread_pointer, &raw const TID, run) };
+    r > 0
+}
+
+extern "C" fn run() {
+    // SAFETY: the thread's own block, set up by `spawn`.
+    let t = unsafe { &*tls::local() };
+    // Should a symbol of ours ever be reached from here, it passes through.
+    guard::enter(t, guard::OURS, 0);
+    sys::set_thread_name(c"leaktrack");
+    let mut due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
+    let mut seen = ORDER.load(Ordering::Relaxed);
+    loop {
+        let now_ms = state::tick();
+        if now_ms < due_ms {
+            let _ = sys::futex_wait(&ORDER, seen, Some((due_ms - now_ms) * 1_000_000), false);
+        }
+        // Pairs with the release in `order`.
+        let order = ORDER.load(Ordering::Acquire);
+        if order != seen {
+            seen = order;
+            if obey(order) {
+                return;
+            }
+            continue;
+        }
+        let now_ms = state::tick();
+        if now_ms >= due_ms {
+            snapshot::take(Reason::Periodic);
+            let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
+            due_ms = (due_ms + interval_ms).max(state::tick());
+        }
+    }
+}
+
+/// Carries an order out; true: end the thread.
+fn obey(order: u32) -> bool {
+    let status = STATUS.load(Ordering::Relaxed) as i32;
+    let kind = order & ((1 << KIND_BITS) - 1);
+    match kind {
+        FINAL_EXIT => snapshot::take(Reason::Exit { status }),
+        FINAL_FAST_EXIT => snapshot::take(Reason::FastExit { status }),
+        EXEC => snapshot::take(Reason::Exec),
+        _ => {}
+    }
+    // Pairs with the acquire in `order`.
+    DONE.store(order, Ordering::Release);
+    sys::futex_wake(&DONE, u32::MAX, false);
+    kind == STOP
+}
+
+/// Gives an order and waits until it is done. False: there is no helper to do it.
+fn order(kind: u32, status: i32) -> bool {
+    if !is_running() {
+        return false;
+    }
+    STATUS.store(status as u32, Ordering::Relaxed);
+    let before = ORDER.load(Ordering::Relaxed);
+    let order = ((before >> KIND_BITS).wrapping_add(1) << KIND_BITS) | kind;
+    // Pairs with the acquire in `run`.
+    ORDER.store(order, Ordering::Release);
+    sys::futex_wake(&ORDER, u32::MAX, false);
+    loop {
+        // Pairs with the release in `obey`.
+        let done = DONE.load(Ordering::Acquire);
+        if done == order {
+            return true;
+        }
+        if !is_running() {
+            return false;
+        }
+        let _ = sys::futex_wait(&DONE, done, Some(1_000_000), false);
+    }
+}
+
+/// Has a snapshot taken by the helper if it runs, else by this thread.
+pub fn snapshot_now(reason: Reason) {
+    let signals = sys::block_signals();
+    LOCK.lock_raw();
+    let taken = match reason {
+        Reason::Exit { status } => order(FINAL_EXIT, status),
+        Reason::FastExit { status } => order(FINAL_FAST_EXIT, status),
+        Reason::Exec => order(EXEC, 0),
+        _ => false,
+    };
+    // SAFETY: taken above by this thread.
+    unsafe { LOCK.unlock_raw() };
+    if !taken {
+        state::tick();
+        snapshot::take(reason);
+    }
+    sys::restore_signals(signals);
+}
+
+/// Ends the helper and waits until the kernel has forgotten it, so that the process counts as
+/// single-threaded again. True if it ran.
+pub fn stop() -> bool {
+    let signals = sys::block_signals();
+    LOCK.lock_raw();
+    let tid = TID.load(Ordering::Relaxed);
+    if tid != 0 {
+        order(STOP, 0);
+        while TID.load(Ordering::Relaxed) != 0 {
+            let _ = sys::futex_wait(&TID, tid, Some(1_000_000), true);
+        }
+        // The word is cleared shortly before the thread leaves its group.
+        for _ in 0..100_000 {
+            if !sys::thread_exists(state::pid(), tid) {
+                break;
+            }
+            sys::sched_yield();
+        }
+    }
+    // SAFETY: taken above by this thread.
+    unsafe { LOCK.unlock_raw() };
+    sys::restore_signals(signals);
+    tid != 0
+}
+
+/// After fork, in the child: the helper is not here. Its memory is used again by the next one.
+///
+/// # Safety
+/// Only the forking thread exists.
+pub unsafe fn forget_in_child() {
+    TID.store(0, Ordering::Relaxed);
+    // SAFETY: passed on.
+    unsafe { LOCK.reset() };
+}

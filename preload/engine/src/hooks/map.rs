@@ -1,0 +1,272 @@
+//! The hooks of the program's own mappings: `mmap`, `munmap`, `mremap`, `brk`.
+//!
+//! What the allocator maps is its arena and not recorded: such calls come nested in a hook, or from
+//! the allocator's own code. `munmap` and `mremap` forget before the real call, as `free` does.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::real::{ORIGINALS, original};
+use super::{in_allocator, ready, record};
+use crate::guard::{self, IDLE, OURS, REAL};
+use crate::mappings::Mapping;
+use crate::sites::Kind;
+use crate::state::{self, MAPPINGS};
+use crate::tls::{self, Local};
+use crate::unwind::{self, Entry};
+use crate::{sites, sys};
+
+type Mmap = unsafe extern "C" fn(usize, usize, i32, i32, i32, i64) -> usize;
+type Munmap = unsafe extern "C" fn(usize, usize) -> i32;
+type Mremap = unsafe extern "C" fn(usize, usize, usize, i32, usize) -> usize;
+
+const FAILED: usize = usize::MAX;
+/// `MREMAP_DONTUNMAP`: the old range stays mapped, empty.
+const DONTUNMAP: i32 = 4;
+/// Pieces of one unmapped range that can be put back should the kernel refuse.
+const PIECES: usize = 16;
+
+#[inline]
+fn local() -> &'static Local {
+    // SAFETY: the block exists as long as the thread; its fields are atomics.
+    unsafe { &*tls::local() }
+}
+
+/// True if a call of the program's own code should be recorded.
+fn recorded(t: &Local, sp: usize) -> bool {
+    if !ready() || !state::tracking() {
+        return false;
+    }
+    if t.phase.load(Relaxed) != IDLE && guard::nested_phase(t, sp) != IDLE {
+        return false;
+    }
+    // SAFETY: at the entry of the exported function the stack pointer is at the return address.
+    let caller = unsafe { *core::ptr::with_exposed_provenance::<usize>(sp) };
+    if in_allocator(caller) {
+        return false;
+    }
+    crate::lifecycle::hook_called(t, sp);
+    state::tracking()
+}
+
+/// Pieces taken out of the table, to be settled or put back.
+struct Taken {
+    pieces: [(Mapping, bool); PIECES],
+    count: usize,
+}
+
+impl Taken {
+    fn new() -> Self {
+        let none = Mapping { start: 0, end: 0, site: 0, epoch: 0 };
+        Taken { pieces: [(none, false); PIECES], count: 0 }
+    }
+
+    /// Takes a range out of the table.
+    fn range(start: usize, len: usize) -> Self {
+        let mut taken = Self::new();
+        MAPPINGS.remove(start, len, &mut |piece, whole| taken.add(piece, whole));
+        taken
+    }
+
+    fn add(&mut self, piece: Mapping, whole: bool) {
+        match self.pieces.get_mut(self.count) {
+            Some(slot) => {
+                *slot = (piece, whole);
+                self.count += 1;
+            }
+            None => settle(piece, whole),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(Mapping, bool)> {
+        self.pieces.iter().take(self.count)
+    }
+
+    /// The range is gone.
+    fn settle(&self) {
+        self.iter().for_each(|&(piece, whole)| settle(piece, whole));
+    }
+
+    /// The kernel refused: the range is as it was.
+    fn put_back(&self) {
+        for (piece, _) in self.iter() {
+            MAPPINGS.insert(piece.start, piece.end - piece.start, piece.site, piece.epoch, &mut settle);
+        }
+    }
+}
+
+/// Counts a piece as unmapped; the mapping itself is gone with its last piece.
+fn settle(piece: Mapping, whole: bool) {
+    if piece.epoch <= state::fork_epoch() {
+        return;
+    }
+    if let Some(c) = sites::counters(piece.site) {
+        c.frees.fetch_add(u64::from(whole), Relaxed);
+        c.freed_bytes.fetch_add(piece.bytes(), Relaxed);
+    }
+}
+
+/// Writes a new mapping down; the guard is in phase `OURS`.
+fn add(t: &Local, start: usize, len: usize, entry: Entry) {
+    let site = record::site(t, entry, Kind::Mmap);
+    if site == 0 {
+        state::COVERAGE.dropped.fetch_add(1, Relaxed);
+        return;
+    }
+    let signals = sys::block_signals();
+    let stored = MAPPINGS.insert(start, len, site, state::epoch(), &mut settle);
+    sys::restore_signals(signals);
+    if !stored {
+        state::COVERAGE.dropped.fetch_add(1, Relaxed);
+        return;
+    }
+    if let Some(c) = sites::counters(site) {
+        c.add_alloc((len as u64).next_multiple_of(4096));
+    }
+}
+
+/// `mmap` and `mmap64`, which are one on 64-bit systems.
+///
+/// # Safety
+/// As `mmap`; `sp` and `bp` are the stack and frame pointer at the entry of the exported symbol.
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn mmap(
+    addr: usize,
+    len: usize,
+    prot: i32,
+    flags: i32,
+    fd: i32,
+    offset: i64,
+    sp: usize,
+    bp: usize,
+) -> usize {
+    let t = local();
+    let recorded = recorded(t, sp);
+    // SAFETY: the original has this type.
+    let real = || unsafe { original::<Mmap>(&ORIGINALS.mmap)(addr, len, prot, flags, fd, offset) };
+    if !recorded {
+        if ORIGINALS.mmap.load(Relaxed) == 0 {
+            // Called while the originals are being looked up.
+            // SAFETY: the caller's arguments.
+            return unsafe { sys::mmap(addr, len, prot, flags, fd, offset as usize) }.unwrap_or(FAILED);
+        }
+        return real();
+    }
+    guard::enter(t, REAL, sp);
+    let r = real();
+    if r != FAILED {
+        guard::turn(t, OURS);
+        add(t, r, len, Entry { sp, bp });
+    }
+    record::leave(t);
+    r
+}
+
+/// `munmap`.
+///
+/// # Safety
+/// As `munmap`; see [`mmap`].
+pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) -> i32 {
+    unwind::note_unmap();
+    let t = local();
+    let recorded = recorded(t, sp);
+    // SAFETY: the original has this type.
+    let real = || unsafe { original::<Munmap>(&ORIGINALS.munmap)(addr, len) };
+    if !recorded || addr & 4095 != 0 {
+        if ORIGINALS.munmap.load(Relaxed) == 0 {
+            // SAFETY: the caller's arguments.
+            let r = unsafe { sys::munmap(core::ptr::with_exposed_provenance_mut(addr), len) };
+            return if r.is_ok() { 0 } else { -1 };
+        }
+        return real();
+    }
+    guard::enter(t, OURS, sp);
+    let signals = sys::block_signals();
+    let taken = Taken::range(addr, len);
+    sys::restore_signals(signals);
+    guard::turn(t, REAL);
+    let r = real();
+    guard::turn(t, OURS);
+    let signals = sys::block_signals();
+    if r == 0 { taken.settle() } else { taken.put_back() }
+    sys::restore_signals(signals);
+    record::leave(t);
+    r
+}
+
+/// `mremap`.
+///
+/// # Safety
+/// As `mremap`; see [`mmap`].
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn mremap(
+    old: usize,
+    old_len: usize,
+    new_len: usize,
+    flags: i32,
+    new: usize,
+    sp: usize,
+    bp: usize,
+) -> usize {
+    unwind::note_unmap();
+    let t = local();
+    let recorded = recorded(t, sp);
+    // SAFETY: the original has this type; it reads the last argument only when `flags` say so.
+    let real = || unsafe { original::<Mremap>(&ORIGINALS.mremap)(old, old_len, new_len, flags, new) };
+    if !recorded {
+        return real();
+    }
+    guard::enter(t, OURS, sp);
+    let moved = flags & DONTUNMAP == 0 && old_len != 0;
+    let signals = sys::block_signals();
+    let taken = if moved { Taken::range(old, old_len) } else { Taken::new() };
+    sys::restore_signals(signals);
+    guard::turn(t, REAL);
+    let r = real();
+    guard::turn(t, OURS);
+    let signals = sys::block_signals();
+    if r == FAILED { taken.put_back() } else { taken.settle() }
+    sys::restore_signals(signals);
+    if r != FAILED {
+        add(t, r, new_len, Entry { sp, bp });
+    }
+    record::leave(t);
+    r
+}
+
+/// `sbrk`: accounted as a total; the allocator's own calls do not come here.
+///
+/// # Safety
+/// As `sbrk`.
+pub unsafe extern "C" fn sbrk(increment: isize) -> usize {
+    type F = unsafe extern "C" fn(isize) -> usize;
+    if !ready() || ORIGINALS.sbrk.load(Relaxed) == 0 {
+        return FAILED;
+    }
+    // SAFETY: the original has this type.
+    let r = unsafe { original::<F>(&ORIGINALS.sbrk)(increment) };
+    if r != FAILED && local().phase.load(Relaxed) == IDLE && state::tracking() {
+        state::BRK_BYTES.fetch_add(increment as u64, Relaxed);
+    }
+    r
+}
+
+/// `brk`: accounted as `sbrk` is.
+///
+/// # Safety
+/// As `brk`.
+pub unsafe extern "C" fn brk(end: usize) -> i32 {
+    type F = unsafe extern "C" fn(usize) -> i32;
+    type Sbrk = unsafe extern "C" fn(isize) -> usize;
+    if !ready() || ORIGINALS.brk.load(Relaxed) == 0 {
+        return -1;
+    }
+    // SAFETY: the originals have these types.
+    unsafe {
+        let before = original::<Sbrk>(&ORIGINALS.sbrk)(0);
+        let r = original::<F>(&ORIGINALS.brk)(end);
+        if r == 0 && local().phase.load(Relaxed) == IDLE && state::tracking() {
+            state::BRK_BYTES.fetch_add(end.wrapping_sub(before) as u64, Relaxed);
+        }
+        r
+    }
+}

@@ -1,0 +1,89 @@
+//! Owns the two steps that all hooks share: write down a new block, forget an old one.
+//!
+//! Called with the guard in phase `OURS`; neither calls anything outside the engine.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::live::{Block, Insert};
+use crate::sites::Kind;
+use crate::state::{self, LIVE};
+use crate::thread::Borrowed;
+use crate::tls::Local;
+use crate::unwind::{self, Entry};
+use crate::{guard, sites};
+
+/// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
+#[inline(always)]
+pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
+    let Some(mut borrowed) = Borrowed::get(t) else {
+        return 0;
+    };
+    let thread = borrowed.state();
+    let tid = thread.tid;
+    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
+    sites::intern(&stack, kind, state::now_ms(), tid)
+}
+
+/// Records a block that the allocator has just returned.
+#[inline(always)]
+pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
+    let site = site(t, entry, Kind::Heap);
+    if site == 0 {
+        state::COVERAGE.dropped.fetch_add(1, Relaxed);
+        return;
+    }
+    let block = Block { size: size as u64, site, epoch: state::epoch() };
+    match insert(t, addr, block) {
+        Insert::New => {}
+        Insert::Replaced(old) => {
+            state::COVERAGE.replaced.fetch_add(1, Relaxed);
+            settle(old);
+        }
+        Insert::Refused => {
+            state::COVERAGE.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+    }
+    if let Some(c) = sites::counters(site) {
+        c.add_alloc(size as u64);
+    }
+}
+
+/// Counts a block as gone. Blocks inherited by fork are the parent's: they are counted apart.
+#[inline(always)]
+pub fn settle(block: Block) {
+    if block.epoch <= state::fork_epoch() {
+        state::COVERAGE.inherited_freed_blocks.fetch_add(1, Relaxed);
+        state::COVERAGE.inherited_freed_bytes.fetch_add(block.size, Relaxed);
+    } else if let Some(c) = sites::counters(block.site) {
+        c.add_free(block.size);
+    }
+}
+
+/// Puts a block into the live table.
+#[inline(always)]
+pub fn insert(t: &Local, addr: usize, block: Block) -> Insert {
+    t.held.store((&raw const *LIVE.lock_of(addr)).cast_mut(), Relaxed);
+    let r = LIVE.insert(addr, block);
+    t.held.store(core::ptr::null_mut(), Relaxed);
+    r
+}
+
+/// Takes a block out of the live table.
+#[inline(always)]
+pub fn forget(t: &Local, addr: usize) -> Option<Block> {
+    t.held.store((&raw const *LIVE.lock_of(addr)).cast_mut(), Relaxed);
+    let r = LIVE.remove(addr);
+    t.held.store(core::ptr::null_mut(), Relaxed);
+    r
+}
+
+/// Leaves the guard and carries out the frees that signal handlers left behind meanwhile.
+#[inline(always)]
+pub fn leave(t: &Local) {
+    guard::leave(t);
+    if t.deferred.load(Relaxed) != 0 {
+        super::heap::free_deferred(t);
+    }
+}

@@ -1,0 +1,240 @@
+//! Owns the state of a thread: scratch memory for its stacks and the ring of frees that wait.
+//!
+//! States come from the arena, are given back when the thread ends (a `pthread_key` destructor) and
+//! are used again: threads by the thousand cost as much memory as lived at once.
+
+use core::mem::{align_of, size_of};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use crate::lock::WordLock;
+use crate::tls::Local;
+use crate::unwind::Scratch;
+use crate::{arena, sys};
+
+/// Frees that a signal handler may leave behind while the thread is in our code.
+const RING: usize = 64;
+
+/// What a thread needs beyond its thread-local words. Zeroed memory is a valid fresh state.
+#[repr(C)]
+pub struct ThreadState {
+    /// Working memory of stack capture.
+    pub scratch: Scratch,
+    /// Kernel's id of the thread.
+    pub tid: u32,
+    /// Times the destructor ran for the current thread.
+    ended: u32,
+    next: *mut ThreadState,
+    waiting: AtomicU32,
+    ring: [AtomicUsize; RING],
+}
+
+/// Marks a thread whose last destructor ran: it borrows a state for each call from then on.
+pub fn ended() -> *mut ThreadState {
+    core::ptr::without_provenance_mut(1)
+}
+
+struct Pool {
+    lock: WordLock,
+    free: AtomicPtr<ThreadState>,
+}
+
+static POOL: Pool = Pool {
+    lock: WordLock::new(),
+    free: AtomicPtr::new(null_mut()),
+};
+
+/// `pthread_setspecific` and the key, once there is one.
+static SETSPECIFIC: AtomicUsize = AtomicUsize::new(0);
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// Names the function and key by which the end of a thread is noticed.
+pub fn set_key(setspecific: usize, key: u32) {
+    KEY.store(key, Relaxed);
+    SETSPECIFIC.store(setspecific, Relaxed);
+}
+
+fn remember(state: *mut ThreadState) {
+    let f = SETSPECIFIC.load(Relaxed);
+    if f != 0 {
+        // SAFETY: `set_key` was given `pthread_setspecific`. Its key lies among the first 32,
+        // which glibc keeps in the thread's control block: nothing is allocated.
+        let f: extern "C" fn(u32, *const ThreadState) -> i32 = unsafe { core::mem::transmute(f) };
+        f(KEY.load(Relaxed), state);
+    }
+}
+
+/// A state from the pool or the arena; null when there is no memory.
+fn take() -> *mut ThreadState {
+    let signals = sys::block_signals();
+    POOL.lock.lock_raw();
+    let mut p = POOL.free.load(Relaxed);
+    if !p.is_null() {
+        // SAFETY: states in the pool are valid and only reached under its lock.
+        POOL.free.store(unsafe { (*p).next }, Relaxed);
+    }
+    // SAFETY: taken above by this thread.
+    unsafe { POOL.lock.unlock_raw() };
+    if p.is_null() {
+        let bytes = size_of::<ThreadState>();
+        p = arena::alloc(bytes, align_of::<ThreadState>()).cast();
+        if !p.is_null() {
+            // SAFETY: the arena gave that many bytes, and zero is a valid state.
+            unsafe { p.cast::<u8>().write_bytes(0, bytes) };
+        }
+    }
+    if !p.is_null() {
+        // SAFETY: out of the pool, the state is this thread's alone.
+        unsafe {
+            (*p).tid = sys::gettid();
+            (*p).ended = 0;
+            (*p).next = null_mut();
+        }
+    }
+    sys::restore_signals(signals);
+    p
+}
+
+/// Gives a state back.
+///
+/// # Safety
+/// `p` came from `take`, and its thread will not use it again.
+unsafe fn give_back(p: *mut ThreadState) {
+    let signals = sys::block_signals();
+    POOL.lock.lock_raw();
+    // SAFETY: the state is ours until it is in the list.
+    unsafe { (*p).next = POOL.free.load(Relaxed) };
+    POOL.free.store(p, Relaxed);
+    // SAFETY: taken above by this thread.
+    unsafe { POOL.lock.unlock_raw() };
+    sys::restore_signals(signals);
+}
+
+/// The calling thread's state for one hook, which holds the guard.
+pub struct Borrowed {
+    state: *mut ThreadState,
+    once: bool,
+}
+
+impl Borrowed {
+    /// The thread's own state, made at its first call. `None`: no memory.
+    #[inline(always)]
+    pub fn get(t: &Local) -> Option<Borrowed> {
+        let state = t.state.load(Relaxed);
+        if state.addr() > 1 {
+            return Some(Borrowed { state, once: false });
+        }
+        Self::get_slow(t)
+    }
+
+    #[cold]
+    fn get_slow(t: &Local) -> Option<Borrowed> {
+        let once = t.state.load(Relaxed) == ended();
+        let state = take();
+        if state.is_null() {
+            return None;
+        }
+        if !once {
+            t.state.store(state, Relaxed);
+            remember(state);
+        }
+        Some(Borrowed { state, once })
+    }
+
+    /// The state.
+    #[inline(always)]
+    pub fn state(&mut self) -> &mut ThreadState {
+        // SAFETY: the state belongs to this thread, and the guard keeps its signal handlers from
+        // borrowing it a second time (they only touch the ring, through atomics).
+        unsafe { &mut *self.state }
+    }
+}
+
+impl Drop for Borrowed {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.once {
+            // SAFETY: taken for this call only.
+            unsafe { give_back(self.state) };
+        }
+    }
+}
+
+/// Puts a free aside for the hook that this one is nested in. False: no room.
+pub fn defer(t: &Local, p: usize) -> bool {
+    let state = t.state.load(Relaxed);
+    if state.addr() <= 1 {
+        return false;
+    }
+    // SAFETY: a state other than the two marks is valid while its thread runs; only atomic fields
+    // are touched, through raw pointers.
+    let (waiting, ring) = unsafe { (&(*state).waiting, &(*state).ring) };
+    // A handler may itself be interrupted by another: claim a slot before filling it.
+    let at = waiting.fetch_add(1, Relaxed) as usize;
+    let Some(slot) = ring.get(at) else {
+        waiting.fetch_sub(1, Relaxed);
+        return false;
+    };
+    slot.store(p, Relaxed);
+    t.deferred.store(1, Relaxed);
+    true
+}
+
+/// Takes one waiting free, newest first. Signals are blocked meanwhile: a handler may both add to
+/// the ring and, between two hooks, empty it.
+pub fn undefer(t: &Local) -> Option<usize> {
+    let state = t.state.load(Relaxed);
+    if state.addr() <= 1 {
+        return None;
+    }
+    // SAFETY: as in `defer`.
+    let (waiting, ring) = unsafe { (&(*state).waiting, &(*state).ring) };
+    let signals = sys::block_signals();
+    let n = waiting.load(Relaxed) as usize;
+    t.deferred.store(0, Relaxed);
+    let taken = (n > 0).then(|| {
+        waiting.store(n as u32 - 1, Relaxed);
+        ring.get(n - 1).map_or(0, |slot| slot.swap(0, Relaxed))
+    });
+    sys::restore_signals(signals);
+    taken
+}
+
+/// The key's destructor: the thread is ending. glibc calls destructors again while values are set;
+/// staying for two rounds lets the destructors of others use the state.
+///
+/// # Safety
+/// Called by the C library with the pointer that `remember` stored, on the thread it belongs to.
+pub unsafe extern "C" fn at_thread_end(state: *mut ThreadState) {
+    // SAFETY: the words of the calling thread.
+    let t = unsafe { &*crate::tls::local() };
+    if state.is_null() || t.state.load(Relaxed) != state {
+        return;
+    }
+    // SAFETY: the thread's own state; no hook is active in a destructor.
+    unsafe {
+        (*state).ended += 1;
+        if (*state).ended < 3 {
+            remember(state);
+            return;
+        }
+    }
+    t.state.store(ended(), Relaxed);
+    // SAFETY: the thread will only borrow from now on.
+    unsafe { give_back(state) };
+}
+
+/// After fork, in the child: the pool's lock may have been held by a thread that is not here.
+///
+/// # Safety
+/// Only the forking thread exists.
+pub unsafe fn reset_in_child(t: &Local) {
+    // SAFETY: passed on. A half-linked pool is abandoned rather than trusted.
+    unsafe { POOL.lock.reset() };
+    POOL.free.store(null_mut(), Relaxed);
+    let state = t.state.load(Relaxed);
+    if state.addr() > 1 {
+        // SAFETY: the forking thread's own state.
+        unsafe { (*state).tid = sys::gettid() };
+    }
+}

@@ -149,6 +149,87 @@ fn hostile_records_make_sense_or_are_left_out() {
     }
 }
 
+/// A right checksum over what makes no sense.
+#[test]
+fn senseless_records_are_reported_and_left_out() {
+    let cut_list = [&deltas(&[allocated(1, 300)])[..], &[1, 2]].concat();
+    let zero_step = [0, 1, 1, 1, 1];
+    let mut endless = Bytes::default();
+    encode(&snapshot(0, 1, &[]), &mut endless).unwrap();
+    let (index, merged) = (3, 4);
+    endless.0.splice(
+        index..merged,
+        [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    );
+    endless.0[1] += 9;
+
+    let mut file = File::new();
+    let records = [
+        snapshot(0, 1, &cut_list),
+        snapshot(1, 1, &zero_step),
+        snapshot(2, 1, &[]),
+    ];
+    let start = file.segment(SegmentKind::Snapshots, 1, 1, &records);
+    let end =
+        start + SEGMENT_HEADER_BYTES + records.map(|r| framed(1, &r).len()).iter().sum::<usize>();
+    let frame = framed_payload(1, &endless.0);
+    file.0[end..end + frame.len()].copy_from_slice(&frame);
+    let own_parent = Node {
+        id: 5,
+        parent: 5,
+        module: 0,
+        offset: 0,
+        exact: false,
+    };
+    let node = Record::Node(own_parent);
+    let younger = Record::Node(Node {
+        parent: 6,
+        ..own_parent
+    });
+    file.segment(
+        SegmentKind::Defs,
+        2,
+        1,
+        &[node, younger, Record::Arg(b"fine")],
+    );
+
+    read(&file.0, |read, problems| {
+        assert_eq!(read, [Record::Arg(b"fine"), records[2]]);
+        assert_eq!(faults(&problems), [Fault::Unreadable; 5]);
+    });
+}
+
+/// A length that became zero is not taken for the end.
+#[test]
+fn a_zeroed_length_is_reported() {
+    let file = sample();
+    for frame in frames(&file.0) {
+        let mut zeroed = file.clone();
+        zeroed.0[frame.start..frame.start + 4].fill(0);
+        read(&zeroed.0, |_, problems| {
+            assert_eq!(faults(&problems), [Fault::Unfinished]);
+            assert_eq!(problems[0].offset, frame.start as u64);
+        });
+    }
+}
+
+#[test]
+fn a_segment_of_no_blocks_is_none() {
+    let header = SegmentHeader {
+        kind: SegmentKind::Defs,
+        level: 0,
+        blocks: 0,
+        seq: 1,
+    };
+    assert_eq!(SegmentHeader::decode(&header.encode()), None);
+    let mut file = File::new();
+    file.0.extend(header.encode());
+    read(&file.0, |records, problems| {
+        assert_eq!(records, []);
+        assert_eq!(faults(&problems), [Fault::NoSegment]);
+    });
+}
+
 /// Files shaped to take more time than their length deserves: with a square of their length in
 /// steps these would not end.
 #[test]

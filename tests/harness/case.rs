@@ -31,6 +31,7 @@ pub struct Case {
     files: Vec<(String, Vec<u8>)>,
     options: Vec<String>,
     output: Option<String>,
+    library: Option<PathBuf>,
     behind: Vec<PathBuf>,
     input: Vec<u8>,
     limit: Duration,
@@ -47,6 +48,8 @@ pub struct Tracked {
     pub recordings: Vec<PathBuf>,
     /// The folder in which it ran.
     pub folder: PathBuf,
+    /// The environment in which it was started.
+    pub environment: Vec<(String, String)>,
     _scratch: Arc<TempDir>,
 }
 
@@ -61,6 +64,7 @@ pub struct Running {
     folder: PathBuf,
     recordings: PathBuf,
     limit: Duration,
+    environment: Vec<(String, String)>,
     scratch: Arc<TempDir>,
 }
 
@@ -79,6 +83,7 @@ impl Case {
             files: Vec::new(),
             options: Vec::new(),
             output: None,
+            library: None,
             behind: Vec::new(),
             input: Vec::new(),
             limit: DEFAULT_LIMIT,
@@ -132,6 +137,12 @@ impl Case {
     /// Preloads another library in both runs; leaktrack comes before it.
     pub fn behind(mut self, library: impl AsRef<Path>) -> Case {
         self.behind.push(library.as_ref().to_owned());
+        self
+    }
+
+    /// Preloads leaktrack's library under another path.
+    pub fn preload_as(mut self, library: PathBuf) -> Case {
+        self.library = Some(library);
         self
     }
 
@@ -224,7 +235,7 @@ impl Case {
     }
 
     fn preload(&self, with_leaktrack: bool) -> OsString {
-        let library = product().library.as_path();
+        let library = self.library.as_deref().unwrap_or(&product().library);
         let all = with_leaktrack
             .then_some(library)
             .into_iter()
@@ -288,6 +299,11 @@ impl Case {
             .stdout(Stdio::from(create("stdout")))
             .stderr(Stdio::from(create("stderr")))
             .process_group(0);
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let environment = command
+            .get_envs()
+            .filter_map(|(key, value)| Some((text(key), text(value?))))
+            .collect();
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
@@ -298,6 +314,7 @@ impl Case {
             folder,
             recordings,
             limit: self.limit,
+            environment,
             scratch: Arc::clone(&self.scratch),
         }
     }
@@ -390,6 +407,7 @@ impl Running {
             },
             recordings: files(&self.recordings),
             folder: self.folder.clone(),
+            environment: std::mem::take(&mut self.environment),
             _scratch: Arc::clone(&self.scratch),
         }
     }

@@ -55,6 +55,7 @@ pub struct Image {
     pub end: usize,
     /// Address of `.eh_frame_hdr`; 0 if there is none.
     pub eh_frame_hdr: usize,
+    eh_frame_hdr_bytes: usize,
     /// Address of the dynamic section; 0 if there is none.
     dynamic: usize,
     segments: [Segment; MAX_SEGMENTS],
@@ -90,7 +91,10 @@ impl Image {
                     }
                 }
                 PT_DYNAMIC => image.dynamic = start,
-                PT_GNU_EH_FRAME => image.eh_frame_hdr = start,
+                PT_GNU_EH_FRAME => {
+                    image.eh_frame_hdr = start;
+                    image.eh_frame_hdr_bytes = end - start;
+                }
                 PT_NOTE => {
                     if let Some(slot) = notes.next() {
                         *slot = (start, end);
@@ -100,6 +104,26 @@ impl Image {
             }
         }
         (image.end != 0).then_some(image)
+    }
+
+    /// An object of which only the extent is known: one segment that holds everything.
+    pub fn opaque(bias: usize, start: usize, end: usize, eh_frame_hdr: usize) -> Image {
+        let mut image = Image {
+            bias,
+            start,
+            end,
+            eh_frame_hdr,
+            ..Image::default()
+        };
+        if let Some(segment) = image.segments.first_mut() {
+            *segment = Segment {
+                start,
+                end,
+                executable: true,
+                readable: true,
+            };
+        }
+        image
     }
 
     /// The segments, in the order of the program headers.
@@ -165,6 +189,20 @@ impl Image {
             }
         }
         &[]
+    }
+
+    /// A number that tells apart objects without a build-id: where their functions lie.
+    ///
+    /// # Safety
+    /// The object must be loaded.
+    pub unsafe fn fingerprint(&self) -> u64 {
+        let len = self.eh_frame_hdr_bytes;
+        // SAFETY: passed on to the caller.
+        let bytes = unsafe { self.bytes_from(self.eh_frame_hdr) };
+        let bytes = bytes.and_then(|b| b.get(..len)).unwrap_or(&[]);
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| {
+            (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+        })
     }
 
     /// Looks a symbol up by name in the dynamic symbol table: the definition that `dlsym` without

@@ -21,3 +21,7 @@ pub mod naming;
 pub mod state;
 pub mod text;
 pub mod permit;
+pub mod modules;
+pub mod owned;
+pub mod unwind;
+pub mod sites;

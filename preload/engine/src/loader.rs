@@ -118,8 +118,8 @@ extern "C" fn trampoline(info: *const PhdrInfo, bytes: usize, data: *mut c_void)
     }
 }
 
-/// Finds libc's own enumeration function. Call once, from the constructor; until then the one
-/// visible to the dynamic linker is used.
+/// Finds libc's own functions that tell what is loaded. Call once, from the constructor; until then
+/// the `dl_iterate_phdr` visible to the dynamic linker is used.
 pub fn init() {
     let mut found = 0;
     for_each_object(|object| {
@@ -132,6 +132,7 @@ pub fn init() {
         ControlFlow::Break(())
     });
     ITERATE.store(found, Relaxed);
+    FIND_OBJECT.store(resolve_any(b"_dl_find_object").unwrap_or(0), Relaxed);
 }
 
 /// The next definition of `name` behind the object that contains the address `after`, as
@@ -167,6 +168,90 @@ fn resolve_where(name: &[u8], mut eligible: impl FnMut(&Object) -> bool) -> Opti
     // SAFETY: the definition's object is one of those loaded at start, relocated before any
     // constructor runs.
     found.map(|symbol| unsafe { symbol.resolve() })
+}
+
+/// What `_dl_find_object` fills in (`struct dl_find_object`, x86-64).
+#[repr(C)]
+#[derive(Default)]
+struct RawFound {
+    flags: u64,
+    map_start: usize,
+    map_end: usize,
+    link_map: usize,
+    eh_frame_hdr: usize,
+    reserved: [u64; 7],
+}
+
+/// The public part of `struct link_map`.
+#[repr(C)]
+struct LinkMap {
+    bias: usize,
+    name: *const c_char,
+}
+
+/// The loaded object at an address, in any namespace.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// First mapped address.
+    pub start: usize,
+    /// One past the last mapped address.
+    pub end: usize,
+    /// The loader's handle, which tells objects apart while they are loaded.
+    pub link_map: usize,
+    /// Address of `.eh_frame_hdr`, or 0.
+    pub eh_frame_hdr: usize,
+}
+
+impl Found {
+    /// Load bias and path of the object.
+    ///
+    /// # Safety
+    /// The object must be loaded, and stay so while the path is used.
+    pub unsafe fn identity<'a>(&self) -> (usize, &'a [u8]) {
+        // SAFETY: the handle of a loaded object.
+        let map = unsafe { &*(self.link_map as *const LinkMap) };
+        if map.name.is_null() {
+            return (map.bias, &[]);
+        }
+        // SAFETY: the loader's names are NUL-terminated and live as long as the object.
+        (map.bias, unsafe { CStr::from_ptr(map.name) }.to_bytes())
+    }
+}
+
+/// `_dl_find_object`, where libc has it (2.35 and later). 0: absent.
+static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
+
+/// True if [`find_object`] can be asked.
+pub fn can_find_object() -> bool {
+    FIND_OBJECT.load(Relaxed) != 0
+}
+
+/// The loaded object at an address, without any lock; `None` also where libc cannot tell.
+pub fn find_object(addr: usize) -> Option<Found> {
+    type Find = unsafe extern "C" fn(usize, *mut RawFound) -> c_int;
+    let find = match FIND_OBJECT.load(Relaxed) {
+        0 => return None,
+        // SAFETY: `init` stored the address of libc's function of this type.
+        f => unsafe { core::mem::transmute::<usize, Find>(f) },
+    };
+    let mut raw = RawFound::default();
+    // SAFETY: the structure has libc's layout; the address is only compared.
+    if unsafe { find(addr, &mut raw) } != 0 || raw.link_map == 0 {
+        return None;
+    }
+    let RawFound {
+        map_start: start,
+        map_end: end,
+        link_map,
+        eh_frame_hdr,
+        ..
+    } = raw;
+    Some(Found {
+        start,
+        end,
+        link_map,
+        eh_frame_hdr,
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ impl Errno {
     pub const ENOMEM: Errno = Errno(12);
     pub const EACCES: Errno = Errno(13);
     pub const EFAULT: Errno = Errno(14);
+    pub const ENXIO: Errno = Errno(6);
     pub const EEXIST: Errno = Errno(17);
     pub const ENOTDIR: Errno = Errno(20);
     pub const EINVAL: Errno = Errno(22);
@@ -26,6 +27,7 @@ impl Errno {
     pub const EROFS: Errno = Errno(30);
     pub const ENAMETOOLONG: Errno = Errno(36);
     pub const ENOSYS: Errno = Errno(38);
+    pub const ELOOP: Errno = Errno(40);
     pub const EOPNOTSUPP: Errno = Errno(95);
     pub const EDQUOT: Errno = Errno(122);
 }

@@ -1,0 +1,326 @@
+//! Owns the stack tree, the sites (one per call stack and kind of memory) and their counters.
+//!
+//! Finding a known site takes no lock. Nodes and sites are never moved or freed, so the helper
+//! reads them while others add. Nothing outside the engine is called under the lock.
+
+mod by_hash;
+mod ids;
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::arena::Chunked;
+use crate::modules::{self, Placement};
+use crate::owned::Owned;
+use crate::unwind::Stack;
+use by_hash::ByHash;
+use ids::Ids;
+
+/// What kind of memory a site hands out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The malloc family.
+    Heap,
+    /// The program's own mappings.
+    Mmap,
+}
+
+/// One frame in the stack tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The frame that called this one; 0: this is the outermost.
+    pub parent: u32,
+    /// Id of the module, or 0 for code that is in none.
+    pub module: u32,
+    /// Address minus the module's bias; the absolute address outside of modules.
+    pub offset: u64,
+    /// `offset` is the instruction itself, not a return address.
+    pub exact: bool,
+}
+
+/// One call stack that allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteInfo {
+    /// The innermost frame; 0 when there is no stack.
+    pub leaf: u32,
+    /// Kind of memory.
+    pub kind: Kind,
+    /// The stack was deeper than asked for.
+    pub cut: bool,
+    /// The stack was shortened to a known part for want of memory.
+    pub folded: bool,
+    /// When it was first seen.
+    pub first_seen_ms: u64,
+    /// The thread that was there first.
+    pub thread: u32,
+}
+
+/// Counters of a site, on a cache line of their own.
+#[repr(align(64))]
+#[derive(Default)]
+pub struct SiteCounters {
+    /// Blocks allocated.
+    pub allocations: AtomicU64,
+    /// Blocks freed.
+    pub frees: AtomicU64,
+    /// Bytes allocated.
+    pub allocated_bytes: AtomicU64,
+    /// Bytes freed.
+    pub freed_bytes: AtomicU64,
+}
+
+impl SiteCounters {
+    /// Counts an allocation.
+    #[inline]
+    pub fn add_alloc(&self, bytes: u64) {
+        self.allocations.fetch_add(1, Relaxed);
+        self.allocated_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts a free.
+    #[inline]
+    pub fn add_free(&self, bytes: u64) {
+        self.frees.fetch_add(1, Relaxed);
+        self.freed_bytes.fetch_add(bytes, Relaxed);
+    }
+}
+
+/// Site ids fit in 24 bits.
+const MOST_SITES: u32 = (1 << 24) - 1;
+
+struct State {
+    nodes: Ids,
+    sites: Ids,
+}
+
+struct Tables {
+    lock: Owned,
+    state: UnsafeCell<State>,
+    nodes: Chunked<Node>,
+    sites: Chunked<SiteInfo>,
+    counters: Chunked<SiteCounters>,
+    by_hash: ByHash,
+    /// Generation of modules that `by_hash` belongs to.
+    generation: AtomicU32,
+}
+
+// SAFETY: `state` is reached only under the lock.
+unsafe impl Sync for Tables {}
+
+static TABLES: Tables = Tables {
+    lock: Owned::new(),
+    state: UnsafeCell::new(State {
+        nodes: Ids::new(),
+        sites: Ids::new(),
+    }),
+    nodes: Chunked::new(),
+    sites: Chunked::new(),
+    counters: Chunked::new(),
+    by_hash: ByHash::new(),
+    generation: AtomicU32::new(0),
+};
+
+/// The site of a stack, from 1; 0 if it cannot be kept for want of memory.
+#[inline]
+pub fn intern(stack: &Stack, kind: Kind, now_ms: u64, tid: u32) -> u32 {
+    let hash = match kind {
+        Kind::Heap => stack.hash,
+        Kind::Mmap => stack.hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ 1,
+    };
+    match TABLES.by_hash.get(hash) {
+        0 => add(stack, kind, now_ms, tid, hash),
+        site => site,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn add(stack: &Stack, kind: Kind, now_ms: u64, tid: u32, hash: u64) -> u32 {
+    if !is_current(stack) {
+        modules::note_replaced();
+        return 0;
+    }
+    let seen = SiteInfo {
+        leaf: 0,
+        kind,
+        cut: stack.cut,
+        folded: false,
+        first_seen_ms: now_ms,
+        thread: tid,
+    };
+    let site = TABLES.lock.with(|| {
+        // SAFETY: under the lock.
+        let state = unsafe { &mut *TABLES.state.get() };
+        let generation = modules::generation();
+        if TABLES.generation.swap(generation, Relaxed) != generation {
+            TABLES.by_hash.clear();
+        }
+        let (leaf, folded) = state.leaf(stack);
+        let site = state.site(SiteInfo {
+            leaf,
+            folded,
+            ..seen
+        })?;
+        TABLES.by_hash.put(hash, site);
+        Some(site)
+    });
+    site.flatten().unwrap_or(0)
+}
+
+/// True if every frame lies in the object that we know there. Objects can be unloaded without
+/// anyone telling us, so a stack not seen before is checked before it is believed.
+fn is_current(stack: &Stack) -> bool {
+    let mut last: Option<&Placement> = None;
+    stack.pcs.iter().all(|&pc| {
+        let Some(placement) = modules::find(pc) else {
+            return true;
+        };
+        if last.is_some_and(|l| core::ptr::eq(l, placement)) {
+            return true;
+        }
+        last = Some(placement);
+        placement.is_current()
+    })
+}
+
+fn mix(words: [u64; 3]) -> u64 {
+    let hash = words.iter().fold(0, |h: u64, w| {
+        let h = (h ^ w).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        h ^ h >> 32
+    });
+    hash.wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+impl Node {
+    fn hash(&self) -> u64 {
+        mix([
+            self.parent.into(),
+            u64::from(self.module) << 1 | u64::from(self.exact),
+            self.offset,
+        ])
+    }
+}
+
+impl SiteInfo {
+    fn hash(&self) -> u64 {
+        mix([
+            self.leaf.into(),
+            u64::from(self.kind == Kind::Mmap),
+            u64::from(self.cut) << 1 | u64::from(self.folded),
+        ])
+    }
+
+    fn is_like(&self, other: &SiteInfo) -> bool {
+        (self.leaf, self.kind, self.cut, self.folded)
+            == (other.leaf, other.kind, other.cut, other.folded)
+    }
+}
+
+impl State {
+    /// The tree's node for a whole stack, and whether it is a shorter one for want of memory: then
+    /// the outer part of the stack.
+    fn leaf(&mut self, stack: &Stack) -> (u32, bool) {
+        let mut parent = 0;
+        for (frame, &pc) in stack.pcs.iter().enumerate().rev() {
+            let exact = stack.exact.get(frame);
+            let placement = modules::find(pc - usize::from(!exact));
+            let (module, bias) = placement.map_or((0, 0), |p| (p.module, p.image.bias));
+            let offset = pc.wrapping_sub(bias) as u64;
+            match self.node(Node {
+                parent,
+                module,
+                offset,
+                exact,
+            }) {
+                Some(node) => parent = node,
+                None => return (parent, true),
+            }
+        }
+        (parent, false)
+    }
+
+    fn node(&mut self, node: Node) -> Option<u32> {
+        let hash = node.hash();
+        if let Some(id) = self.nodes.find(hash, |id| self::node(id) == Some(node)) {
+            return Some(id);
+        }
+        let room = self
+            .nodes
+            .reserve(|id| self::node(id).map_or(0, |n| n.hash()));
+        let id = TABLES.nodes.push(node).filter(|_| room)?.checked_add(1)?;
+        self.nodes.put(hash, id);
+        Some(id)
+    }
+
+    fn site(&mut self, seen: SiteInfo) -> Option<u32> {
+        let hash = seen.hash();
+        if let Some(id) = self
+            .sites
+            .find(hash, |id| site(id).is_some_and(|s| s.is_like(&seen)))
+        {
+            return Some(id);
+        }
+        let room = self.sites.reserve(|id| site(id).map_or(0, |s| s.hash()));
+        let id = TABLES
+            .sites
+            .len()
+            .checked_add(1)
+            .filter(|&id| room && id <= MOST_SITES)?;
+        // Counters first: whoever can see a site can count in it.
+        if TABLES.counters.len() < id {
+            TABLES.counters.push(SiteCounters::default())?;
+        }
+        TABLES.sites.push(seen)?;
+        self.sites.put(hash, id);
+        Some(id)
+    }
+}
+
+/// Sites so far; ids run from 1 to this.
+pub fn len() -> u32 {
+    TABLES.sites.len()
+}
+
+/// A site by its id.
+pub fn site(id: u32) -> Option<SiteInfo> {
+    TABLES.sites.get(id.checked_sub(1)?).copied()
+}
+
+/// Counters of a site.
+#[inline]
+pub fn counters(id: u32) -> Option<&'static SiteCounters> {
+    TABLES.counters.get(id.wrapping_sub(1))
+}
+
+/// Nodes so far; ids run from 1 to this.
+pub fn nodes_len() -> u32 {
+    TABLES.nodes.len()
+}
+
+/// A node by its id.
+pub fn node(id: u32) -> Option<Node> {
+    TABLES.nodes.get(id.checked_sub(1)?).copied()
+}
+
+/// Takes the lock for the time of a `fork`; those of [`modules`] and of the arena come after.
+pub fn lock_for_fork() {
+    TABLES.lock.lock_for_fork();
+}
+
+/// Lets go after a `fork`, in the parent and in the child alike.
+///
+/// # Safety
+/// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
+pub unsafe fn unlock_after_fork() {
+    // SAFETY: the caller's promise.
+    unsafe { TABLES.lock.unlock_after_fork() }
+}
+
+/// Lets go of what this thread held when it was torn out of the engine by `siglongjmp`.
+///
+/// # Safety
+/// The calling thread is not inside [`intern`] except in calls that never return.
+pub unsafe fn abandon() {
+    // SAFETY: the caller's promise; a torn insertion loses an entry at most.
+    unsafe { TABLES.lock.abandon() }
+}

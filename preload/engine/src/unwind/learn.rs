@@ -1,0 +1,96 @@
+//! Owns learning the rule of a pc from the object it lies in.
+//!
+//! Reads call frame information in place. Takes no lock of ours while the loader is asked.
+
+use super::bounds;
+use super::cfi::{Machine, Row};
+use super::eh_frame;
+use super::reader::Tables;
+use super::rule::Rule;
+use super::rules;
+use super::x86_64::{CALL_MAX_BYTES, RESTORER, RETURN, ends_in_call};
+use crate::modules::{self, Placement};
+
+/// The mapped tables of an object.
+pub struct Loaded<'a>(&'a Placement);
+
+impl Tables for Loaded<'_> {
+    fn bytes_from(&self, addr: usize) -> Option<&[u8]> {
+        // SAFETY: whoever made this vouches for the object being loaded.
+        unsafe { self.0.image.bytes_from(addr) }
+    }
+}
+
+/// What describes the frame at a pc.
+pub struct Described<'a> {
+    /// The rule it amounts to.
+    pub rule: Rule,
+    /// All rules, where there are any, and the tables that their expressions are in.
+    pub row: Option<(&'a Row, Loaded<'static>)>,
+}
+
+/// Finds out how to get from the frame at `pc` to its caller. `exact`: `pc` is the instruction
+/// itself, not a return address.
+///
+/// # Safety
+/// The calling thread is executing a function at `pc`: what is loaded there stays loaded.
+pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Described<'_> {
+    let looked_up = pc - usize::from(!exact);
+    let bare = |rule| Described { rule, row: None };
+    let Some(placement) = modules::find_or_learn(looked_up) else {
+        let mut before = [0; CALL_MAX_BYTES];
+        let called = exact
+            || bounds::read_unknown(pc - CALL_MAX_BYTES, &mut before) && ends_in_call(&before);
+        return bare(if called { Rule::Chain } else { Rule::Broken });
+    };
+    let tables = Loaded(placement);
+    let found = match placement.image.eh_frame_hdr {
+        0 => None,
+        header => eh_frame::find(&tables, header, looked_up),
+    };
+    let Some(frame) = found else {
+        return bare(undescribed(&tables, placement, pc, exact));
+    };
+    let stuck = frame.return_column != RETURN as u64;
+    let Some(row) = machine.rules_at(&frame, looked_up).filter(|_| !stuck) else {
+        return bare(Rule::Stuck);
+    };
+    let rule = Rule::of_row(row, frame.signal, &tables);
+    Described {
+        rule,
+        row: Some((row, Loaded(placement))),
+    }
+}
+
+/// The rule for code that nothing describes: hand-written assembly, or no code at all.
+fn undescribed(tables: &Loaded, placement: &Placement, pc: usize, exact: bool) -> Rule {
+    if !placement.image.is_text(pc) && !placement.image.is_text(pc - 1) {
+        return Rule::Broken;
+    }
+    let bytes = tables.bytes_from(pc).unwrap_or(&[]);
+    if bytes.starts_with(&RESTORER) {
+        return Rule::Signal;
+    }
+    let before = tables
+        .bytes_from(pc - CALL_MAX_BYTES)
+        .and_then(|b| b.first_chunk());
+    if exact || before.is_some_and(ends_in_call) {
+        Rule::Chain
+    } else {
+        Rule::Broken
+    }
+}
+
+/// Learns the rule of a pc for all threads, and returns it packed.
+///
+/// # Safety
+/// As for [`describe`].
+#[cold]
+#[inline(never)]
+pub unsafe fn learn(machine: &mut Machine, pc: usize, exact: bool) -> u64 {
+    let generation = modules::generation();
+    // SAFETY: passed on to the caller.
+    let rule = unsafe { describe(machine, pc, exact) }.rule;
+    rules::put(pc, exact, rule, generation);
+    rule.pack()
+}

@@ -1,0 +1,96 @@
+//! Owns the frames collected so far and their hash.
+
+use super::MAX_DEPTH;
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// At the outermost frame.
+    Complete,
+    /// At the depth asked for; there are more frames.
+    Cut,
+    /// Where no rule was found, or one that led nowhere.
+    Broken,
+    /// At a frame that needs all registers: to be walked again by [`super::general`].
+    General,
+}
+
+/// Which frames hold an exact pc instead of a return address: one bit each, innermost first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExactMask([u64; MAX_DEPTH / 64]);
+
+impl ExactMask {
+    /// True if the pc of this frame is the instruction itself.
+    pub fn get(&self, frame: usize) -> bool {
+        self.0
+            .get(frame / 64)
+            .is_some_and(|bits| bits >> (frame % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, frame: usize) {
+        if let Some(bits) = self.0.get_mut(frame / 64) {
+            *bits |= 1 << (frame % 64);
+        }
+    }
+}
+
+/// Collects frames, innermost first.
+pub struct Trail {
+    pcs: *mut usize,
+    depth: usize,
+    /// Frames so far, at most `depth`.
+    pub len: usize,
+    /// Over the pcs so far, in order.
+    pub hash: u64,
+    /// Which of them are exact.
+    pub exact: ExactMask,
+}
+
+impl Trail {
+    /// Collects up to `depth` frames.
+    ///
+    /// # Safety
+    /// `pcs` has room for `depth` words, which only the trail uses.
+    #[inline(always)]
+    pub unsafe fn new(pcs: *mut usize, depth: usize, seed: u64) -> Trail {
+        Trail {
+            pcs,
+            depth,
+            len: 0,
+            hash: seed,
+            exact: ExactMask::default(),
+        }
+    }
+
+    /// No further frame is wanted.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.len >= self.depth
+    }
+
+    /// Adds a frame, unless it is full.
+    #[inline(always)]
+    pub fn push(&mut self, pc: usize, exact: bool) {
+        if self.is_full() {
+            return;
+        }
+        // SAFETY: below `depth`, for which there is room.
+        unsafe { self.pcs.add(self.len).write(pc) };
+        let mut word = pc as u64;
+        if exact {
+            self.exact.set(self.len);
+            word |= 1 << 63;
+        }
+        self.len += 1;
+        let mixed = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.hash = mixed ^ mixed >> 32;
+    }
+}
+
+/// True for what can be an address of code: neither in the first page nor in the kernel's half.
+#[inline(always)]
+pub fn is_plausible(pc: usize) -> bool {
+    const FIRST: usize = 4096;
+    const END: usize = 1 << 47;
+    pc.wrapping_sub(FIRST) < END - FIRST
+}

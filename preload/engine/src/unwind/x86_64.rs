@@ -1,0 +1,78 @@
+//! What is particular to x86-64: register numbers, our own registers, the kernel's signal frame,
+//! and what a call looks like. A port writes the twin of this file.
+
+use core::arch::asm;
+
+use super::cfi::COLUMNS;
+
+/// DWARF numbers.
+pub const RBX: usize = 3;
+/// Frame pointer.
+pub const RBP: usize = 6;
+/// Stack pointer.
+pub const RSP: usize = 7;
+/// Column of the return address.
+pub const RETURN: usize = 16;
+
+/// Offsets from SP in the frame that the kernel builds for a signal, seen from the restorer: the
+/// interrupted registers in `ucontext_t`.
+pub mod signal_frame {
+    /// `REG_RBP`.
+    pub const RBP: usize = 120;
+    /// `REG_RSP`.
+    pub const RSP: usize = 160;
+    /// `REG_RIP`.
+    pub const RIP: usize = 168;
+    /// Where each general register is, by DWARF number.
+    pub const BY_NUMBER: [usize; 17] = [
+        144, 136, 152, 128, 112, 104, 120, 160, 40, 48, 56, 64, 72, 80, 88, 96, 168,
+    ];
+}
+
+/// `mov $15, %rax; syscall`: how every restorer begins, whatever describes it.
+pub const RESTORER: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+
+/// Bytes before a return address that may hold its call.
+pub const CALL_MAX_BYTES: usize = 7;
+
+/// True if the last bytes before a return address can be a call.
+pub fn ends_in_call(before: &[u8; CALL_MAX_BYTES]) -> bool {
+    let byte = |back: usize| {
+        before
+            .len()
+            .checked_sub(back)
+            .and_then(|i| before.get(i))
+            .copied()
+            .unwrap_or(0)
+    };
+    // call rel32, or FF /2 with its possible lengths.
+    byte(5) == 0xe8
+        || [2, 3, 4, 6, 7]
+            .iter()
+            .any(|&n| byte(n) == 0xff && byte(n - 1) >> 3 & 7 == 2)
+}
+
+/// The registers of the function this is inlined into, as far as a callee must keep them, with the
+/// others zero, indexed by DWARF number.
+#[inline(always)]
+pub fn own_registers() -> [usize; COLUMNS] {
+    let mut registers = [0usize; COLUMNS];
+    // SAFETY: stores eight registers into the array, which has room for DWARF numbers up to 16.
+    unsafe {
+        asm!(
+            "mov [{r} + 3*8], rbx",
+            "mov [{r} + 6*8], rbp",
+            "mov [{r} + 7*8], rsp",
+            "mov [{r} + 12*8], r12",
+            "mov [{r} + 13*8], r13",
+            "mov [{r} + 14*8], r14",
+            "mov [{r} + 15*8], r15",
+            "lea {pc}, [rip]",
+            "mov [{r} + 16*8], {pc}",
+            r = in(reg) registers.as_mut_ptr(),
+            pc = out(reg) _,
+            options(nostack, preserves_flags)
+        );
+    }
+    registers
+}

@@ -86,6 +86,8 @@ pub struct Frames<'a> {
     /// Where `rest` begins in the file.
     offset: u64,
     rest: Input<'a>,
+    /// The file ends before the segment does.
+    cut: bool,
 }
 
 /// What stands at some place of a segment.
@@ -102,7 +104,13 @@ impl<'a> Frames<'a> {
             seq,
             offset,
             rest: Input(bytes),
+            cut: false,
         }
+    }
+
+    /// The same where the file ends before the segment does.
+    pub(crate) fn cut(self) -> Self {
+        Frames { cut: true, ..self }
     }
 
     /// Steps over one frame. `End` and an error leave the place where it is.
@@ -165,7 +173,12 @@ impl<'a> Iterator for Frames<'a> {
                 Err(Implausible) => {
                     self.offset = self.offset.saturating_add(self.rest.0.len() as u64);
                     self.rest = Input(&[]);
-                    return problem(self.offset, Fault::Unfinished);
+                    let fault = if self.cut {
+                        Fault::Unfinished
+                    } else {
+                        Fault::Damaged
+                    };
+                    return problem(self.offset, fault);
                 }
             }
         }

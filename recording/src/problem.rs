@@ -67,10 +67,11 @@ pub enum Fault {
     NoSegment,
     /// The file ends before its last segment does.
     CutOff,
-    /// Records with a wrong checksum amid good ones.
+    /// Records with a wrong checksum amid good ones, or a length that cannot be and all that
+    /// follows it in the segment.
     Damaged,
-    /// The last record of a segment is not whole: the process was stopped while it wrote, or is
-    /// writing, or the bytes are damaged.
+    /// The last record of a segment or of a file that was cut off is not whole: the process was
+    /// stopped while it wrote, or is writing, or the bytes are damaged.
     Unfinished,
     /// The checksum is right but the record makes no sense.
     Unreadable,

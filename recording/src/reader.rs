@@ -108,7 +108,11 @@ impl<'a> Segment<'a> {
     /// Its frames.
     pub fn frames(&self) -> Frames<'a> {
         let offset = self.offset.saturating_add(SEGMENT_HEADER_BYTES as u64);
-        Frames::new(self.header.seq, self.body, offset)
+        let frames = Frames::new(self.header.seq, self.body, offset);
+        match self.missing() {
+            Some(_) => frames.cut(),
+            None => frames,
+        }
     }
 
     /// Its records, those that can be read.

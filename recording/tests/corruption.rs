@@ -199,17 +199,21 @@ fn senseless_records_are_reported_and_left_out() {
     });
 }
 
-/// A length that became zero is not taken for the end.
+/// A length that became zero is not taken for the end, nor one that leads out of the segment.
 #[test]
-fn a_zeroed_length_is_reported() {
+fn an_impossible_length_is_reported() {
     let file = sample();
     for frame in frames(&file.0) {
-        let mut zeroed = file.clone();
-        zeroed.0[frame.start..frame.start + 4].fill(0);
-        read(&zeroed.0, |_, problems| {
-            assert_eq!(faults(&problems), [Fault::Unfinished]);
-            assert_eq!(problems[0].offset, frame.start as u64);
-        });
+        for len in [0, BLOCK_BYTES as u32, u32::MAX] {
+            let mut wrong = file.clone();
+            wrong.0[frame.start..frame.start + 4].copy_from_slice(&len.to_le_bytes());
+            read(&wrong.0, |_, problems| {
+                assert_eq!(faults(&problems), [Fault::Damaged]);
+                assert_eq!(problems[0].offset, frame.start as u64);
+                let end = problems[0].offset + problems[0].len;
+                assert_eq!(end, frame.start.next_multiple_of(BLOCK_BYTES) as u64);
+            });
+        }
     }
 }
 

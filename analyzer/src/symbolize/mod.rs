@@ -3,9 +3,23 @@
 //! Never guesses: a file whose build-id differs from the recorded one is refused with one line
 //! that says so, and the frame keeps module and offset.
 
+mod candidates;
+mod demangle;
+mod dwarf;
+mod find;
+mod image;
+mod paths;
+mod table;
+mod vdso;
+
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::model::Frame;
+pub use demangle::demangle;
+use dwarf::{DebugInfo, Named};
+use find::Finder;
+use table::SymbolTable;
 
 /// Where symbols may come from and how source paths are shown.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +28,7 @@ pub struct SymbolOptions {
     pub sysroot: Option<PathBuf>,
     /// Further files or folders with executables, libraries or debug files.
     pub symbols: Vec<PathBuf>,
-    /// Prefixes of source paths to replace: (from, to).
+    /// Prefixes of source paths to replace: (from, to); the last that fits wins.
     pub path_map: Vec<(String, String)>,
     /// Functions only, no files and lines.
     pub no_source: bool,
@@ -37,16 +51,44 @@ pub struct ModuleRef<'a> {
 /// Names frames; opens each module's files once, when its first address is asked for.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
-    options: SymbolOptions,
+    finder: Finder,
+    /// Index into `modules` by path and build-id.
+    known: HashMap<(Vec<u8>, Vec<u8>), usize>,
+    modules: Vec<Module>,
     notes: Vec<String>,
+}
+
+/// What is known of a module's code.
+#[derive(Debug, Default)]
+struct Module {
+    path: String,
+    build_id: String,
+    debug_info: Option<DebugInfo>,
+    table: SymbolTable,
+}
+
+impl Module {
+    /// The name of the function whose code an address is in, given what DWARF calls it. The symbol
+    /// table knows functions without DWARF, and the scope of lambdas and other local functions.
+    fn outermost(&self, in_dwarf: Option<String>, svma: u64) -> Option<String> {
+        let is_mangled = |name: &str| name.starts_with("_Z") || name.starts_with("_R");
+        match in_dwarf {
+            Some(name) if is_mangled(&name) => Some(name),
+            Some(name) => {
+                let in_table = self.table.name(svma).filter(|linked| is_mangled(linked));
+                Some(in_table.map_or(name, str::to_owned))
+            }
+            None => self.table.name(svma).map(str::to_owned),
+        }
+    }
 }
 
 impl Symbolizer {
     /// A symbolizer that has opened nothing yet.
     pub fn new(options: SymbolOptions) -> Self {
         Self {
-            options,
-            notes: Vec::new(),
+            finder: Finder::new(options),
+            ..Self::default()
         }
     }
 
@@ -54,12 +96,37 @@ impl Symbolizer {
     /// was executing: return addresses are given minus 1), innermost inlined function first.
     /// Always appends at least one frame.
     pub fn frames(&mut self, module: &ModuleRef<'_>, svma: u64, out: &mut Vec<Frame>) {
-        out.push(Frame {
-            module: String::from_utf8_lossy(module.path).into_owned(),
-            build_id: hex(module.build_id),
-            offset: svma,
-            ..Frame::default()
-        });
+        let index = self.module(module);
+        let options = self.finder.options();
+        let module = &self.modules[index];
+        let mut named = module
+            .debug_info
+            .as_ref()
+            .map(|info| info.at(svma))
+            .unwrap_or_default();
+        if named.is_empty() {
+            named.push(Named {
+                function: None,
+                file: None,
+                line: None,
+            });
+        }
+        if let Some(outermost) = named.last_mut() {
+            outermost.function = module.outermost(outermost.function.take(), svma);
+        }
+        let outermost = named.len() - 1;
+        for (depth, named) in named.into_iter().enumerate() {
+            let file = named.file.filter(|_| !options.no_source);
+            out.push(Frame {
+                function: named.function.map(|name| demangle(&name)),
+                line: named.line.filter(|_| file.is_some()),
+                file: file.map(|file| paths::shown(&file, &options.path_map)),
+                module: module.path.clone(),
+                build_id: module.build_id.clone(),
+                offset: svma,
+                inlined: depth < outermost,
+            });
+        }
     }
 
     /// What the reader should know about missing or refused symbols: one line per module.
@@ -69,7 +136,40 @@ impl Symbolizer {
 
     /// The options it was made with.
     pub fn options(&self) -> &SymbolOptions {
-        &self.options
+        self.finder.options()
+    }
+
+    /// Index of a module, opened if it is asked for the first time.
+    fn module(&mut self, module: &ModuleRef<'_>) -> usize {
+        let key = (module.path.to_vec(), module.build_id.to_vec());
+        if let Some(&index) = self.known.get(&key) {
+            return index;
+        }
+        let index = self.modules.len();
+        self.known.insert(key, index);
+        let opened = self.open(module);
+        self.modules.push(opened);
+        index
+    }
+
+    fn open(&mut self, module: &ModuleRef<'_>) -> Module {
+        let mut opened = Module {
+            path: String::from_utf8_lossy(module.path).into_owned(),
+            build_id: hex(module.build_id),
+            ..Module::default()
+        };
+        if module.path.is_empty() {
+            return opened; // code in no file
+        }
+        let found = self.finder.find(module);
+        self.notes.extend(found.note);
+        let with_dwarf = found.debug.as_ref().or(found.binary.as_ref());
+        opened.debug_info = with_dwarf.and_then(|image| {
+            DebugInfo::load(image, found.alternate.as_ref(), self.finder.options())
+        });
+        let images: Vec<_> = found.debug.iter().chain(&found.binary).collect();
+        opened.table = SymbolTable::of(&images);
+        opened
     }
 }
 

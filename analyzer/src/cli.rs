@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, completions, demo, install, man, run};
+use crate::commands::{self, completions, demo, install, man, report, run};
 use crate::exit;
 use crate::supervise::Inherited;
 
@@ -33,6 +33,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Run a command with the library preloaded
     Run(run::Args),
+    /// Say what recordings say: what leaks, what grows, what stays
+    Report(report::Args),
     /// Copy this executable and the library into a folder
     Install(install::Args),
     /// Unpack the library if need be and print its path
@@ -52,6 +54,7 @@ impl Command {
         match self {
             Command::Demo(args) => commands::demo::execute(args, &inherited),
             Command::Run(args) => commands::run::execute(args, &inherited),
+            Command::Report(args) => commands::report::execute(&args),
             Command::Install(args) => commands::install::execute(&args),
             Command::LibPath => commands::lib_path::execute(),
             Command::Completions(args) => commands::completions::execute(&args),

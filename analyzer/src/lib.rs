@@ -5,14 +5,17 @@ pub mod cli;
 pub mod commands;
 pub mod exit;
 pub mod glob;
+pub mod human;
 pub mod library;
 pub mod library_options;
 pub mod model;
 pub mod read;
+pub mod report;
 pub mod supervise;
 pub mod symbolize;
 pub mod target;
 pub mod units;
+pub mod verdict;
 
 /// One line on stderr, in the voice of the command.
 #[macro_export]

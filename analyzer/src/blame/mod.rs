@@ -4,10 +4,12 @@
 //! Judges by names alone; a stack without symbols is blamed by its modules.
 
 mod names;
+
 mod table;
 
 use crate::glob;
 use crate::model::Frame;
+pub use names::bare;
 
 /// The user's corrections to what is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,5 +5,6 @@ pub mod demo;
 pub mod install;
 pub mod lib_path;
 pub mod man;
+pub mod report;
 pub mod run;
 pub mod symbol_args;

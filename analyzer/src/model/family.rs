@@ -1,7 +1,6 @@
 //! Recordings of processes that descend from one another, as one.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 
 use super::history::History;
 use super::identity::{site_id, site_key};

@@ -1,2 +1,110 @@
-//! What the curves mean.
+//! What the curves mean: a verdict per site and per group, with its evidence.
+//!
+//! Never says more than the data holds: whatever no rule is sure of is *unclear*, with what would
+//! settle it.
+
+pub mod advice;
+pub mod curve;
+pub mod opinion;
+mod rules;
 pub mod stats;
+
+use crate::human;
+
+pub use curve::{Curve, Frame};
+pub use opinion::{Estimate, Opinion, Pattern, Verdict};
+
+/// A rule looks at a curve and has an opinion on it, or none.
+pub trait Rule {
+    /// The opinion; `None` leaves the curve to the next rule.
+    fn check(&self, curve: &Curve<'_>, context: &Context) -> Option<Opinion>;
+}
+
+/// What is known only after all curves were measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// A trend with a higher p-value may be one of the chance finds among so many sites.
+    pub p_cut: f64,
+}
+
+/// Share of false ones among the trends taken for real.
+const FALSE_DISCOVERY_RATE: f64 = 0.01;
+
+impl Context {
+    /// From the trends of all curves that change at all.
+    pub fn of<'a>(curves: impl IntoIterator<Item = &'a Curve<'a>>) -> Self {
+        let mut p_values: Vec<f64> = curves
+            .into_iter()
+            .filter(|curve| curve.points.len() >= rules::ENOUGH_POINTS && !curve.rises().is_empty())
+            .filter_map(|curve| Some(curve.whole()?.p))
+            .collect();
+        Self {
+            p_cut: stats::false_discovery_cut(&mut p_values, FALSE_DISCOVERY_RATE)
+                .min(FALSE_DISCOVERY_RATE),
+        }
+    }
+}
+
+/// The opinion on one curve: of the first rule that has one.
+pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
+    let mut opinion = rules::all()
+        .iter()
+        .find_map(|rule| rule.check(curve, context))
+        .unwrap_or_else(|| rules::undecided(curve));
+    if let Some(idle_s) = curve.frame.idle_s {
+        opinion.why.push(format!(
+            "The process was idle for the last {}; the judgement is on the time before.",
+            human::duration(idle_s)
+        ));
+    }
+    if curve.freed_at_exit {
+        opinion.why.push(format!(
+            "It was given back when the process exited, down to {}.",
+            human::bytes(curve.end.live_bytes())
+        ));
+    }
+    opinion
+}
+
+/// One opinion from those on each process: growth anywhere is growth; else the process with the
+/// most live bytes decides. Rates add up.
+pub fn combine(opinions: Vec<(u64, Opinion)>) -> Option<Opinion> {
+    let rate = opinions
+        .iter()
+        .filter(|(_, opinion)| opinion.verdict.is_finding())
+        .filter_map(|(_, opinion)| opinion.rate)
+        .reduce(Estimate::plus);
+    let limit_in_s = opinions
+        .iter()
+        .filter_map(|(_, opinion)| opinion.limit_in_s)
+        .min_by(|a, b| a.value.total_cmp(&b.value));
+    let growing = opinions
+        .iter()
+        .filter(|(_, opinion)| opinion.verdict.is_finding())
+        .count();
+    let processes = opinions.len();
+    let (_, mut opinion) = opinions.into_iter().max_by(|(a_bytes, a), (b_bytes, b)| {
+        let rank = |bytes: &u64, opinion: &Opinion| {
+            (
+                opinion.verdict.is_finding(),
+                if opinion.verdict.is_finding() {
+                    opinion.rate.map_or(0.0, |rate| rate.value)
+                } else {
+                    *bytes as f64
+                },
+            )
+        };
+        let (a_rank, b_rank) = (rank(a_bytes, a), rank(b_bytes, b));
+        a_rank.0.cmp(&b_rank.0).then(a_rank.1.total_cmp(&b_rank.1))
+    })?;
+    if rate.is_some() {
+        opinion.rate = rate;
+        opinion.limit_in_s = limit_in_s;
+    }
+    if processes > 1 && growing > 0 {
+        opinion.why.push(format!(
+            "It grows in {growing} of {processes} processes; the rate is their sum."
+        ));
+    }
+    Some(opinion)
+}

@@ -1,0 +1,194 @@
+//! What the recording could not see, said plainly.
+//!
+//! An empty or half-blind report must never look like a clean one.
+
+use std::path::Path;
+
+use super::document::Coverage;
+use crate::human;
+use crate::model::process::Ended;
+use crate::model::{Family, Process};
+use crate::target::ElfFacts;
+
+/// Above this share of allocations dropped the figures are not to be relied on.
+const DROPPED_SHARE: f64 = 0.01;
+
+/// The coverage of a family's recordings.
+pub fn coverage(family: &Family) -> Coverage {
+    let mut coverage = Coverage {
+        usable: true,
+        ..Coverage::default()
+    };
+    let mut allocations: u64 = 0;
+    for process in &family.processes {
+        let Some(head) = process.last_head() else {
+            continue;
+        };
+        allocations = allocations.saturating_add(head.totals.allocations);
+        let lost = &head.coverage;
+        coverage.unknown_frees = coverage.unknown_frees.saturating_add(lost.unknown_frees);
+        coverage.dropped = coverage.dropped.saturating_add(lost.dropped);
+        coverage.cut_stacks = coverage.cut_stacks.saturating_add(lost.cut_stacks);
+        coverage.folded_stacks = coverage.folded_stacks.saturating_add(lost.folded_stacks);
+    }
+    coverage.untracked_allocator = family.processes.iter().find_map(untracked_allocator);
+    let notes = &mut coverage.notes;
+    if let Some(allocator) = &coverage.untracked_allocator {
+        coverage.usable = false;
+        notes.push(format!(
+            "The program brings its own allocator ({allocator}): what it allocates there cannot be seen by a preloaded library, so this report covers only what went through the C library's malloc."
+        ));
+    }
+    if allocations == 0 {
+        coverage.usable = false;
+        notes.push(nothing_recorded(
+            family,
+            coverage.untracked_allocator.is_some(),
+        ));
+    }
+    if coverage.dropped as f64 > DROPPED_SHARE * allocations as f64 {
+        coverage.usable = false;
+    }
+    for process in &family.processes {
+        process_notes(process, notes);
+    }
+    loss_notes(family, &mut coverage);
+    coverage.notes.push("No reachability scan was made: whether anything still points to a block is unknown, and no site is called lost.".to_owned());
+    coverage
+}
+
+fn nothing_recorded(family: &Family, has_reason: bool) -> String {
+    let without_snapshot = family
+        .processes
+        .iter()
+        .all(|process| process.heads.is_empty());
+    let why = if without_snapshot {
+        "The recording holds no snapshot: the process ended, or was killed, before the first was taken. A shorter interval (interval=10ms) helps."
+    } else if has_reason {
+        "Not one allocation was recorded."
+    } else {
+        "Not one allocation was recorded. The program may use an allocator of its own, linked into it, or have been recorded while disabled; `leaktrack doctor CMD` tells which."
+    };
+    why.to_owned()
+}
+
+/// The allocator that is linked into the executable or its own, if the file is here and the same.
+fn untracked_allocator(process: &Process) -> Option<String> {
+    let facts = ElfFacts::read(Path::new(&process.exe)).ok()?;
+    let recorded = build_id(process).unwrap_or_default();
+    if !recorded.is_empty() && recorded != facts.build_id {
+        return None;
+    }
+    let name = process.name();
+    if let Some(allocator) = facts.own_allocator {
+        return Some(format!("{allocator}, linked into {name}"));
+    }
+    if facts.is_go {
+        return Some(format!("the Go runtime's, in {name}"));
+    }
+    facts
+        .defines_malloc
+        .then(|| format!("a malloc of its own, in {name}"))
+}
+
+/// Build-id of the executable as recorded.
+pub fn build_id(process: &Process) -> Option<Vec<u8>> {
+    let module = process
+        .modules
+        .values()
+        .find(|module| module.path == process.exe.as_bytes())?;
+    (!module.build_id.is_empty()).then(|| module.build_id.clone())
+}
+
+fn process_notes(process: &Process, notes: &mut Vec<String>) {
+    let name = format!("{} (pid {})", process.name(), process.pid);
+    match process.ended {
+        Ended::Unfinished => notes.push(format!(
+            "The recording of {name} stops without an end: it was killed or crashed, or it runs where this host cannot see it. What happened after the last snapshot is not in it."
+        )),
+        Ended::Running => notes.push(format!("{name} is still running; this is its state at the last snapshot.")),
+        Ended::Exit(_) | Ended::Exec => {}
+    }
+    const SHOWN: usize = 3;
+    for problem in process.problems.iter().take(SHOWN) {
+        notes.push(format!("{}: {problem}.", process.path.display()));
+    }
+    if let Some(more) = process
+        .problems
+        .len()
+        .checked_sub(SHOWN)
+        .filter(|more| *more > 0)
+    {
+        notes.push(format!(
+            "{}: {more} more damaged places.",
+            process.path.display()
+        ));
+    }
+    let is_python = ["python", "uwsgi", "gunicorn"]
+        .iter()
+        .any(|prefix| process.name().starts_with(prefix));
+    if is_python
+        && process
+            .env
+            .get("PYTHONMALLOC")
+            .is_none_or(|value| !value.starts_with("malloc"))
+    {
+        notes.push(format!("{name} is Python with its own pool allocator, which hides objects up to 512 bytes in mappings: `leaktrack run --python` shows them."));
+    }
+    if !matches!(process.mode, leaktrack_recording::Mode::Exact) {
+        notes.push(format!(
+            "{name} was recorded by sampling; the figures of its sites are of the sampled blocks."
+        ));
+    }
+}
+
+fn loss_notes(family: &Family, coverage: &mut Coverage) {
+    let sum = |f: fn(&leaktrack_recording::Coverage) -> u64| {
+        family
+            .processes
+            .iter()
+            .filter_map(|process| process.last_head())
+            .fold(0_u64, |sum, head| sum.saturating_add(f(&head.coverage)))
+    };
+    let mut note = |count: u64, noun: &str, rest: &str| {
+        if count > 0 {
+            coverage
+                .notes
+                .push(format!("{} {rest}.", human::plural(count, noun)));
+        }
+    };
+    note(
+        coverage.dropped,
+        "allocation",
+        "could not be recorded for want of memory; a higher memory= helps",
+    );
+    note(
+        sum(|lost| lost.nested),
+        "allocation",
+        "made by signal handlers inside malloc passed unrecorded",
+    );
+    note(
+        sum(|lost| lost.broken_stacks),
+        "stack",
+        "ended early because no unwind information was found",
+    );
+    note(coverage.cut_stacks, "stack", "deeper than depth= were cut");
+    note(
+        coverage.folded_stacks,
+        "stack",
+        "were folded into shorter ones for want of memory",
+    );
+    note(
+        coverage.unknown_frees,
+        "free",
+        "of blocks that were allocated before recording, or elsewhere, were ignored",
+    );
+    note(
+        sum(|lost| lost.inherited_freed_blocks),
+        "block",
+        "inherited by fork were freed in children",
+    );
+    for line in &family.symbol_notes {
+        coverage.notes.push(line.clone());
+    }
+}

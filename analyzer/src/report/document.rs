@@ -1,0 +1,488 @@
+//! The report as data: schema `leaktrack.report/1`. Every format is made from this.
+//!
+//! The field names are a contract: add fields, never rename or remove one. Unknown is `None`,
+//! which is `null` in JSON, never 0.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Frame;
+use crate::verdict::{Estimate, Pattern, Verdict};
+
+/// Name of the schema.
+pub const SCHEMA: &str = "leaktrack.report/1";
+
+/// The report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Who made it, and when.
+    pub generator: Generator,
+    /// The family, root first.
+    pub processes: Vec<ProcessInfo>,
+    /// How it was recorded.
+    pub recording: RecordingInfo,
+    /// What could not be recorded or judged.
+    pub coverage: Coverage,
+    /// Sums over the family.
+    pub totals: Totals,
+    /// Where resident memory went.
+    pub memory: Memory,
+    /// The allocator's own view.
+    pub fragmentation: Fragmentation,
+    /// Page faults.
+    pub faults: Faults,
+    /// Reachability scans.
+    pub scans: Vec<Scan>,
+    /// Blamed lines with a site, or all sites together, that are lost or growing; suppressed ones
+    /// do not count.
+    pub finding_count: u64,
+    /// Call sites, worst first.
+    pub sites: Vec<SiteReport>,
+    /// Sites taken together.
+    pub groups: Vec<Group>,
+    /// The family over time.
+    pub timeline: Vec<Moment>,
+    /// Events, by time.
+    pub events: Vec<EventReport>,
+    /// What the text adds and the JSON does not carry.
+    #[serde(skip)]
+    pub extra: Extra,
+}
+
+/// Who made the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Version of the analyzer.
+    pub version: String,
+    /// When, Unix seconds.
+    pub report_unix_s: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Position in the list.
+    pub index: usize,
+    /// Its parent's position.
+    pub parent: Option<usize>,
+    /// Process id in its own namespace.
+    pub pid: u32,
+    /// Executable.
+    pub exe: String,
+    /// Arguments, masked as asked for.
+    pub argv: Vec<String>,
+    /// Build-id of the executable.
+    pub build_id: Option<String>,
+    /// Host name.
+    pub host: String,
+    /// Labels of the user's.
+    pub labels: BTreeMap<String, String>,
+    /// Start of the recording, Unix seconds.
+    pub started_unix_s: f64,
+    /// From start to last record.
+    pub duration_s: f64,
+    /// `exit`, `signal`, `exec`, `running` or `unfinished`.
+    pub ended: String,
+    /// If it exited.
+    pub exit_status: Option<i32>,
+    /// If a signal is known to have ended it.
+    pub signal: Option<i32>,
+    /// Last record, seconds after its start.
+    pub last_record_s: f64,
+    /// Did it run out of memory?
+    pub oom: Oom,
+    /// Live bytes that came with the fork and count in the parent.
+    pub inherited_bytes: u64,
+}
+
+/// Whether a process was probably killed for want of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oom {
+    /// True if it looks like it.
+    pub likely: bool,
+    /// Why.
+    pub why: String,
+}
+
+/// How it was recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordingInfo {
+    /// `exact`, `sample`, `budget` or `dormant`.
+    pub mode: String,
+    /// Mean distance between samples.
+    pub sample_bytes: Option<u64>,
+    /// Every process ended in order and nothing is damaged.
+    pub complete: bool,
+    /// Snapshots taken.
+    pub snapshots: u64,
+    /// Size of the files.
+    pub size_bytes: u64,
+    /// leaktrack's own memory in the processes.
+    pub own_memory_bytes: u64,
+    /// CPU time of leaktrack's own threads.
+    pub own_cpu_s: f64,
+    /// Times that this report covers, seconds after the root's start.
+    pub windows: Vec<Span>,
+}
+
+/// A span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// From here.
+    pub from_s: f64,
+    /// To here.
+    pub to_s: f64,
+}
+
+/// What could not be recorded or judged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// False if the report says nothing about most of the program's memory.
+    pub usable: bool,
+    /// Frees of blocks that were never recorded.
+    pub unknown_frees: u64,
+    /// Allocations that were not recorded.
+    pub dropped: u64,
+    /// Stacks deeper than what was kept.
+    pub cut_stacks: u64,
+    /// Stacks folded for want of memory.
+    pub folded_stacks: u64,
+    /// An allocator that leaktrack cannot see.
+    pub untracked_allocator: Option<String>,
+    /// Child processes without a recording.
+    pub children_unrecorded: Option<u64>,
+    /// All of it in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Sums over the family, the malloc family counted as valgrind does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Allocations.
+    pub allocations: u64,
+    /// Frees.
+    pub frees: u64,
+    /// Bytes allocated.
+    pub allocated_bytes: u64,
+    /// Blocks live at the end.
+    pub live_blocks: u64,
+    /// Bytes live at the end.
+    pub live_bytes: u64,
+    /// Highest live bytes.
+    pub peak_live_bytes: u64,
+    /// When.
+    pub peak_at_s: f64,
+    /// Mappings that the program made.
+    pub mappings: u64,
+    /// Bytes that it has mapped.
+    pub mapped_bytes: u64,
+}
+
+/// Where resident memory went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident set, all processes.
+    pub rss_bytes: Option<u64>,
+    /// Proportional set.
+    pub pss_bytes: Option<u64>,
+    /// Swapped out.
+    pub swap_bytes: Option<u64>,
+    /// Limit in force.
+    pub limit_bytes: Option<u64>,
+    /// What sets it.
+    pub limit_kind: Option<String>,
+    /// Parts that were measured.
+    pub parts: Vec<MemoryPart>,
+    /// What no part explains; unknown unless all parts were measured.
+    pub unexplained_bytes: Option<u64>,
+    /// In a sentence.
+    pub verdict: Option<String>,
+}
+
+/// A part of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPart {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub bytes: u64,
+    /// How that is known.
+    pub measured_by: String,
+}
+
+/// The allocator's own view.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fragmentation {
+    /// Which allocator.
+    pub allocator: Option<String>,
+    /// Bytes that it holds from the system.
+    pub held_bytes: Option<u64>,
+    /// Of these, free.
+    pub free_bytes: Option<u64>,
+    /// Of these, what trimming would return.
+    pub releasable_bytes: Option<u64>,
+    /// Free as a share of held.
+    pub ratio: Option<f64>,
+    /// Sites whose blocks keep pages from being returned.
+    pub pinned_by: Option<Vec<Pin>>,
+}
+
+/// A site that keeps pages from being returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Its id.
+    pub site: String,
+    /// Pages.
+    pub pages: u64,
+    /// Free bytes on them.
+    pub bytes: u64,
+}
+
+/// Page faults of the processes themselves, since their start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults {
+    /// Without I/O.
+    pub minor: Option<u64>,
+    /// With I/O.
+    pub major: Option<u64>,
+    /// `counters` or `perf`.
+    pub source: String,
+    /// Minor faults attributed to sites.
+    pub attributed_minor: Option<u64>,
+    /// Major faults attributed to sites.
+    pub attributed_major: Option<u64>,
+    /// Faults taken inside the kernel.
+    pub in_kernel: Option<u64>,
+}
+
+/// A reachability scan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scan {
+    /// When.
+    pub at_s: f64,
+    /// `exit`, `live` or `fork`.
+    pub kind: String,
+    /// How long it took.
+    pub duration_s: f64,
+    /// It saw all memory.
+    pub complete: bool,
+    /// If not, why.
+    pub why_not: Option<String>,
+}
+
+/// A number of bytes or blocks with its 95% interval; all three are equal in exact mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// The best single value.
+    pub value: u64,
+    /// Lower bound.
+    pub low: Option<u64>,
+    /// Upper bound.
+    pub high: Option<u64>,
+}
+
+/// A call site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SiteReport {
+    /// Same in every run of the same build.
+    pub id: String,
+    /// Survives a rebuild.
+    pub key: String,
+    /// `heap` or `mmap`.
+    pub kind: String,
+    /// What it does.
+    pub verdict: Verdict,
+    /// Evidence, a sentence each.
+    pub why: Vec<String>,
+    /// What to do.
+    pub advice: String,
+    /// A line for `--suppressions` that matches this site and those of the same function.
+    pub suppression: String,
+    /// The suppression that matched it, if any: then it is no finding.
+    pub suppressed_by: Option<String>,
+    /// The line to look at.
+    pub blame: Option<BlameReport>,
+    /// Live bytes at the end.
+    pub live_bytes: Amount,
+    /// Live blocks at the end.
+    pub live_blocks: Amount,
+    /// Bytes allocated.
+    pub allocated_bytes: u64,
+    /// Blocks allocated.
+    pub allocations: u64,
+    /// Blocks freed.
+    pub frees: u64,
+    /// Highest live bytes at a snapshot, the sum of the processes' peaks.
+    pub peak_live_bytes: u64,
+    /// First allocation, seconds after the root's start.
+    pub first_seen_s: f64,
+    /// Age of the oldest live block.
+    pub oldest_s: Option<f64>,
+    /// Age of the median live block.
+    pub median_age_s: Option<f64>,
+    /// Growth.
+    pub growth: GrowthReport,
+    /// Reachability; unknown until a scan ran.
+    pub lost: Option<LostReport>,
+    /// Of the live bytes, resident.
+    pub resident_bytes: Option<u64>,
+    /// Of the live bytes, swapped out.
+    pub swapped_bytes: Option<u64>,
+    /// Page faults on its blocks.
+    pub faults: SiteFaults,
+    /// Seconds and live bytes.
+    pub series: Vec<(f64, u64)>,
+    /// Each process's share.
+    pub by_process: Vec<ProcessShare>,
+    /// Threads that were the first to allocate here.
+    pub threads: Vec<String>,
+    /// The stack, from the allocating caller outwards.
+    pub frames: Vec<Frame>,
+}
+
+/// The line to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlameReport {
+    /// Index into `frames`.
+    pub frame: usize,
+    /// Function.
+    pub function: Option<String>,
+    /// Source file.
+    pub file: Option<String>,
+    /// Line.
+    pub line: Option<u32>,
+}
+
+/// Growth of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GrowthReport {
+    /// Shape of the curve.
+    pub pattern: Pattern,
+    /// Bytes per second, for growth that is going on.
+    pub rate: Option<Estimate>,
+    /// Seconds until the limit, were this the only growth.
+    pub limit_in_s: Option<Estimate>,
+}
+
+/// Reachability of a site's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LostReport {
+    /// Lost since.
+    pub since_s: f64,
+    /// No pointer anywhere.
+    pub definite_bytes: u64,
+    /// Blocks of it.
+    pub definite_blocks: u64,
+    /// Pointed to by lost blocks only.
+    pub indirect_bytes: u64,
+    /// Blocks of it.
+    pub indirect_blocks: u64,
+    /// Pointed into by something.
+    pub possible_bytes: u64,
+    /// Blocks of it.
+    pub possible_blocks: u64,
+    /// Reachable.
+    pub reachable_bytes: u64,
+    /// Blocks of it.
+    pub reachable_blocks: u64,
+}
+
+/// Page faults on a site's blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFaults {
+    /// Without I/O.
+    pub minor: Option<u64>,
+    /// With I/O.
+    pub major: Option<u64>,
+}
+
+/// A process's share of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessShare {
+    /// Index of the process.
+    pub process: usize,
+    /// Live bytes there.
+    pub live_bytes: u64,
+    /// Growth there, bytes per second.
+    pub rate: Option<f64>,
+}
+
+/// Sites taken together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// What they share: `line`, `function`, `file`, `module`, `thread` or `process`.
+    pub by: String,
+    /// Its name.
+    pub key: String,
+    /// Live bytes together.
+    pub live_bytes: u64,
+    /// Growth together, bytes per second.
+    pub rate: Option<f64>,
+    /// Verdict on all together.
+    pub verdict: Verdict,
+    /// Their ids, worst first.
+    pub sites: Vec<String>,
+}
+
+/// The family at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Seconds after the root's start.
+    pub t_s: f64,
+    /// Live bytes.
+    pub live_bytes: u64,
+    /// Resident set.
+    pub rss_bytes: u64,
+    /// Swapped out.
+    pub swap_bytes: u64,
+    /// Limit in force.
+    pub limit_bytes: Option<u64>,
+    /// Threads.
+    pub threads: u64,
+    /// Minor faults so far.
+    pub minor_faults: u64,
+    /// Major faults so far.
+    pub major_faults: u64,
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventReport {
+    /// Seconds after the root's start.
+    pub t_s: f64,
+    /// `mark`, `alert`, `scan`, `enable`, `disable`, `dlopen`, `limit`, `exec` or `note`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// In words.
+    pub text: String,
+}
+
+/// What the text formats add.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra {
+    /// Source lines by file and line.
+    pub source: BTreeMap<(String, u32), String>,
+    /// How the family's live bytes do, in one opinion.
+    pub live_growth: Option<crate::verdict::Opinion>,
+    /// Sites by verdict, before `--top`.
+    pub counts: BTreeMap<Verdict, u64>,
+    /// Growth of all findings together.
+    pub finding_rate: Option<Estimate>,
+    /// Seconds until the limit at that growth.
+    pub limit_in_s: Option<Estimate>,
+    /// Sites left out by `--top`.
+    pub left_out: u64,
+    /// Live bytes of these.
+    pub left_out_bytes: u64,
+    /// Sites left out by the filters.
+    pub filtered: u64,
+    /// Sites that a suppression matched.
+    pub suppressed: u64,
+    /// Recordings, as given.
+    pub paths: Vec<String>,
+    /// Frames that are plumbing, by index, per site of `sites`.
+    pub plumbing: Vec<Vec<bool>>,
+}

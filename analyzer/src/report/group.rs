@@ -1,0 +1,229 @@
+//! Sites taken together: by blamed line, function, file, module, by thread or by process.
+
+use std::collections::BTreeMap;
+
+use super::document::Group;
+use crate::model::{Family, Frame, History, Site};
+use crate::verdict::{self, Context, Curve, Opinion};
+
+/// What sites may have in common.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum GroupBy {
+    /// Nothing: each call stack on its own.
+    #[default]
+    Site,
+    /// The blamed line.
+    Line,
+    /// The blamed function.
+    Function,
+    /// The file of the blamed line.
+    File,
+    /// The module of the blamed frame.
+    Module,
+    /// The thread that allocated there first.
+    Thread,
+    /// The process.
+    Process,
+}
+
+impl GroupBy {
+    /// As in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Line => "line",
+            Self::Function => "function",
+            Self::File => "file",
+            Self::Module => "module",
+            Self::Thread => "thread",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// A group before it is judged.
+#[derive(Debug)]
+pub struct Members {
+    /// What its sites share.
+    pub key: String,
+    /// Indices of sites, in the order given.
+    pub sites: Vec<usize>,
+    /// Only this process's part counts, if grouped by process.
+    pub process: Option<usize>,
+}
+
+/// Sorts `sites` (indices into the family's) into groups.
+pub fn members(family: &Family, sites: &[usize], by: GroupBy) -> Vec<Members> {
+    let mut groups: BTreeMap<(String, Option<usize>), Vec<usize>> = BTreeMap::new();
+    for index in sites {
+        let Some(site) = family.sites.get(*index) else {
+            continue;
+        };
+        if by == GroupBy::Process {
+            for part in &site.parts {
+                let name = family
+                    .processes
+                    .get(part.process)
+                    .map_or_else(String::new, |process| {
+                        format!("{} (pid {})", process.name(), process.pid)
+                    });
+                groups
+                    .entry((name, Some(part.process)))
+                    .or_default()
+                    .push(*index);
+            }
+        } else {
+            groups
+                .entry((key(site, by), None))
+                .or_default()
+                .push(*index);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|((key, process), sites)| Members {
+            key,
+            sites,
+            process,
+        })
+        .collect()
+}
+
+fn key(site: &Site, by: GroupBy) -> String {
+    let Some(frame) = site.blamed() else {
+        return match by {
+            GroupBy::Thread => threads(site),
+            _ => "(no stack)".to_owned(),
+        };
+    };
+    match by {
+        GroupBy::Site | GroupBy::Process => site.id.clone(),
+        GroupBy::Line => line(frame),
+        GroupBy::Function => frame.function.clone().unwrap_or_else(|| place(frame)),
+        GroupBy::File => frame
+            .file
+            .clone()
+            .unwrap_or_else(|| format!("(no line numbers) {}", module(frame))),
+        GroupBy::Module => module(frame).to_owned(),
+        GroupBy::Thread => threads(site),
+    }
+}
+
+/// `file:line`, else the function and its module, else module and offset.
+pub fn line(frame: &Frame) -> String {
+    match (&frame.file, frame.line, &frame.function) {
+        (Some(file), Some(line), _) => format!("{file}:{line}"),
+        (_, _, Some(function)) => format!("{function} in {}", module(frame)),
+        _ => place(frame),
+    }
+}
+
+fn place(frame: &Frame) -> String {
+    format!("{}+{:#x}", module(frame), frame.offset)
+}
+
+fn module(frame: &Frame) -> &str {
+    if frame.module.is_empty() {
+        "[jit]"
+    } else {
+        &frame.module
+    }
+}
+
+fn threads(site: &Site) -> String {
+    match site.threads.len() {
+        0 => "(unknown thread)".to_owned(),
+        _ => site
+            .threads
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+impl Members {
+    /// Live bytes of all together.
+    pub fn live_bytes(&self, family: &Family) -> u64 {
+        self.parts(family).fold(0, |sum, (_, history)| {
+            sum.saturating_add(history.last().live_bytes())
+        })
+    }
+
+    /// The opinion on the sum of the sites, process by process.
+    pub fn judge(
+        &self,
+        family: &Family,
+        frames: &[verdict::Frame],
+        context: &Context,
+    ) -> Option<Opinion> {
+        let mut histories: BTreeMap<usize, Vec<&History>> = BTreeMap::new();
+        for (process, history) in self.parts(family) {
+            histories.entry(process).or_default().push(history);
+        }
+        let opinions = histories
+            .into_iter()
+            .filter_map(|(process, histories)| {
+                let frame = frames.get(process)?;
+                let sum = History::sum(histories, frame.times_s.len());
+                Some((
+                    sum.last().live_bytes(),
+                    verdict::judge(&Curve::new(frame, &sum, None), context),
+                ))
+            })
+            .collect();
+        verdict::combine(opinions)
+    }
+
+    fn parts<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = (usize, &'a History)> {
+        self.sites
+            .iter()
+            .filter_map(|index| family.sites.get(*index))
+            .flat_map(|site| &site.parts)
+            .filter(|part| self.process.is_none_or(|process| process == part.process))
+            .map(|part| (part.process, &part.history))
+    }
+
+    /// As in the report. `opinions` are those on the sites; a finding among them makes the group one.
+    pub fn report(
+        &self,
+        by: GroupBy,
+        family: &Family,
+        judged: Option<&Opinion>,
+        opinions: &[Opinion],
+    ) -> Group {
+        let own = || self.sites.iter().filter_map(|index| opinions.get(*index));
+        let findings = || own().filter(|opinion| opinion.verdict.is_finding());
+        let worst = findings().map(|opinion| opinion.verdict).min();
+        let whole = judged.filter(|opinion| opinion.verdict.is_finding());
+        let verdict = worst
+            .into_iter()
+            .chain(judged.map(|opinion| opinion.verdict))
+            .min()
+            .unwrap_or(verdict::Verdict::Unclear);
+        let rate = whole
+            .and_then(|opinion| opinion.rate)
+            .map(|rate| rate.value)
+            .or_else(|| {
+                findings()
+                    .filter_map(|opinion| Some(opinion.rate?.value))
+                    .reduce(|a, b| a + b)
+            });
+        Group {
+            by: by.name().to_owned(),
+            key: self.key.clone(),
+            live_bytes: self.live_bytes(family),
+            rate,
+            verdict: if worst.is_none() && whole.is_none() {
+                judged.map_or(verdict, |opinion| opinion.verdict)
+            } else {
+                verdict
+            },
+            sites: self
+                .sites
+                .iter()
+                .filter_map(|index| Some(family.sites.get(*index)?.id.clone()))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Sums over the family: totals, memory, the allocator's view, page faults.
+
+use leaktrack_recording::SnapshotHead;
+
+use super::document::{Faults, Fragmentation, Memory, MemoryPart, Moment, Totals};
+use crate::model::identity::file_name;
+use crate::model::process::Ended;
+use crate::model::{Family, Process};
+
+/// Totals at the end of the window; counts are those of the window.
+pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
+    let mut totals = Totals::default();
+    for process in &family.processes {
+        let Some(last) = process.last_head() else {
+            continue;
+        };
+        let base = process
+            .base_head()
+            .map(|head| head.totals)
+            .unwrap_or_default();
+        let now = &last.totals;
+        let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
+        add(
+            &mut totals.allocations,
+            now.allocations.saturating_sub(base.allocations),
+        );
+        add(&mut totals.frees, now.frees.saturating_sub(base.frees));
+        add(
+            &mut totals.allocated_bytes,
+            now.allocated_bytes.saturating_sub(base.allocated_bytes),
+        );
+        add(
+            &mut totals.live_blocks,
+            now.allocations.saturating_sub(now.frees),
+        );
+        add(&mut totals.live_bytes, live_bytes(last));
+        add(
+            &mut totals.mappings,
+            now.mappings.saturating_sub(base.mappings),
+        );
+        add(&mut totals.mapped_bytes, now.mapped_bytes);
+    }
+    // One process knows its peak to the byte; of several the highest sum at a snapshot is known.
+    match family.processes.as_slice() {
+        [process] if process.from_ms == 0 && process.to_ms == process.last_record_ms => {
+            let last = process
+                .last_head()
+                .map(|head| head.totals)
+                .unwrap_or_default();
+            (totals.peak_live_bytes, totals.peak_at_s) = (
+                last.peak_live_bytes.max(totals.live_bytes),
+                last.peak_at_ms as f64 / 1e3,
+            );
+        }
+        _ => {
+            let highest = timeline.iter().max_by_key(|moment| moment.live_bytes);
+            (totals.peak_live_bytes, totals.peak_at_s) =
+                highest.map_or((0, 0.0), |moment| (moment.live_bytes, moment.t_s));
+        }
+    }
+    totals
+}
+
+/// Live bytes of the malloc family at a snapshot.
+pub fn live_bytes(head: &SnapshotHead) -> u64 {
+    head.totals
+        .allocated_bytes
+        .saturating_sub(head.totals.freed_bytes)
+}
+
+/// Last snapshots of the processes that had not ended when the window closed; of all, if none is left.
+fn present(family: &Family) -> Vec<(&Process, &SnapshotHead)> {
+    let last = |process| Process::last_head(process).map(|head| (process, head));
+    let all = || family.processes.iter().filter_map(last);
+    let end_s = family.end_s();
+    let open: Vec<_> = family
+        .processes
+        .iter()
+        .enumerate()
+        .filter(|(index, process)| {
+            matches!(process.ended, Ended::Running | Ended::Unfinished)
+                || family.start_s(*index) + process.to_ms as f64 / 1e3
+                    >= end_s - 2.0 * process.interval_ms as f64 / 1e3
+        })
+        .filter_map(|(_, process)| last(process))
+        .collect();
+    if open.is_empty() {
+        all().collect()
+    } else {
+        open
+    }
+}
+
+/// Resident memory and the parts of it that were measured.
+pub fn memory(family: &Family, totals: &Totals) -> Memory {
+    let heads = present(family);
+    let sum = |f: fn(&SnapshotHead) -> u64| {
+        (!heads.is_empty()).then(|| {
+            heads
+                .iter()
+                .fold(0_u64, |sum, (_, head)| sum.saturating_add(f(head)))
+        })
+    };
+    let part = |name: &str, bytes: u64, measured_by: &str| MemoryPart {
+        name: name.to_owned(),
+        bytes,
+        measured_by: measured_by.to_owned(),
+    };
+    let mut parts = Vec::new();
+    if !heads.is_empty() {
+        parts.push(part(
+            "live blocks",
+            totals.live_bytes,
+            "live table, requested bytes, touched or not",
+        ));
+        parts.push(part(
+            "program's mappings",
+            totals.mapped_bytes,
+            "mapping table, address space, touched or not",
+        ));
+        if let Some(stats) = allocator_stats(family) {
+            parts.push(part(
+                "allocator's free memory",
+                stats.free_bytes,
+                "mallinfo2, resident or not",
+            ));
+        }
+        parts.push(part(
+            "leaktrack",
+            heads.iter().fold(0, |sum, (_, head)| {
+                sum.saturating_add(head.own_memory_bytes)
+            }),
+            "its arena, mapped bytes",
+        ));
+    }
+    Memory {
+        rss_bytes: sum(|head| head.rss_bytes),
+        swap_bytes: sum(|head| head.swap_bytes),
+        limit_bytes: limit_bytes(family),
+        parts,
+        ..Memory::default()
+    }
+}
+
+/// The lowest limit that any process reports.
+pub fn limit_bytes(family: &Family) -> Option<u64> {
+    present(family)
+        .iter()
+        .filter_map(|(_, head)| head.limit_bytes)
+        .min()
+}
+
+fn allocator_stats(family: &Family) -> Option<leaktrack_recording::AllocatorStats> {
+    match family.processes.as_slice() {
+        // Several allocators' figures may be from different moments: only one process is sure.
+        [process] => process.window_heads().rev().find_map(|head| head.allocator),
+        _ => None,
+    }
+}
+
+/// The allocator's view, where it was taken.
+pub fn fragmentation(family: &Family) -> Fragmentation {
+    let stats = allocator_stats(family);
+    let path = family
+        .processes
+        .first()
+        .map(|process| process.allocator.as_str())
+        .filter(|path| !path.is_empty());
+    let allocator = path.map(|path| {
+        let file = file_name(path);
+        let known = [
+            ("libc.so", "glibc"),
+            ("libc-2", "glibc"),
+            ("libjemalloc", "jemalloc"),
+            ("libtcmalloc", "tcmalloc"),
+            ("libmimalloc", "mimalloc"),
+        ];
+        known
+            .iter()
+            .find(|(prefix, _)| file.starts_with(prefix))
+            .map_or_else(|| file.to_owned(), |(_, name)| (*name).to_owned())
+    });
+    Fragmentation {
+        allocator,
+        held_bytes: stats.map(|stats| stats.held_bytes),
+        free_bytes: stats.map(|stats| stats.free_bytes),
+        releasable_bytes: stats.map(|stats| stats.releasable_bytes),
+        ratio: stats
+            .filter(|stats| stats.held_bytes > 0)
+            .map(|stats| round(stats.free_bytes as f64 / stats.held_bytes as f64)),
+        pinned_by: None,
+    }
+}
+
+/// Page faults since the processes' start.
+pub fn faults(family: &Family) -> Faults {
+    let sum = |f: fn(&SnapshotHead) -> u64| {
+        let heads: Vec<_> = family
+            .processes
+            .iter()
+            .filter_map(|process| process.last_head())
+            .collect();
+        (!heads.is_empty()).then(|| {
+            heads
+                .iter()
+                .fold(0_u64, |sum, head| sum.saturating_add(f(head)))
+        })
+    };
+    Faults {
+        minor: sum(|head| head.minor_faults),
+        major: sum(|head| head.major_faults),
+        source: "counters".to_owned(),
+        attributed_minor: None,
+        attributed_major: None,
+        in_kernel: None,
+    }
+}
+
+/// To a thousandth: figures in reports do not need more.
+pub fn round(value: f64) -> f64 {
+    if value.is_finite() {
+        (value * 1e3).round() / 1e3
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,105 @@
+//! From a family to a report: what is in it, and how it is written down.
+//!
+//! The formats are pure functions of the [`document::Report`].
+
+pub mod assemble;
+pub mod coverage;
+pub mod document;
+pub mod group;
+mod json;
+mod markdown;
+mod memory;
+pub mod source;
+pub mod suppress;
+mod text;
+mod timeline;
+
+use std::io::Write;
+
+pub use assemble::assemble;
+pub use document::Report;
+pub use group::GroupBy;
+pub use suppress::Suppressions;
+
+/// How a report is written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people, in a terminal or a pipe.
+    #[default]
+    Text,
+    /// Schema leaktrack.report/1; see `leaktrack schema`.
+    Json,
+    /// One self-contained page.
+    Html,
+    /// For issues and pull requests.
+    Markdown,
+}
+
+/// What goes into a report.
+#[derive(Clone, Debug)]
+pub struct ReportOptions {
+    /// At most this many sites; 0: all.
+    pub top: usize,
+    /// Only sites with a live block at least this old.
+    pub older_than_ms: Option<u64>,
+    /// Only sites with at least so many live bytes.
+    pub min_bytes: u64,
+    /// Sites that match are no findings.
+    pub suppressions: Suppressions,
+    /// Also show healthy sites in the texts.
+    pub show_healthy: bool,
+    /// What to take together.
+    pub group_by: GroupBy,
+    /// When the report is made, Unix seconds.
+    pub now_unix_s: u64,
+    /// Do not read source files.
+    pub no_source: bool,
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        Self {
+            top: 20,
+            older_than_ms: None,
+            min_bytes: 0,
+            suppressions: Suppressions::default(),
+            show_healthy: false,
+            group_by: GroupBy::Site,
+            now_unix_s: 0,
+            no_source: false,
+        }
+    }
+}
+
+/// How the text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// With ANSI colours.
+    pub colour: bool,
+    /// Columns of the terminal; `None` for pipes and files: lines are not cut.
+    pub width: Option<usize>,
+    /// With signs beyond ASCII.
+    pub unicode: bool,
+}
+
+/// `--format html` was asked for.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the HTML report is not in this version; use --format text, json or markdown")]
+pub struct NoHtml;
+
+/// Writes `report` down.
+pub fn render(
+    report: &Report,
+    options: &ReportOptions,
+    format: Format,
+    look: Look,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Text => text::write(report, options, look, out)?,
+        Format::Json => json::write(report, out)?,
+        Format::Markdown => markdown::write(report, options, out)?,
+        Format::Html => return Err(NoHtml.into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The answer, in the first sentences.
+
+use super::page::{Page, Style};
+use crate::human;
+use crate::verdict::{Estimate, Verdict};
+
+use super::super::document::{ProcessInfo, Report};
+
+/// Writes who, how long, what.
+pub fn write(report: &Report, page: &mut Page) {
+    let style = match report.finding_count {
+        _ if !report.coverage.usable => Style::Caution,
+        0 => Style::Bold,
+        _ => Style::Alarm,
+    };
+    page.prose("", style, &sentence(report));
+    for more in details(report) {
+        page.prose("", Style::Plain, &more);
+    }
+    page.blank();
+    for process in report.processes.iter().take(8) {
+        page.line(Style::Dim, &subject(report, process));
+    }
+    if report.processes.len() > 8 {
+        page.line(
+            Style::Dim,
+            &format!("  and {} more processes", report.processes.len() - 8),
+        );
+    }
+}
+
+/// Name of the root process.
+pub fn name(report: &Report) -> String {
+    report.processes.first().map_or_else(
+        || "The program".to_owned(),
+        |process| crate::model::identity::file_name(&process.exe).to_owned(),
+    )
+}
+
+fn observed_s(report: &Report) -> f64 {
+    report
+        .recording
+        .windows
+        .iter()
+        .map(|window| window.to_s - window.from_s)
+        .sum()
+}
+
+/// The one sentence that a busy reader takes away.
+pub fn sentence(report: &Report) -> String {
+    let name = name(report);
+    let time = human::duration(observed_s(report));
+    let live = human::bytes(report.totals.live_bytes);
+    let unclear = report
+        .extra
+        .counts
+        .get(&Verdict::Unclear)
+        .copied()
+        .unwrap_or(0);
+    if !report.coverage.usable {
+        return format!(
+            "{name}: this recording cannot say whether it leaks. {}",
+            report
+                .coverage
+                .notes
+                .first()
+                .map(String::as_str)
+                .unwrap_or_default()
+        );
+    }
+    if report.finding_count > 0 {
+        let findings = human::plural(report.finding_count, "finding");
+        let growth = report
+            .extra
+            .finding_rate
+            .map(|rate| {
+                format!(
+                    ": its live memory grows by {}",
+                    human::rate_between(rate.value, rate.low, rate.high)
+                )
+            })
+            .unwrap_or_default();
+        return format!("{name}: {findings} in {time}{growth}.");
+    }
+    let growing = report
+        .extra
+        .live_growth
+        .as_ref()
+        .is_some_and(|opinion| opinion.verdict == Verdict::Growing);
+    if growing {
+        return format!(
+            "{name}: live memory grows, now {live}, but no single line stands out in {time}."
+        );
+    }
+    match unclear {
+        0 => format!("{name}: no finding in {time}. {live} is live, and none of it grows."),
+        _ => format!(
+            "{name}: no finding in {time}, but {} too little to judge. {live} is live.",
+            if unclear == 1 {
+                "one call site was seen".to_owned()
+            } else {
+                format!("{} call sites were seen", human::count(unclear))
+            }
+        ),
+    }
+}
+
+fn details(report: &Report) -> Vec<String> {
+    let mut details = Vec::new();
+    let (first, last) = (report.timeline.first(), report.timeline.last());
+    if let (Some(first), Some(last)) = (first, last)
+        && report.timeline.len() > 1
+    {
+        details.push(format!(
+            "Live memory went from {} to {} (peak {}), resident memory from {} to {}.",
+            human::bytes(first.live_bytes),
+            human::bytes(last.live_bytes),
+            human::bytes(report.totals.peak_live_bytes),
+            human::bytes(first.rss_bytes),
+            human::bytes(last.rss_bytes)
+        ));
+    }
+    if let (Some(limit), Some(in_s)) = (report.memory.limit_bytes, report.extra.limit_in_s) {
+        details.push(format!(
+            "At this rate the limit of {} is reached in {}.",
+            human::bytes(limit),
+            time_between(in_s)
+        ));
+    }
+    for process in report.processes.iter().filter(|process| process.oom.likely) {
+        details.push(format!(
+            "pid {} was probably killed for want of memory. {}",
+            process.pid, process.oom.why
+        ));
+    }
+    details
+}
+
+fn time_between(time: Estimate) -> String {
+    let value = human::duration(time.value);
+    match (
+        time.low.map(human::duration),
+        time.high.map(human::duration),
+    ) {
+        (Some(low), Some(high)) if low == value && high == value => value,
+        (Some(low), Some(high)) => format!("{value} ({low} to {high})"),
+        _ => value,
+    }
+}
+
+fn subject(report: &Report, process: &ProcessInfo) -> String {
+    let end = match (process.ended.as_str(), process.exit_status) {
+        ("exit", Some(status)) => format!("exited with status {status}"),
+        ("exec", _) => "became another program".to_owned(),
+        ("running", _) => "still running".to_owned(),
+        _ => "ended without a word (killed or crashed)".to_owned(),
+    };
+    let what = if process.argv.is_empty() {
+        process.exe.clone()
+    } else {
+        process.argv.join(" ")
+    };
+    let parent = process
+        .parent
+        .and_then(|parent| report.processes.get(parent))
+        .map(|parent| format!(", child of {}", parent.pid))
+        .unwrap_or_default();
+    format!(
+        "  pid {}{parent} on {}, {} for {}, {end}: {what}",
+        process.pid,
+        process.host,
+        human::utc(process.started_unix_s.max(0.0) as u64),
+        human::duration(process.duration_s)
+    )
+}

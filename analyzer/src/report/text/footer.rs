@@ -1,0 +1,205 @@
+//! Totals, coverage and how to go on.
+
+use super::page::{Page, Style};
+use crate::human;
+use crate::verdict::Verdict;
+
+use super::super::ReportOptions;
+use super::super::document::Report;
+
+/// Writes what stands under the sites.
+pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
+    page.heading("Totals");
+    totals(report, page);
+    page.prose("  Sites      ", Style::Plain, &sites(report, options));
+    page.prose("  leaktrack  ", Style::Plain, &recording(report));
+    page.heading("What could not be seen");
+    for note in &report.coverage.notes {
+        page.prose("  - ", Style::Plain, note);
+    }
+    page.heading("How to go on");
+    for (command, purpose) in commands(report) {
+        page.prose("  ", Style::Bold, &command);
+        page.prose("      ", Style::Dim, &purpose);
+    }
+}
+
+fn totals(report: &Report, page: &mut Page) {
+    let totals = &report.totals;
+    page.prose(
+        "  Heap       ",
+        Style::Plain,
+        &format!(
+            "{}, {}, {} allocated; {} live in {}; peak {} after {}",
+            human::plural(totals.allocations, "allocation"),
+            human::plural(totals.frees, "free"),
+            human::bytes(totals.allocated_bytes),
+            human::bytes_exact(totals.live_bytes),
+            human::plural(totals.live_blocks, "block"),
+            human::bytes(totals.peak_live_bytes),
+            human::duration(totals.peak_at_s)
+        ),
+    );
+    if totals.mappings > 0 {
+        page.prose(
+            "  Mappings   ",
+            Style::Plain,
+            &format!(
+                "{} made by the program, {} mapped now",
+                human::plural(totals.mappings, "mapping"),
+                human::bytes(totals.mapped_bytes)
+            ),
+        );
+    }
+    if let Some(rss) = report.memory.rss_bytes {
+        let swap = report
+            .memory
+            .swap_bytes
+            .filter(|swap| *swap > 0)
+            .map(|swap| format!(", {} swapped out", human::bytes(swap)))
+            .unwrap_or_default();
+        let limit = report.memory.limit_bytes.map_or_else(
+            || ", no limit known".to_owned(),
+            |limit| format!(", limit {}", human::bytes(limit)),
+        );
+        page.prose(
+            "  Resident   ",
+            Style::Plain,
+            &format!("{}{swap}{limit}", human::bytes(rss)),
+        );
+    }
+    let fragmentation = &report.fragmentation;
+    if let (Some(allocator), Some(held), Some(free)) = (
+        &fragmentation.allocator,
+        fragmentation.held_bytes,
+        fragmentation.free_bytes,
+    ) {
+        let releasable = fragmentation
+            .releasable_bytes
+            .map(|bytes| format!(", {} could be trimmed", human::bytes(bytes)))
+            .unwrap_or_default();
+        page.prose(
+            "  Allocator  ",
+            Style::Plain,
+            &format!(
+                "{allocator} holds {}, of which {} are free{releasable}",
+                human::bytes(held),
+                human::bytes(free)
+            ),
+        );
+    }
+    if let (Some(minor), Some(major)) = (report.faults.minor, report.faults.major) {
+        page.prose(
+            "  Faults     ",
+            Style::Plain,
+            &format!(
+                "{} minor, {} major since the process started",
+                human::count(minor),
+                human::count(major)
+            ),
+        );
+    }
+}
+
+fn sites(report: &Report, options: &ReportOptions) -> String {
+    let extra = &report.extra;
+    let all: u64 = extra.counts.values().sum();
+    let each: Vec<String> = extra
+        .counts
+        .iter()
+        .map(|(verdict, count)| format!("{} {}", human::count(*count), verdict.name()))
+        .collect();
+    let mut words = if each.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{}: {}", human::count(all), each.join(", "))
+    };
+    if !options.show_healthy && extra.counts.contains_key(&Verdict::Healthy) {
+        words.push_str(" (not shown; --show healthy)");
+    }
+    if extra.suppressed > 0 {
+        words.push_str(&format!("; {} suppressed", human::count(extra.suppressed)));
+    }
+    if extra.filtered > 0 {
+        words.push_str(&format!(
+            "; {} left out by --older-than or --min-bytes",
+            human::count(extra.filtered)
+        ));
+    }
+    words
+}
+
+fn recording(report: &Report) -> String {
+    let recording = &report.recording;
+    format!(
+        "used {} of memory and {} of CPU in its own thread; {} in {}",
+        human::bytes(recording.own_memory_bytes),
+        human::duration(recording.own_cpu_s),
+        human::plural(recording.snapshots, "snapshot"),
+        human::bytes(recording.size_bytes)
+    )
+}
+
+fn commands(report: &Report) -> Vec<(String, String)> {
+    let files = match report.extra.paths.as_slice() {
+        [one] => quote(one),
+        [first, ..] => format!("{} ...", quote(first)),
+        [] => return Vec::new(),
+    };
+    let mut commands = vec![
+        (
+            format!("leaktrack report --group-by function {files}"),
+            "the same, taken together by function; also by line, file, module, thread, process"
+                .to_owned(),
+        ),
+        (
+            format!("leaktrack report --format json --top 0 {files}"),
+            "everything, for programs; --format markdown for an issue".to_owned(),
+        ),
+    ];
+    if let Some(site) = report.sites.iter().find(|site| {
+        site.verdict.is_finding() && site.suppressed_by.is_none() && !site.suppression.is_empty()
+    }) {
+        commands.push((
+            format!(
+                "echo {} >> known.supp; leaktrack report --suppressions known.supp {files}",
+                quote(&site.suppression)
+            ),
+            "if the first finding is known and meant to be".to_owned(),
+        ));
+    }
+    if report
+        .recording
+        .windows
+        .iter()
+        .any(|window| window.to_s - window.from_s > 60.0)
+    {
+        commands.push((
+            format!("leaktrack report --since 1m {files}"),
+            "only the last minute, without the warm-up".to_owned(),
+        ));
+    }
+    commands
+}
+
+/// As a shell takes it.
+fn quote(word: &str) -> String {
+    let plain = !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/._-+:=@%,".contains(c));
+    if plain {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_can_be_pasted() {
+        assert_eq!(super::quote("/tmp/a.ltk"), "/tmp/a.ltk");
+        assert_eq!(super::quote("it's (1).ltk"), r"'it'\''s (1).ltk'");
+    }
+}

@@ -1,0 +1,248 @@
+//! One call site: in full, or in three lines.
+
+use super::page::{Page, Style, shorten};
+use super::stack;
+use crate::human;
+use crate::model::Frame;
+use crate::verdict::{Pattern, Verdict};
+
+use super::super::document::{Report, SiteReport};
+
+/// Callers named in the brief form.
+const CALLERS: usize = 4;
+
+/// Everything about a site.
+pub fn full(report: &Report, index: usize, number: usize, page: &mut Page) {
+    let Some(site) = report.sites.get(index) else {
+        return;
+    };
+    headline(site, number, page);
+    blamed_line(report, site, page);
+    if let Some(line) = sparkline(site, page) {
+        page.line(Style::Dim, &format!("     {line}"));
+    }
+    let plumbing = report
+        .extra
+        .plumbing
+        .get(index)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    stack::write(
+        &site.frames,
+        site.blame.as_ref().map(|blame| blame.frame),
+        plumbing,
+        page,
+    );
+    page.prose("     Why: ", Style::Plain, &site.why.join(" "));
+    page.prose("     Do:  ", Style::Plain, &site.advice);
+    page.prose("     ", Style::Dim, &facts(report, site));
+    page.blank();
+}
+
+/// A site that is no finding.
+pub fn brief(report: &Report, index: usize, number: usize, page: &mut Page) {
+    let Some(site) = report.sites.get(index) else {
+        return;
+    };
+    headline(site, number, page);
+    blamed_line(report, site, page);
+    let plumbing = report
+        .extra
+        .plumbing
+        .get(index)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let callers = callers(site, plumbing, page);
+    if !callers.is_empty() {
+        page.line(Style::Dim, &format!("     called by {callers}"));
+    }
+    let mut words = site.why.join(" ");
+    if site.verdict == Verdict::Unclear {
+        words = format!("{words} {}", site.advice);
+    }
+    if let Some(name) = &site.suppressed_by {
+        words = format!("{words} Suppressed by {name}.");
+    }
+    page.prose("     ", Style::Dim, &words);
+    page.blank();
+}
+
+fn style_of(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Lost | Verdict::Growing => Style::Alarm,
+        Verdict::Unclear => Style::Caution,
+        Verdict::Retained | Verdict::Healthy => Style::Calm,
+    }
+}
+
+fn headline(site: &SiteReport, number: usize, page: &mut Page) {
+    let number = format!("{number:>3}. ");
+    let size = format!(
+        "  {} in {}",
+        human::bytes(site.live_bytes.value),
+        human::plural(site.live_blocks.value, "block")
+    );
+    let kind = if site.kind == "mmap" { ", mapped" } else { "" };
+    let mut rest = kind.to_owned();
+    if !matches!(site.growth.pattern, Pattern::Unclear) {
+        rest.push_str(&format!(", {}", site.growth.pattern.name()));
+    }
+    if let Some(rate) = site.growth.rate {
+        rest.push_str(&format!(
+            ", +{}",
+            human::rate_between(rate.value, rate.low, rate.high)
+        ));
+    }
+    let verdict = if site.suppressed_by.is_some() {
+        format!("{} (suppressed)", site.verdict.name())
+    } else {
+        site.verdict.name().to_owned()
+    };
+    let style = if site.suppressed_by.is_some() {
+        Style::Dim
+    } else {
+        style_of(site.verdict)
+    };
+    page.pieces(&[
+        (Style::Bold, &number),
+        (style, &verdict),
+        (Style::Bold, &size),
+        (Style::Plain, &rest),
+    ]);
+}
+
+fn blamed_line(report: &Report, site: &SiteReport, page: &mut Page) {
+    let blamed = site
+        .blame
+        .as_ref()
+        .and_then(|blame| site.frames.get(blame.frame));
+    let Some(frame) = blamed else {
+        page.line(Style::Dim, "     (no stack was recorded)");
+        return;
+    };
+    let (name, place) = stack::name_and_place(frame, page);
+    page.pieces(&[
+        (Style::Plain, "     "),
+        (Style::Bold, &name),
+        (Style::Plain, "  "),
+        (Style::Place, &place),
+    ]);
+    let source = frame
+        .file
+        .clone()
+        .zip(frame.line)
+        .and_then(|place| report.extra.source.get(&place));
+    if let Some(source) = source {
+        page.pieces(&[(Style::Dim, "     | "), (Style::Plain, source)]);
+    }
+}
+
+/// Who calls the blamed frame, innermost first, plumbing left out.
+fn callers(site: &SiteReport, plumbing: &[bool], page: &Page) -> String {
+    let blamed = site.blame.as_ref().map_or(0, |blame| blame.frame);
+    let is_own = |index: &usize| !plumbing.get(*index).copied().unwrap_or(false);
+    let own: Vec<&Frame> = (blamed + 1..site.frames.len())
+        .filter(is_own)
+        .filter_map(|index| site.frames.get(index))
+        .collect();
+    let sign = if page.unicode() { " ← " } else { " < " };
+    let mut names: Vec<String> = own
+        .iter()
+        .take(CALLERS)
+        .map(|frame| {
+            frame.function.as_deref().map_or_else(
+                || stack::place(frame),
+                |function| shorten(crate::blame::bare(function), 40, page.unicode()).into_owned(),
+            )
+        })
+        .collect();
+    if own.len() > CALLERS {
+        names.push(format!("{} more", own.len() - CALLERS));
+    }
+    names.join(sign)
+}
+
+/// The curve of live bytes in a line of bars; none without Unicode or for a level curve.
+fn sparkline(site: &SiteReport, page: &Page) -> Option<String> {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const COLUMNS: usize = 48;
+    let (first, last) = (site.series.first()?, site.series.last()?);
+    let highest = site.series.iter().map(|point| point.1).max()?;
+    let span = last.0 - first.0;
+    if !page.unicode() || span <= 0.0 || highest == 0 || site.series.len() < 4 {
+        return None;
+    }
+    let columns = COLUMNS.min(site.series.len());
+    let mut bars = vec![0_u64; columns];
+    for (t_s, live_bytes) in &site.series {
+        let column = (((t_s - first.0) / span) * (columns - 1) as f64).round() as usize;
+        if let Some(bar) = bars.get_mut(column) {
+            *bar = (*bar).max(*live_bytes);
+        }
+    }
+    // A column between two snapshots shows what the last one saw.
+    for column in 1..columns {
+        let before = bars.get(column - 1).copied().unwrap_or(0);
+        let empty = !site.series.iter().any(|(t_s, _)| {
+            (((t_s - first.0) / span) * (columns - 1) as f64).round() as usize == column
+        });
+        if let Some(bar) = bars.get_mut(column).filter(|_| empty) {
+            *bar = before;
+        }
+    }
+    let bar = |bytes: &u64| {
+        BARS.get((*bytes as f64 / highest as f64 * 7.0).round() as usize)
+            .copied()
+            .unwrap_or('█')
+    };
+    let drawn: String = bars.iter().map(bar).collect();
+    Some(format!(
+        "{drawn}  {} over {}",
+        human::bytes(highest),
+        human::duration(span)
+    ))
+}
+
+fn facts(report: &Report, site: &SiteReport) -> String {
+    let mut facts = vec![format!(
+        "{} allocated, {} freed",
+        human::count(site.allocations),
+        human::count(site.frees)
+    )];
+    if let Some(oldest_s) = site.oldest_s {
+        let median = site
+            .median_age_s
+            .map(|median_s| format!(", median {}", human::duration(median_s)))
+            .unwrap_or_default();
+        facts.push(format!(
+            "oldest block {} old{median}",
+            human::duration(oldest_s)
+        ));
+    }
+    if let Some(limit) = site.growth.limit_in_s {
+        facts.push(format!(
+            "alone would reach the limit in {}",
+            human::duration(limit.value)
+        ));
+    }
+    match site.threads.as_slice() {
+        [] => {}
+        [one] => facts.push(format!("thread {one}")),
+        [first, rest @ ..] => facts.push(format!("threads {first} and {} more", rest.len())),
+    }
+    if report.processes.len() > 1 {
+        let pids: Vec<String> = site
+            .by_process
+            .iter()
+            .filter_map(|share| Some(report.processes.get(share.process)?.pid.to_string()))
+            .collect();
+        let shown = pids.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        facts.push(if pids.len() > 4 {
+            format!("in pids {shown} and {} more", pids.len() - 4)
+        } else {
+            format!("in pid {shown}")
+        });
+    }
+    facts.push(format!("id {}", site.id));
+    facts.join("; ")
+}

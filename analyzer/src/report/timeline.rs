@@ -1,0 +1,111 @@
+//! The family over time: the sum of its processes at each moment when one of them was looked at.
+
+use leaktrack_recording::{EventKind, SnapshotHead};
+
+use super::document::{EventReport, Moment};
+use super::memory::{live_bytes, round};
+use crate::model::{Family, Process};
+
+/// More moments than this are thinned evenly in time.
+const MOMENTS: usize = 600;
+
+/// The moments of the window.
+pub fn timeline(family: &Family) -> Vec<Moment> {
+    // What each process adds from a time on; nothing after its end.
+    let mut changes: Vec<(f64, usize, Option<&SnapshotHead>)> = Vec::new();
+    for (index, process) in family.processes.iter().enumerate() {
+        let start_s = family.start_s(index);
+        let at = |head: &SnapshotHead| start_s + head.at_ms as f64 / 1e3;
+        changes.extend(
+            process
+                .window_heads()
+                .map(|head| (at(head), index, Some(head))),
+        );
+        let goes_on = at_end(family, index, process);
+        if let Some(last) = process.window_heads().next_back().filter(|_| !goes_on) {
+            changes.push((
+                at(last) + process.interval_ms.max(1) as f64 / 1e3,
+                index,
+                None,
+            ));
+        }
+    }
+    changes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut current: Vec<Option<&SnapshotHead>> = vec![None; family.processes.len()];
+    let mut moments: Vec<Moment> = Vec::new();
+    let span_s = changes.last().map_or(0.0, |last| last.0).max(1e-3);
+    let cell = |t_s: f64| (t_s / span_s * MOMENTS as f64) as usize;
+    let thin = changes.len() > MOMENTS;
+    for (t_s, index, head) in changes {
+        if let Some(slot) = current.get_mut(index) {
+            *slot = head;
+        }
+        let moment = sum(t_s, &current);
+        match moments.last_mut() {
+            Some(last) if last.t_s == moment.t_s || thin && cell(last.t_s) == cell(t_s) => {
+                *last = moment
+            }
+            _ => moments.push(moment),
+        }
+    }
+    moments
+}
+
+/// True if no other process is seen after `process` ended: what it last held is then the end state.
+fn at_end(family: &Family, index: usize, process: &Process) -> bool {
+    family.start_s(index) + process.to_ms as f64 / 1e3 + 2.0 * process.interval_ms as f64 / 1e3
+        >= family.end_s()
+}
+
+fn sum(t_s: f64, heads: &[Option<&SnapshotHead>]) -> Moment {
+    let mut moment = Moment {
+        t_s: round(t_s),
+        ..Moment::default()
+    };
+    for head in heads.iter().flatten() {
+        moment.live_bytes = moment.live_bytes.saturating_add(live_bytes(head));
+        moment.rss_bytes = moment.rss_bytes.saturating_add(head.rss_bytes);
+        moment.swap_bytes = moment.swap_bytes.saturating_add(head.swap_bytes);
+        moment.threads = moment.threads.saturating_add(u64::from(head.threads));
+        moment.minor_faults = moment.minor_faults.saturating_add(head.minor_faults);
+        moment.major_faults = moment.major_faults.saturating_add(head.major_faults);
+        moment.limit_bytes = [moment.limit_bytes, head.limit_bytes]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+    moment
+}
+
+/// The events of the window.
+pub fn events(family: &Family) -> Vec<EventReport> {
+    let mut events: Vec<EventReport> = Vec::new();
+    for (index, process) in family.processes.iter().enumerate() {
+        let start_s = family.start_s(index);
+        let inside = process
+            .events
+            .iter()
+            .filter(|event| (process.from_ms..=process.to_ms).contains(&event.at_ms));
+        events.extend(inside.map(|event| EventReport {
+            t_s: round(start_s + event.at_ms as f64 / 1e3),
+            kind: kind(event.kind).to_owned(),
+            text: event.text.clone(),
+        }));
+    }
+    events.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+    events
+}
+
+fn kind(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Mark => "mark",
+        EventKind::Alert => "alert",
+        EventKind::Scan => "scan",
+        EventKind::Enable => "enable",
+        EventKind::Disable => "disable",
+        EventKind::Dlopen => "dlopen",
+        EventKind::Limit => "limit",
+        EventKind::Exec => "exec",
+        EventKind::Note => "note",
+    }
+}

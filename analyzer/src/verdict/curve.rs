@@ -1,0 +1,243 @@
+//! One site (or group of sites) in one process as the rules see it: a curve and its measures.
+//!
+//! Decides nothing; leaves out what must not be judged: idle time at the end, the clean-up at exit.
+
+use std::cell::OnceCell;
+
+use super::stats::{self, Trend};
+use crate::model::process::{Ages, Ended};
+use crate::model::{Counters, History, Process};
+
+/// A share of the usual activity below which a process counts as idle.
+const IDLE_SHARE: f64 = 0.02;
+
+/// A point of a curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Seconds since the process started.
+    pub t_s: f64,
+    /// Cumulative counters.
+    pub counters: Counters,
+}
+
+impl Point {
+    fn xy(&self) -> (f64, f64) {
+        (self.t_s, self.counters.live_bytes() as f64)
+    }
+}
+
+/// What all curves of a process have in common; computed once.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Times of the grid points.
+    pub times_s: Vec<f64>,
+    /// How many of them are judged.
+    pub judged: usize,
+    /// Seconds at the end in which the process did next to nothing, if that is why some are left out.
+    pub idle_s: Option<f64>,
+    /// Seconds between snapshots.
+    pub interval_s: f64,
+    /// What is free under the limit, if there is one.
+    pub headroom_bytes: Option<u64>,
+    /// The process ended by itself: its last snapshot was taken after its clean-up.
+    pub exited: bool,
+}
+
+impl Frame {
+    /// The frame of `process`.
+    pub fn of(process: &Process) -> Self {
+        let times_s = process.grid_s();
+        let busy = busy_points(process);
+        let last_s = times_s.last().copied().unwrap_or(0.0);
+        let busy_s = busy
+            .checked_sub(1)
+            .and_then(|last| times_s.get(last))
+            .copied()
+            .unwrap_or(last_s);
+        let interval_s = match times_s.as_slice() {
+            [first, .., last] => {
+                ((last - first) / (times_s.len() - 1) as f64).max(process.interval_ms as f64 / 1e3)
+            }
+            _ => process.interval_ms as f64 / 1e3,
+        };
+        let head = process.last_head();
+        Self {
+            judged: busy,
+            idle_s: (busy < times_s.len()).then_some(last_s - busy_s),
+            interval_s,
+            headroom_bytes: head
+                .and_then(|head| Some(head.limit_bytes?.saturating_sub(head.rss_bytes))),
+            exited: matches!(process.ended, Ended::Exit(_))
+                && process.to_ms == process.last_record_ms,
+            times_s,
+        }
+    }
+}
+
+/// How many grid points there are up to where the process went idle: all, unless for the last
+/// quarter of the time or longer it allocated next to nothing.
+fn busy_points(process: &Process) -> usize {
+    let totals: Vec<f64> = process
+        .grid
+        .iter()
+        .filter_map(|index| process.heads.get(*index))
+        .map(|head| head.totals.allocations as f64)
+        .collect();
+    let steps: Vec<f64> = totals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    if steps.len() < 8 {
+        return totals.len();
+    }
+    let usual = stats::quantile(&mut steps.clone(), 0.75);
+    // Two points stay: where the curve came to rest.
+    let busy = steps
+        .iter()
+        .rposition(|step| *step > IDLE_SHARE * usual)
+        .map_or(0, |last| last + 3);
+    if usual > 0.0 && busy < totals.len() && busy * 4 <= totals.len() * 3 {
+        busy
+    } else {
+        totals.len()
+    }
+}
+
+/// A curve to be judged.
+#[derive(Debug)]
+pub struct Curve<'a> {
+    /// Common facts of the process.
+    pub frame: &'a Frame,
+    /// From the first allocation on; without what must not be judged.
+    pub points: Vec<Point>,
+    /// The state at the end of the window, clean-up at exit included.
+    pub end: Counters,
+    /// Counted in the window.
+    pub counted: Counters,
+    /// Highest live bytes in the window.
+    pub peak_live_bytes: u64,
+    /// Ages of the live blocks.
+    pub ages: Option<Ages>,
+    /// The last point was left out because memory was given back at exit only.
+    pub freed_at_exit: bool,
+    whole: OnceCell<Option<Trend>>,
+    tail: OnceCell<Option<Trend>>,
+}
+
+impl<'a> Curve<'a> {
+    /// The curve of `history` in the process of `frame`.
+    pub fn new(frame: &'a Frame, history: &History, ages: Option<Ages>) -> Self {
+        let counters = history.at_points(frame.times_s.len());
+        let mut points: Vec<Point> = frame
+            .times_s
+            .iter()
+            .zip(&counters)
+            .take(frame.judged)
+            .map(|(t_s, counters)| Point {
+                t_s: *t_s,
+                counters: *counters,
+            })
+            .skip_while(|point| point.counters.allocations == 0)
+            .collect();
+        let mut freed_at_exit = false;
+        if frame.exited
+            && frame.judged == frame.times_s.len()
+            && let [.., before, last] = points.as_slice()
+            && last.counters.live_bytes() < before.counters.live_bytes() / 2
+        {
+            points.pop();
+            freed_at_exit = true;
+        }
+        Self {
+            frame,
+            points,
+            end: history.last(),
+            counted: history.last().since(&history.base),
+            peak_live_bytes: history.peak_live_bytes,
+            ages,
+            freed_at_exit,
+            whole: OnceCell::new(),
+            tail: OnceCell::new(),
+        }
+    }
+
+    /// Seconds from the first to the last judged point.
+    pub fn span_s(&self) -> f64 {
+        match self.points.as_slice() {
+            [first, .., last] => last.t_s - first.t_s,
+            _ => 0.0,
+        }
+    }
+
+    /// Live bytes at the first and last judged point.
+    pub fn ends(&self) -> (f64, f64) {
+        let at = |point: Option<&Point>| point.map_or(0.0, |point| point.xy().1);
+        (at(self.points.first()), at(self.points.last()))
+    }
+
+    /// Blocks that came on balance from the first to the last judged point.
+    pub fn blocks_gained(&self) -> i128 {
+        let blocks = |point: Option<&Point>| {
+            point.map_or(0, |point| i128::from(point.counters.live_blocks()))
+        };
+        blocks(self.points.last()) - blocks(self.points.first())
+    }
+
+    /// The trend of a run of points.
+    pub fn trend_of(&self, range: std::ops::Range<usize>) -> Option<Trend> {
+        let points: Vec<(f64, f64)> = self.points.get(range)?.iter().map(Point::xy).collect();
+        stats::trend(&points)
+    }
+
+    /// The trend of all judged points.
+    pub fn whole(&self) -> Option<Trend> {
+        *self
+            .whole
+            .get_or_init(|| self.trend_of(0..self.points.len()))
+    }
+
+    /// The trend of the later half.
+    pub fn later_half(&self) -> Option<Trend> {
+        *self
+            .tail
+            .get_or_init(|| self.trend_of(self.points.len() / 2..self.points.len()))
+    }
+
+    /// Indices of the points that are higher than the one before.
+    pub fn rises(&self) -> Vec<usize> {
+        self.changes(|before, after| after > before)
+    }
+
+    /// Indices of the points that are lower than the one before.
+    pub fn falls(&self) -> Vec<usize> {
+        self.changes(|before, after| after < before)
+    }
+
+    fn changes(&self, is: impl Fn(f64, f64) -> bool) -> Vec<usize> {
+        let pairs = self.points.iter().zip(self.points.iter().skip(1));
+        pairs
+            .enumerate()
+            .filter(|(_, (before, after))| is(before.xy().1, after.xy().1))
+            .map(|(index, _)| index + 1)
+            .collect()
+    }
+
+    /// Live bytes at point `index`.
+    pub fn bytes_at(&self, index: usize) -> f64 {
+        self.points.get(index).map_or(0.0, |point| point.xy().1)
+    }
+
+    /// Time of point `index`.
+    pub fn time_at(&self, index: usize) -> f64 {
+        self.points.get(index).map_or(0.0, |point| point.t_s)
+    }
+
+    /// Median live bytes of the last third.
+    pub fn level(&self) -> f64 {
+        let from = self.points.len() - self.points.len() / 3;
+        let mut tail: Vec<f64> = self
+            .points
+            .iter()
+            .skip(from.min(self.points.len().saturating_sub(1)))
+            .map(|point| point.xy().1)
+            .collect();
+        stats::quantile(&mut tail, 0.5)
+    }
+}

@@ -1,0 +1,151 @@
+//! Steady or accelerating growth that is still going on.
+
+use super::super::curve::Curve;
+use super::super::opinion::{Estimate, Opinion, Pattern, Verdict};
+use super::super::stats::{self, Trend};
+use super::super::{Context, Rule};
+use super::{freed_share, is_material, last_third};
+use crate::human;
+
+/// Significance asked of the later half alone: is it still going on?
+const STILL_P: f64 = 0.05;
+/// Separate rises without a single fall that are as good as a test.
+const RATCHET_RISES: usize = 6;
+
+pub struct Growth;
+
+impl Rule for Growth {
+    fn check(&self, curve: &Curve<'_>, context: &Context) -> Option<Opinion> {
+        let (whole, later) = (curve.whole()?, curve.later_half()?);
+        let tested =
+            whole.p <= context.p_cut && whole.low > 0.0 && later.p <= STILL_P && later.low > 0.0;
+        let ratchet = is_ratchet(curve);
+        if !tested && !ratchet {
+            return None;
+        }
+        let warm = warm_up_end(curve);
+        let trend = curve.trend_of(warm..curve.points.len()).unwrap_or(whole);
+        if !is_material(curve) {
+            let (first, last) = curve.ends();
+            return Some(
+                Opinion::new(
+                    Verdict::Unclear,
+                    Pattern::Linear,
+                    format!(
+                        "It grew by {} in {}: too little to matter yet.",
+                        human::bytes_f(last - first),
+                        human::duration(curve.span_s())
+                    ),
+                )
+                .settled_by("A longer recording would show whether it goes on."),
+            );
+        }
+        let (pattern, shape) = shape(curve, warm);
+        let rate = Estimate {
+            value: trend.slope,
+            low: Some(trend.low),
+            high: Some(trend.high),
+        };
+        let mut opinion = Opinion::new(
+            Verdict::Growing,
+            pattern,
+            evidence(curve, warm, ratchet, &whole),
+        )
+        .because(freed_share(curve));
+        opinion.why.extend(shape);
+        if warm > 0 {
+            opinion = opinion.because(format!(
+                "The first {} were warm-up and do not count towards the rate.",
+                human::duration(curve.time_at(warm) - curve.time_at(0))
+            ));
+        }
+        opinion.rate = Some(rate);
+        opinion.limit_in_s = curve
+            .frame
+            .headroom_bytes
+            .and_then(|room| rate.time_for(room as f64));
+        Some(opinion)
+    }
+}
+
+/// Only ever rises, often, and rose lately: nothing was given back at any time.
+fn is_ratchet(curve: &Curve<'_>) -> bool {
+    let rises = curve.rises();
+    if rises.len() < RATCHET_RISES || !curve.falls().is_empty() {
+        return false;
+    }
+    let late = rises
+        .iter()
+        .filter(|rise| **rise >= last_third(curve))
+        .count();
+    let times: Vec<f64> = rises.iter().map(|rise| curve.time_at(*rise)).collect();
+    let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let usual_s = stats::quantile(&mut gaps, 0.5);
+    let since_last_s = curve.time_at(curve.points.len() - 1) - times.last().copied().unwrap_or(0.0);
+    late >= 2 && since_last_s <= 3.0 * usual_s
+}
+
+/// Index of the point where the steady part begins: up to there it rose more than twice as fast.
+fn warm_up_end(curve: &Curve<'_>) -> usize {
+    let points = curve.points.len();
+    if points < 16 {
+        return 0;
+    }
+    (1..=4)
+        .map(|eighths| points * eighths / 8)
+        .find(|end| {
+            let parts = curve.trend_of(0..end + 1).zip(curve.trend_of(*end..points));
+            parts.is_some_and(|(before, after)| before.low > 2.0 * after.high)
+        })
+        .unwrap_or(0)
+}
+
+fn shape(curve: &Curve<'_>, warm: usize) -> (Pattern, Option<String>) {
+    let points = curve.points.len();
+    let third = (points - warm) / 3;
+    let slope = |from: usize, to: usize| curve.trend_of(from..to);
+    if third >= 5
+        && let (Some(first), Some(second), Some(last)) = (
+            slope(warm, warm + third + 1),
+            slope(warm + third, points - third),
+            slope(points - third - 1, points),
+        )
+        && last.low > first.high
+        && last.slope > 1.5 * first.slope
+        && second.slope > first.slope
+        && last.slope > second.slope
+    {
+        let words = format!(
+            "Its rate rises: {} in the first third of the time, {} in the last.",
+            human::rate(first.slope),
+            human::rate(last.slope)
+        );
+        return (Pattern::Accelerating, Some(words));
+    }
+    (Pattern::Linear, None)
+}
+
+fn evidence(curve: &Curve<'_>, warm: usize, ratchet: bool, whole: &Trend) -> String {
+    let gained = human::bytes_f(curve.ends().1 - curve.bytes_at(warm));
+    let span = human::duration(curve.time_at(curve.points.len() - 1) - curve.time_at(warm));
+    if ratchet {
+        format!(
+            "Live bytes rose by {gained} in {span}, in {} of {} intervals, and never fell.",
+            curve.rises().len(),
+            curve.points.len() - 1
+        )
+    } else {
+        format!(
+            "Live bytes rose by {gained} in {span} (Mann–Kendall test: p {}).",
+            p_value(whole.p)
+        )
+    }
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.000_1 {
+        "< 0.0001".to_owned()
+    } else {
+        format!("= {p:.4}")
+    }
+}

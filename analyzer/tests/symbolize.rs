@@ -78,11 +78,11 @@ impl Program {
     }
 
     fn frames(&self, svma: u64, options: SymbolOptions) -> (Vec<Frame>, Vec<String>) {
-        frames(&self.path, &self.build_id(), svma, options)
+        frames_of(&self.path, &self.build_id(), svma, options)
     }
 }
 
-fn frames(
+fn frames_of(
     path: &Path,
     build_id: &[u8],
     svma: u64,
@@ -316,5 +316,310 @@ fn rust_names_agree_with_addr2line() {
         let (agreed, all) = agreement(&program, 97);
         assert!(all > 500, "{all}");
         assert!(agreed * 100 >= all * 95, "{flags:?}: {agreed} of {all}");
+    }
+}
+
+fn named(frames: &[Frame]) -> Vec<&str> {
+    frames
+        .iter()
+        .map(|frame| frame.function.as_deref().unwrap_or("??"))
+        .collect()
+}
+
+/// Moves the DWARF of `program` to `debug` and leaves a link.
+fn split(program: &Program, debug: &Path) {
+    run(Command::new("objcopy")
+        .arg("--only-keep-debug")
+        .arg(&program.path)
+        .arg(debug));
+    run(Command::new("strip").arg(&program.path));
+    let link = format!("--add-gnu-debuglink={}", debug.display());
+    run(Command::new("objcopy").arg(link).arg(&program.path));
+}
+
+const THREE: [&str; 3] = ["innermost", "middle", "outermost"];
+
+/// An address with all three inlined frames.
+fn inlined_address(program: &Program) -> u64 {
+    let start = program.symbol("outermost");
+    (start..start + 64)
+        .find(|&at| program.frames(at, SymbolOptions::default()).0.len() == 3)
+        .unwrap()
+}
+
+#[test]
+fn a_debug_file_is_found_by_its_link() {
+    for folder in ["", ".debug"] {
+        let program = compile("inlined.c", &["-O2", "-g"]);
+        let address = inlined_address(&program);
+        let folder = program.dir.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        split(&program, &folder.join("program.debug"));
+        let (frames, notes) = program.frames(address, SymbolOptions::default());
+        assert_eq!(named(&frames), THREE);
+        assert_eq!(notes, [""; 0]);
+    }
+}
+
+#[test]
+fn a_debug_file_with_another_checksum_is_not_used() {
+    let program = compile("inlined.c", &["-O2", "-g", "-Wl,--build-id=none"]);
+    let address = inlined_address(&program);
+    let debug = program.dir.path().join("program.debug");
+    split(&program, &debug);
+    assert_eq!(
+        named(&program.frames(address, SymbolOptions::default()).0),
+        THREE
+    );
+    let mut bytes = fs::read(&debug).unwrap();
+    bytes.push(0);
+    fs::write(&debug, bytes).unwrap();
+    assert_eq!(
+        named(&program.frames(address, SymbolOptions::default()).0),
+        ["??"]
+    );
+}
+
+#[test]
+fn a_debug_file_is_found_by_build_id() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = inlined_address(&program);
+    let id = hex(&program.build_id());
+    let root = program.dir.path().join("debug");
+    let folder = root.join(".build-id").join(&id[..2]);
+    fs::create_dir_all(&folder).unwrap();
+    split(&program, &folder.join(format!("{}.debug", &id[2..])));
+    let options = SymbolOptions {
+        symbols: vec![root],
+        ..SymbolOptions::default()
+    };
+    let (frames, notes) = program.frames(address, options.clone());
+    assert_eq!(named(&frames), THREE);
+    assert_eq!(notes, [""; 0]);
+    // It is enough by itself, too.
+    let build_id = program.build_id();
+    fs::remove_file(&program.path).unwrap();
+    let (frames, notes) = frames_of(&program.path, &build_id, address, options);
+    assert_eq!(named(&frames), THREE);
+    assert_eq!(notes, [""; 0]);
+}
+
+#[test]
+fn files_below_a_symbols_folder_are_found_by_build_id_whatever_their_name() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = inlined_address(&program);
+    let folder = program.dir.path().join("symbols/deep/down");
+    fs::create_dir_all(&folder).unwrap();
+    let build_id = program.build_id();
+    fs::rename(&program.path, folder.join("renamed")).unwrap();
+    let options = SymbolOptions {
+        symbols: vec![program.dir.path().join("symbols")],
+        ..SymbolOptions::default()
+    };
+    let (frames, _) = frames_of(&program.path, &build_id, address, options);
+    assert_eq!(named(&frames), THREE);
+}
+
+#[test]
+fn a_sysroot_stands_for_the_recorded_host() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = inlined_address(&program);
+    let folder = program.dir.path().join("root/opt/bin");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(&program.path, folder.join("server")).unwrap();
+    let options = SymbolOptions {
+        sysroot: Some(program.dir.path().join("root")),
+        ..SymbolOptions::default()
+    };
+    let path = Path::new("/opt/bin/server");
+    let (frames, _) = frames_of(path, &program.build_id(), address, options);
+    assert_eq!(named(&frames), THREE);
+    assert_eq!(frames[0].module, "/opt/bin/server");
+}
+
+#[test]
+fn a_stripped_library_keeps_its_exported_names() {
+    let program = compile("inlined.c", &["-O2", "-g", "-shared", "-fPIC"]);
+    let address = program.symbol("outermost") + 4;
+    run(Command::new("strip").arg(&program.path));
+    let (frames, _) = program.frames(address, SymbolOptions::default());
+    assert_eq!(named(&frames), ["outermost"]);
+    assert_eq!((frames[0].file.as_deref(), frames[0].line), (None, None));
+}
+
+#[test]
+fn a_stripped_program_keeps_module_offset_and_build_id() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = program.symbol("outermost") + 4;
+    run(Command::new("strip").arg(&program.path));
+    let (frames, _) = program.frames(address, SymbolOptions::default());
+    let expected = Frame {
+        module: program.path.display().to_string(),
+        build_id: hex(&program.build_id()),
+        offset: address,
+        ..Frame::default()
+    };
+    assert_eq!(frames, [expected]);
+}
+
+#[test]
+fn another_build_is_refused_with_one_line() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = program.symbol("outermost") + 4;
+    let (frames, notes) = frames_of(
+        &program.path,
+        &[0xab; 20],
+        address,
+        SymbolOptions::default(),
+    );
+    assert_eq!(named(&frames), ["??"]);
+    assert_eq!(notes.len(), 1);
+    for part in [
+        program.path.to_str().unwrap(),
+        &"ab".repeat(20),
+        &hex(&program.build_id()),
+        "--symbols",
+    ] {
+        assert!(notes[0].contains(part), "{part} in {}", notes[0]);
+    }
+}
+
+#[test]
+fn a_module_without_build_id_is_used_if_it_fits() {
+    let program = compile("inlined.c", &["-O2", "-g", "-Wl,--build-id=none"]);
+    let address = inlined_address(&program);
+    let at = |mapped_bytes, loaded_unix_ns| {
+        let mut symbolizer = Symbolizer::new(SymbolOptions::default());
+        let path = program.path.as_os_str().as_encoded_bytes();
+        let module = ModuleRef {
+            path,
+            build_id: &[],
+            mapped_bytes,
+            loaded_unix_ns,
+        };
+        let mut frames = Vec::new();
+        symbolizer.frames(&module, address, &mut frames);
+        (frames.len(), symbolizer.notes().to_vec())
+    };
+    let now_ns = u64::MAX;
+    let (count, notes) = at(0, now_ns);
+    assert_eq!((count, notes.len()), (3, 1));
+    assert!(notes[0].contains("no build-id"), "{notes:?}");
+    let (count, notes) = at(1 << 30, now_ns);
+    assert_eq!(count, 1);
+    assert!(notes[0].contains("size does not fit"), "{notes:?}");
+    let (count, notes) = at(0, 1_000);
+    assert_eq!(count, 1);
+    assert!(notes[0].contains("changed after"), "{notes:?}");
+}
+
+#[test]
+fn a_missing_file_is_told_with_the_remedy() {
+    let (frames, notes) = frames_of(
+        Path::new("/nowhere/x.so"),
+        &[1, 2],
+        0x1234,
+        SymbolOptions::default(),
+    );
+    assert_eq!(
+        (frames[0].offset, frames[0].build_id.as_str()),
+        (0x1234, "0102")
+    );
+    assert_eq!(notes.len(), 1);
+    assert!(
+        notes[0].contains("/nowhere/x.so") && notes[0].contains("--sysroot"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn source_paths_are_mapped_or_left_out() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = inlined_address(&program);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let options = SymbolOptions {
+        path_map: vec![(from.display().to_string(), "/src".to_owned())],
+        ..SymbolOptions::default()
+    };
+    let (frames, _) = program.frames(address, options);
+    assert_eq!(frames[0].file.as_deref(), Some("/src/symbols/inlined.c"));
+    let options = SymbolOptions {
+        no_source: true,
+        ..SymbolOptions::default()
+    };
+    let (frames, _) = program.frames(address, options);
+    assert_eq!(named(&frames), THREE);
+    assert!(
+        frames
+            .iter()
+            .all(|frame| frame.file.is_none() && frame.line.is_none())
+    );
+}
+
+#[test]
+fn split_dwarf_is_read_from_dwo_files_and_packages() {
+    let program = compile("inlined.c", &["-O2", "-gdwarf-4", "-gsplit-dwarf"]);
+    let address = inlined_address(&program);
+    let found = || program.frames(address, SymbolOptions::default()).0;
+    let dwo = fs::read_dir(program.dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "dwo"))
+        .unwrap();
+    let package = program.dir.path().join("program.dwp");
+    if Command::new("dwp")
+        .arg("-o")
+        .arg(&package)
+        .arg(&dwo)
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        fs::remove_file(&dwo).unwrap();
+        assert_eq!(named(&found()), THREE);
+        fs::remove_file(&package).unwrap();
+        assert_eq!(named(&found()), ["outermost"]);
+    }
+}
+
+#[test]
+fn compressed_dwarf_is_read() {
+    let program = compile("inlined.c", &["-O2", "-g", "-gz=zlib"]);
+    assert_eq!(
+        named(
+            &program
+                .frames(inlined_address(&program), SymbolOptions::default())
+                .0
+        ),
+        THREE
+    );
+}
+
+#[test]
+fn damaged_files_do_no_harm() {
+    let program = compile("inlined.c", &["-O2", "-g"]);
+    let address = program.symbol("outermost") + 4;
+    let build_id = program.build_id();
+    let whole = fs::read(&program.path).unwrap();
+    let damaged = program.dir.path().join("damaged");
+    let step = whole.len() / 64 + 1;
+    for cut in (0..whole.len()).step_by(step) {
+        fs::write(&damaged, &whole[..cut]).unwrap();
+        assert!(
+            !frames_of(&damaged, &build_id, address, SymbolOptions::default())
+                .0
+                .is_empty()
+        );
+        let mut flipped = whole.clone();
+        for byte in &mut flipped[cut..whole.len().min(cut + step)] {
+            *byte = byte.wrapping_mul(7) ^ 0x5a;
+        }
+        fs::write(&damaged, &flipped).unwrap();
+        for at in [address, 0, u64::MAX] {
+            assert!(
+                !frames_of(&damaged, &build_id, at, SymbolOptions::default())
+                    .0
+                    .is_empty()
+            );
+        }
     }
 }

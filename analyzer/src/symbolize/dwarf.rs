@@ -52,6 +52,9 @@ impl DebugInfo {
 
     /// Functions at an address, innermost inlined first; empty where there is no DWARF.
     pub fn at(&self, svma: u64) -> Vec<Named> {
+        if svma == u64::MAX {
+            return Vec::new(); // no code ends there, and addr2line counts one further
+        }
         let mut lookup = self.context.find_frames(svma);
         let frames = loop {
             lookup = match lookup {

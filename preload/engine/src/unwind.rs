@@ -288,6 +288,3 @@ unsafe fn special(
         _ => Err(Ending::Broken),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -48,9 +48,35 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
         0 => None,
         header => eh_frame::find(&tables, header, looked_up),
     };
-    let Some(frame) = found else {
-        return bare(undescribed(&tables, placement, pc, exact));
+    let before = || {
+        tables
+            .bytes_from(pc - CALL_MAX_BYTES)
+            .and_then(|b| b.first_chunk())
     };
+    let called = || exact || before().is_some_and(ends_in_call);
+    // Where a function begins there is nothing to return to: someone put the address there as the
+    // bottom of a stack (`makecontext`).
+    let bottom = || {
+        let header = placement.image.eh_frame_hdr;
+        !called() && eh_frame::find(&tables, header, pc).is_some_and(|frame| frame.start == pc)
+    };
+    let Some(frame) = found else {
+        return bare(if bottom() {
+            Rule::End
+        } else if tables
+            .bytes_from(pc)
+            .is_some_and(|b| b.starts_with(&RESTORER))
+        {
+            Rule::Signal
+        } else if called() && placement.image.is_text(looked_up) {
+            Rule::Chain
+        } else {
+            Rule::Broken
+        });
+    };
+    if frame.end == pc && bottom() {
+        return bare(Rule::End);
+    }
     let stuck = frame.return_column != RETURN as u64;
     let Some(row) = machine.rules_at(&frame, looked_up).filter(|_| !stuck) else {
         return bare(Rule::Stuck);
@@ -59,25 +85,6 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
     Described {
         rule,
         row: Some((row, Loaded(placement))),
-    }
-}
-
-/// The rule for code that nothing describes: hand-written assembly, or no code at all.
-fn undescribed(tables: &Loaded, placement: &Placement, pc: usize, exact: bool) -> Rule {
-    if !placement.image.is_text(pc) && !placement.image.is_text(pc - 1) {
-        return Rule::Broken;
-    }
-    let bytes = tables.bytes_from(pc).unwrap_or(&[]);
-    if bytes.starts_with(&RESTORER) {
-        return Rule::Signal;
-    }
-    let before = tables
-        .bytes_from(pc - CALL_MAX_BYTES)
-        .and_then(|b| b.first_chunk());
-    if exact || before.is_some_and(ends_in_call) {
-        Rule::Chain
-    } else {
-        Rule::Broken
     }
 }
 

@@ -13,7 +13,7 @@ pub use chunked::Chunked;
 
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
 
 use crate::lock::WordLock;
 use crate::sys;
@@ -81,11 +81,8 @@ pub unsafe fn unlock_after_fork() {
 /// # Safety
 /// The calling thread is not inside [`alloc`] or [`dealloc`] except in calls that never return.
 pub unsafe fn abandon() {
-    if ARENA.holder.load(Ordering::Relaxed) == sys::thread_pointer() {
-        ARENA.holder.store(0, Ordering::Relaxed);
-        // SAFETY: this thread holds it, in a call that never returns.
-        unsafe { ARENA.lock.abandon() }
-    }
+    // SAFETY: the caller's promise.
+    unsafe { ARENA.lock.abandon() }
 }
 
 /// A free piece; the link lies in its first word.
@@ -114,8 +111,6 @@ struct State {
 
 struct Arena {
     lock: WordLock,
-    /// Thread pointer of the thread inside the lock.
-    holder: AtomicUsize,
     state: UnsafeCell<State>,
     used_bytes: AtomicU64,
     cap_bytes: AtomicU64,
@@ -146,7 +141,6 @@ impl Arena {
         };
         Arena {
             lock: WordLock::new(),
-            holder: AtomicUsize::new(0),
             state: UnsafeCell::new(State {
                 classes: [class; CLASSES],
                 chunk: 0,
@@ -301,17 +295,12 @@ impl Arena {
 
     /// Runs `f` under the lock; `None` if this very thread is inside already (a signal handler).
     fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> Option<R> {
-        let here = sys::thread_pointer();
-        if self.holder.load(Ordering::Relaxed) == here {
+        if self.lock.held_here() {
             return None;
         }
-        let guard = self.lock.lock();
-        self.holder.store(here, Ordering::Relaxed);
+        let _guard = self.lock.lock();
         // SAFETY: the lock is held, and `f` does not come back here.
-        let r = f(unsafe { &mut *self.state.get() });
-        self.holder.store(0, Ordering::Relaxed);
-        drop(guard);
-        Some(r)
+        Some(f(unsafe { &mut *self.state.get() }))
     }
 }
 

@@ -7,11 +7,13 @@
 //! Lock order: shard (several only in index order), then the side list of huge sizes, then the
 //! arena. See [`crate::lock`].
 //!
-//! A signal handler may leave `insert` or `remove` by `siglongjmp`. Whoever notices frees the
-//! shard's lock with `LiveTable::lock_of(addr).abandon()`; the next caller repairs the shard.
+//! A signal handler may leave `insert` or `remove` by `siglongjmp`. Whoever notices calls
+//! [`LiveTable::abandon`]; the next caller repairs the shard.
 
 mod huge;
+mod prefetch;
 mod shard;
+mod table;
 
 use crate::lock::WordLock;
 use huge::HugeSizes;
@@ -95,6 +97,13 @@ impl LiveTable {
         }
     }
 
+    /// Starts fetching what [`LiveTable::insert`] or [`LiveTable::remove`] will touch, for a caller
+    /// that has something else to do first. Takes no lock.
+    #[inline]
+    pub fn prefetch(&self, addr: usize) {
+        self.shard(addr).prefetch(addr);
+    }
+
     /// Number of live blocks; while others insert and remove, a number that was right for each
     /// shard at some moment.
     pub fn len(&self) -> u64 {
@@ -114,7 +123,16 @@ impl LiveTable {
         }
     }
 
-    /// The lock that guards an address, to be abandoned when its holder was torn out.
+    /// Gives up the locks that this thread holds because it was torn out of the table.
+    ///
+    /// # Safety
+    /// The calling thread is not inside the table except in calls that never return.
+    pub unsafe fn abandon(&self) {
+        // SAFETY: the caller's promise.
+        self.locks().for_each(|lock| unsafe { lock.abandon() });
+    }
+
+    /// The lock that guards an address.
     #[inline]
     pub fn lock_of(&self, addr: usize) -> &WordLock {
         self.shard(addr).lock()
@@ -122,7 +140,8 @@ impl LiveTable {
 
     /// Takes every lock, in order (before `fork`).
     pub fn lock_all(&self) {
-        self.locks().for_each(WordLock::lock_raw);
+        self.shards.iter().for_each(Shard::lock_for_fork);
+        self.huge.lock().lock_raw();
     }
 
     /// Lets go of every lock (after `fork`, in the parent).
@@ -150,7 +169,8 @@ impl LiveTable {
     /// No other thread exists yet in this process.
     pub unsafe fn abandon_locks_in_child(&self) {
         // SAFETY: the holders, if any, do not exist here.
-        self.locks().for_each(|lock| unsafe { lock.abandon() });
+        self.locks()
+            .for_each(|lock| unsafe { lock.abandon_for_holder() });
     }
 
     fn locks(&self) -> impl Iterator<Item = &WordLock> {

@@ -7,20 +7,23 @@
 //! the store, so a wake-up can be missed; sleepers therefore look again after
 //! [`SLEEP_NS`], and a missed wake-up costs that much instead of a deadlock.
 //!
+//! The word names its holder by its thread pointer, in the same instruction that takes the lock, so
+//! that a thread that was torn out of a critical section (`siglongjmp` out of a signal handler) can
+//! give up what it held, and nothing else, wherever that happened.
+//!
 //! Lock order in the engine, outermost first: mapping table, live shard (in index order when
 //! several are taken), side list of huge blocks, arena. Owners of other locks place themselves
 //! before these.
 
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::sys;
 
-const FREE: u32 = 0;
-const HELD: u32 = 1;
-/// Free, but whoever held it last was torn out of the critical section (`siglongjmp` out of a
-/// signal handler): what the lock guards must be checked first.
-const ABANDONED: u32 = 2;
+const FREE: usize = 0;
+/// Free, but its last holder was torn out: what the lock guards must be checked first. Any other
+/// value is the thread pointer of the holder.
+const ABANDONED: usize = 1;
 
 /// Pauses before a waiter sleeps: about two microseconds.
 const SPINS: u32 = 100;
@@ -40,8 +43,10 @@ pub fn set_spin_only(on: bool) {
 /// free, so its memory must outlast every holder.
 #[derive(Debug)]
 pub struct WordLock {
-    word: AtomicU32,
+    word: AtomicUsize,
     sleepers: AtomicU32,
+    /// Changes with each wake-up; what sleepers sleep on.
+    wakes: AtomicU32,
 }
 
 /// Holds a [`WordLock`]; dropping it lets go.
@@ -64,8 +69,9 @@ impl WordLock {
     /// A free lock.
     pub const fn new() -> Self {
         WordLock {
-            word: AtomicU32::new(FREE),
+            word: AtomicUsize::new(FREE),
             sleepers: AtomicU32::new(0),
+            wakes: AtomicU32::new(0),
         }
     }
 
@@ -92,22 +98,21 @@ impl WordLock {
     /// Takes the lock if it is free or abandoned.
     pub fn try_lock(&self) -> Option<Guard<'_>> {
         let seen = self.word.load(Ordering::Relaxed);
-        // Acquire pairs with the release store in `unlock_raw`.
-        let taken = seen != HELD
-            && self
-                .word
-                .compare_exchange(seen, HELD, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok();
+        let taken = seen <= ABANDONED && self.exchange(seen);
         taken.then(|| Guard {
             lock: self,
             here: PhantomData,
         })
     }
 
-    /// Waits for the lock and takes it without a guard (for `fork`). An abandoned lock stays so for
-    /// the next holder: see [`WordLock::unlock_raw`].
-    pub fn lock_raw(&self) {
-        self.acquire();
+    /// True if the calling thread holds the lock.
+    pub fn held_here(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == sys::thread_pointer()
+    }
+
+    /// Waits for the lock and takes it without a guard (for `fork`); true if it was abandoned.
+    pub fn lock_raw(&self) -> bool {
+        self.acquire()
     }
 
     /// Lets go.
@@ -134,17 +139,27 @@ impl WordLock {
         self.word.store(FREE, Ordering::Release);
     }
 
-    /// Lets go of a lock whose holder was torn out of its critical section; the next holder is told.
-    /// Does nothing when the lock is free.
+    /// Lets go of the lock if the calling thread was torn out while it held it; the next holder is
+    /// told.
     ///
     /// # Safety
-    /// If the lock is held, then by the calling thread, in a call that never returns.
+    /// If the calling thread holds the lock, then in a call that never returns.
     pub unsafe fn abandon(&self) {
-        // Release pairs with the acquire of the next holder.
-        let _ = self
-            .word
-            .compare_exchange(HELD, ABANDONED, Ordering::Release, Ordering::Relaxed);
-        if self.sleepers.load(Ordering::Relaxed) != 0 {
+        if self.held_here() {
+            // SAFETY: the caller's promise; it is this thread.
+            unsafe { self.abandon_for_holder() }
+        }
+    }
+
+    /// Lets go of the lock for whoever holds it; the next holder is told.
+    ///
+    /// # Safety
+    /// The holder, if there is one, never comes back to it: it is a thread that is not in this
+    /// process (after an unannounced `fork`).
+    pub unsafe fn abandon_for_holder(&self) {
+        if self.word.load(Ordering::Relaxed) != FREE {
+            // Release pairs with the acquire of the next holder.
+            self.word.store(ABANDONED, Ordering::Release);
             self.wake();
         }
     }
@@ -152,15 +167,24 @@ impl WordLock {
     /// Takes the lock; true if it was abandoned.
     #[inline(always)]
     fn acquire(&self) -> bool {
-        // Acquire pairs with the release store in `unlock_raw`.
-        let got = self
-            .word
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
-        if got.is_ok() {
+        if self.exchange(FREE) {
             false
         } else {
             self.acquire_contended()
         }
+    }
+
+    #[inline(always)]
+    fn exchange(&self, seen: usize) -> bool {
+        // Acquire pairs with the release stores in `unlock_raw`, `reset` and `abandon_for_holder`.
+        self.word
+            .compare_exchange(
+                seen,
+                sys::thread_pointer(),
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
     }
 
     #[cold]
@@ -168,16 +192,10 @@ impl WordLock {
     fn acquire_contended(&self) -> bool {
         let mut spins = 0;
         loop {
+            let wakes = self.wakes.load(Ordering::Relaxed);
             let seen = self.word.load(Ordering::Relaxed);
-            if seen != HELD {
-                // Acquire pairs with the release stores in `unlock_raw`, `reset` and `abandon`.
-                let got = self.word.compare_exchange_weak(
-                    seen,
-                    HELD,
-                    Ordering::Acquire,
-                    Ordering::Relaxed,
-                );
-                if got.is_ok() {
+            if seen <= ABANDONED {
+                if self.exchange(seen) {
                     return seen == ABANDONED;
                 }
             } else if spins < SPINS || SPIN_ONLY.load(Ordering::Relaxed) {
@@ -186,7 +204,7 @@ impl WordLock {
             } else {
                 self.sleepers.fetch_add(1, Ordering::Relaxed);
                 // Any result means the same: look again.
-                let _ = sys::futex_wait(&self.word, HELD, Some(SLEEP_NS), false);
+                let _ = sys::futex_wait(&self.wakes, wakes, Some(SLEEP_NS), false);
                 self.sleepers.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -195,8 +213,9 @@ impl WordLock {
     #[cold]
     #[inline(never)]
     fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
         if !SPIN_ONLY.load(Ordering::Relaxed) {
-            sys::futex_wake(&self.word, 1, false);
+            sys::futex_wake(&self.wakes, 1, false);
         }
     }
 }

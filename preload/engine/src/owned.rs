@@ -3,16 +3,13 @@
 //! A signal handler that interrupted the holder is turned away instead of waiting for itself for
 //! ever, and a thread that was torn out (`siglongjmp`) can be told to let go.
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use crate::lock::WordLock;
-use crate::sys;
 
-/// A lock that knows which thread holds it.
+/// A lock for data that are whole at every step, so that nothing is to be done after its holder
+/// was torn out.
+#[derive(Debug)]
 pub struct Owned {
     lock: WordLock,
-    /// Thread pointer of the holder; 0 if there is none.
-    holder: AtomicUsize,
 }
 
 impl Owned {
@@ -20,22 +17,16 @@ impl Owned {
     pub const fn new() -> Owned {
         Owned {
             lock: WordLock::new(),
-            holder: AtomicUsize::new(0),
         }
     }
 
     /// Runs `f` under the lock; `None` if this very thread is inside already.
     pub fn with<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        let here = sys::thread_pointer();
-        if self.holder.load(Relaxed) == here {
+        if self.lock.held_here() {
             return None;
         }
-        let guard = self.lock.lock();
-        self.holder.store(here, Relaxed);
-        let result = f();
-        self.holder.store(0, Relaxed);
-        drop(guard);
-        Some(result)
+        let _guard = self.lock.lock();
+        Some(f())
     }
 
     /// Takes the lock for the time of a `fork`.
@@ -59,11 +50,8 @@ impl Owned {
     /// The calling thread is not inside [`Owned::with`] except in calls that never return, and what
     /// the lock guards is whole at every step.
     pub unsafe fn abandon(&self) {
-        if self.holder.load(Relaxed) == sys::thread_pointer() {
-            self.holder.store(0, Relaxed);
-            // SAFETY: this thread holds it, in a call that never returns.
-            unsafe { self.lock.abandon() }
-        }
+        // SAFETY: the caller's promise.
+        unsafe { self.lock.abandon() }
     }
 }
 

@@ -1,0 +1,318 @@
+//! The live table against a `HashMap`.
+
+use std::collections::HashMap;
+use std::sync::Barrier;
+
+use leaktrack_engine::live::{Block, Insert, LiveTable};
+use proptest::prelude::*;
+
+/// Tables are 64 KiB: too large for the stack of a test thread to be careless about.
+fn table() -> Box<LiveTable> {
+    Box::new(LiveTable::new())
+}
+
+fn block(size: u64) -> Block {
+    Block {
+        size,
+        site: (size % 0xFF_FFFF) as u32,
+        epoch: (size % 1000) as u32,
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(usize, Block),
+    Remove(usize),
+    Get(usize),
+}
+
+/// Addresses from few pages, so that they meet in the same shards and buckets.
+fn address() -> impl Strategy<Value = usize> {
+    (0usize..4, 0usize..512).prop_map(|(page, at)| 0x7000_0000_0000 + page * 0x1000 + at * 8)
+}
+
+fn any_block() -> impl Strategy<Value = Block> {
+    let size = prop_oneof![
+        0u64..1 << 20,
+        Just((1 << 40) - 2),
+        (1u64 << 40) - 1..1 << 47
+    ];
+    (size, 0u32..1 << 24, 0u32..1 << 20).prop_map(|(size, site, epoch)| Block { size, site, epoch })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => (address(), any_block()).prop_map(|(a, b)| Op::Insert(a, b)),
+        3 => address().prop_map(Op::Remove),
+        1 => address().prop_map(Op::Get),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn behaves_as_a_map(ops in prop::collection::vec(op(), 1..6000)) {
+        let (table, mut model) = (table(), HashMap::new());
+        let mut huge = 0;
+        for op in ops {
+            match op {
+                // The address space has no room for more huge blocks than the table can keep.
+                Op::Insert(_, b) if b.size >= (1 << 40) - 1 && huge >= 100 => {}
+                Op::Insert(a, b) => {
+                    huge += u32::from(b.size >= (1 << 40) - 1);
+                    let expected = model.insert(a, b).map_or(Insert::New, Insert::Replaced);
+                    prop_assert_eq!(table.insert(a, b), expected);
+                }
+                Op::Remove(a) => prop_assert_eq!(table.remove(a), model.remove(&a)),
+                Op::Get(a) => prop_assert_eq!(table.get(a), model.get(&a).copied()),
+            }
+            prop_assert_eq!(table.len(), model.len() as u64);
+        }
+        let mut seen = HashMap::new();
+        table.for_each(|a, b| assert!(seen.insert(a, b).is_none(), "{a:#x} twice"));
+        prop_assert_eq!(seen, model);
+    }
+}
+
+#[test]
+fn survives_growing_and_shrinking_under_every_length() {
+    let table = table();
+    // One page chooses one shard: its table goes through all its sizes.
+    let addr = |i: usize| 0x5555_0000_0000 + (i % 512) * 8 + (i / 512) * (1 << 34);
+    let mut model = HashMap::new();
+    for i in 0..20_000 {
+        assert_eq!(table.insert(addr(i), block(i as u64)), Insert::New);
+        model.insert(addr(i), block(i as u64));
+    }
+    for i in (0..20_000).rev().step_by(3).chain((0..20_000).step_by(3)) {
+        assert_eq!(table.remove(addr(i)), model.remove(&addr(i)), "{i}");
+    }
+    assert!(model.iter().all(|(&a, &b)| table.get(a) == Some(b)));
+    assert_eq!(table.len(), model.len() as u64);
+    for (a, b) in model {
+        assert_eq!(table.remove(a), Some(b));
+    }
+    assert!(table.is_empty());
+}
+
+#[test]
+fn refuses_what_an_entry_cannot_hold() {
+    let table = table();
+    let cases = [
+        (0, block(1)),
+        (0x1004, block(1)),
+        (1 << 47, block(1)),
+        (usize::MAX & !7, block(1)),
+        (
+            0x1000,
+            Block {
+                site: 1 << 24,
+                ..block(1)
+            },
+        ),
+    ];
+    for (addr, block) in cases {
+        assert_eq!(table.insert(addr, block), Insert::Refused, "{addr:#x}");
+        assert_eq!(table.get(addr), None);
+        assert_eq!(table.remove(addr), None);
+    }
+    assert_eq!(
+        table.insert(
+            (1 << 47) - 8,
+            Block {
+                site: (1 << 24) - 1,
+                ..block(1)
+            }
+        ),
+        Insert::New
+    );
+    assert_eq!(table.insert(8, block(1)), Insert::New);
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn keeps_sizes_beyond_a_tebibyte_exactly() {
+    let table = table();
+    let sizes = [
+        (1 << 40) - 2,
+        (1 << 40) - 1,
+        1 << 40,
+        (1 << 40) + 1,
+        u64::MAX,
+    ];
+    for (i, size) in sizes.into_iter().enumerate() {
+        let _ = table.insert(
+            0x1000 + i * 16,
+            Block {
+                size,
+                site: 5,
+                epoch: 9,
+            },
+        );
+    }
+    for (i, size) in sizes.into_iter().enumerate() {
+        let expected = Some(Block {
+            size,
+            site: 5,
+            epoch: 9,
+        });
+        assert_eq!(table.get(0x1000 + i * 16), expected);
+        let mut seen = None;
+        table.for_each(|a, b| seen = if a == 0x1000 + i * 16 { Some(b) } else { seen });
+        assert_eq!(seen, expected);
+        assert_eq!(table.remove(0x1000 + i * 16), expected);
+    }
+    let huge = Block {
+        size: 1 << 41,
+        site: 1,
+        epoch: 1,
+    };
+    assert_eq!(table.insert(0x1000, huge), Insert::New);
+    assert_eq!(
+        table.insert(
+            0x1000,
+            Block {
+                size: 1 << 42,
+                ..huge
+            }
+        ),
+        Insert::Replaced(huge)
+    );
+    assert_eq!(
+        table.insert(0x1000, block(1)),
+        Insert::Replaced(Block {
+            size: 1 << 42,
+            ..huge
+        })
+    );
+    assert_eq!(table.insert(0x1000, huge), Insert::Replaced(block(1)));
+    assert_eq!(table.remove(0x1000), Some(huge));
+    // What was forgotten leaves room for others.
+    for _ in 0..1000 {
+        assert_eq!(table.insert(0x2000, huge), Insert::New);
+        assert_eq!(table.remove(0x2000), Some(huge));
+    }
+    let refused = (0..200)
+        .filter(|i| table.insert(0x1000 + i * 8, huge) == Insert::Refused)
+        .count();
+    assert_eq!((refused, table.len()), (72, 128));
+}
+
+#[test]
+fn saturates_epochs() {
+    let table = table();
+    for (given, kept) in [
+        (0, 0),
+        ((1 << 20) - 1, (1 << 20) - 1),
+        (1 << 20, (1 << 20) - 1),
+        (u32::MAX, (1 << 20) - 1),
+    ] {
+        let _ = table.insert(
+            0x1000,
+            Block {
+                epoch: given,
+                ..block(1)
+            },
+        );
+        assert_eq!(
+            table.remove(0x1000),
+            Some(Block {
+                epoch: kept,
+                ..block(1)
+            })
+        );
+    }
+}
+
+/// xorshift; good enough to mix.
+fn next(seed: &mut u64) -> usize {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed as usize
+}
+
+#[test]
+fn threads_with_addresses_of_their_own_see_only_their_own() {
+    let (table, barrier) = (table(), Barrier::new(4));
+    let (table, barrier) = (&*table, &barrier);
+    std::thread::scope(|s| {
+        for thread in 0..4usize {
+            s.spawn(move || {
+                let (mut seed, mut model) = (thread as u64 + 1, HashMap::new());
+                barrier.wait();
+                for i in 0..60_000u64 {
+                    // Interleaved: the threads share pages, hence shards.
+                    let addr = 0x6000_0000 + (next(&mut seed) % 4000 * 4 + thread) * 16;
+                    if next(&mut seed) % 2 == 0 {
+                        let expected = model
+                            .insert(addr, block(i))
+                            .map_or(Insert::New, Insert::Replaced);
+                        assert_eq!(table.insert(addr, block(i)), expected);
+                    } else {
+                        assert_eq!(table.remove(addr), model.remove(&addr));
+                    }
+                }
+                assert!(model.iter().all(|(&a, &b)| table.get(a) == Some(b)));
+                for (a, b) in model {
+                    assert_eq!(table.remove(a), Some(b));
+                }
+            });
+        }
+    });
+    assert!(table.is_empty());
+}
+
+#[test]
+fn threads_on_the_same_addresses_lose_and_invent_nothing() {
+    let (table, barrier) = (table(), Barrier::new(4));
+    let balance: i64 = std::thread::scope(|s| {
+        let threads: Vec<_> = (0..4u64)
+            .map(|thread| {
+                let (table, barrier) = (&table, &barrier);
+                s.spawn(move || {
+                    let (mut seed, mut balance) = (thread + 1, 0i64);
+                    barrier.wait();
+                    for i in 0..60_000u64 {
+                        let addr = 0x6000_0000 + next(&mut seed) % 300 * 16;
+                        if next(&mut seed) % 2 == 0 {
+                            balance += i64::from(table.insert(addr, block(i)) == Insert::New);
+                        } else {
+                            balance -= i64::from(table.remove(addr).is_some());
+                        }
+                    }
+                    balance
+                })
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap()).sum()
+    });
+    assert_eq!(table.len() as i64, balance);
+    let mut counted = 0;
+    table.for_each(|_, b| {
+        assert_eq!(b, block(b.size), "torn");
+        counted += 1;
+    });
+    assert_eq!(counted, balance);
+}
+
+#[test]
+fn holding_all_locks_stops_everybody() {
+    let table = table();
+    let _ = table.insert(0x1000, block(1));
+    table.lock_all();
+    assert!(table.lock_of(0x1000).try_lock().is_none());
+    std::thread::scope(|s| {
+        let other = s.spawn(|| table.remove(0x1000));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!other.is_finished());
+        // SAFETY: taken above.
+        unsafe { table.unlock_all() };
+        assert_eq!(other.join().unwrap(), Some(block(1)));
+    });
+    table.lock_all();
+    // SAFETY: nobody else uses the table.
+    unsafe { table.reset_locks_in_child() };
+    assert_eq!(table.insert(0x1000, block(2)), Insert::New);
+}

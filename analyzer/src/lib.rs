@@ -9,11 +9,15 @@ pub mod human;
 pub mod library;
 pub mod library_options;
 pub mod model;
+pub mod output;
 pub mod read;
 pub mod report;
+pub mod schema;
 pub mod supervise;
 pub mod symbolize;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod units;
 pub mod verdict;
 

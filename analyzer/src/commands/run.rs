@@ -1,18 +1,23 @@
 //! `run`: a command with the library preloaded.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
 
 use crate::exit::{Failure, OrCode, RUN_FAILED};
 use crate::library_options::LibraryOptions;
+use crate::model::LoadOptions;
+use crate::output::{self, Names, Output};
+use crate::report::{self, Format, ReportOptions};
 use crate::supervise::{self, Inherited};
 use crate::target::{self, Target};
-use crate::{library, say};
+use crate::{commands, library, read, say};
 
 const EXIT_CODES: &str = "\
 Without --report and --error-exitcode, CMD takes the place of leaktrack and keeps its process id.
@@ -58,23 +63,147 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
         say!("{warning}");
     }
     let library = library::path().or_code(RUN_FAILED)?;
+    let options = args
+        .library
+        .to_variable(std::env::var_os("LEAKTRACK").as_deref());
+    let output = Output::new(&options, std::env::var_os("LEAKTRACK_OUTPUT").as_deref());
+    check_writable(&output, &target).or_code(RUN_FAILED)?;
+
     let mut command = Command::new(&target.path);
     command.arg0(name).args(rest);
     command.env(
         "LD_PRELOAD",
         preload(&library, std::env::var_os("LD_PRELOAD").as_deref()),
     );
-    let options = args
-        .library
-        .to_variable(std::env::var_os("LEAKTRACK").as_deref());
     if !options.is_empty() {
         command.env("LEAKTRACK", options);
     }
     if args.python {
         prepare_python(&mut command, &target);
     }
-    let error = supervise::exec(&mut command, inherited);
-    Err(not_started(&target, error))
+    announce(&mut command, output.clone(), &target);
+    if args.report.is_none() && args.error_exitcode.is_none() {
+        return Err(not_started(
+            &target,
+            supervise::exec(&mut command, inherited),
+        ));
+    }
+    let waiting = Waiting {
+        report: args.report,
+        error_exitcode: args.error_exitcode,
+        output,
+    };
+    waiting.run(&mut command, &target, inherited)
+}
+
+/// Fails if the library could not make its recording.
+fn check_writable(output: &Output, target: &Target) -> anyhow::Result<()> {
+    match output.path(&Names::of(&target.program, std::process::id())) {
+        Ok(_) => Ok(()),
+        Err(folder) => Err(anyhow!(
+            "cannot make recordings in {}: it is missing or not writable; name another place with -o PATH",
+            folder.display()
+        )),
+    }
+}
+
+/// Makes the command's process, just before it becomes the command, say where it is recorded.
+fn announce(command: &mut Command, output: Output, target: &Target) {
+    let program = target.program.clone();
+    let say_where = move || {
+        wait_for_clear_second();
+        if let Ok(path) = output.path(&Names::of(&program, std::process::id())) {
+            say!("recording to {}", path.display());
+        }
+        Ok(())
+    };
+    // SAFETY: this process has a single thread, so its forked copy may allocate and take locks.
+    unsafe { command.pre_exec(say_where) };
+}
+
+/// The start time in a recording's name has whole seconds: at the end of one, waits for the next,
+/// so that the name that is told is the one that will be.
+fn wait_for_clear_second() {
+    const NEEDED: Duration = Duration::from_millis(30);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let left =
+        Duration::from_secs(1).saturating_sub(Duration::from_nanos(now.subsec_nanos().into()));
+    if left < NEEDED {
+        std::thread::sleep(left);
+    }
+}
+
+/// What to do when the command has ended.
+struct Waiting {
+    report: Option<PathBuf>,
+    error_exitcode: Option<u8>,
+    output: Output,
+}
+
+impl Waiting {
+    fn run(
+        self,
+        command: &mut Command,
+        target: &Target,
+        inherited: &Inherited,
+    ) -> anyhow::Result<ExitCode> {
+        let since_unix_ns = unix_ns();
+        let mut names = Names::of(&target.program, 0);
+        let ended = supervise::run(command, inherited, |pid| names.pid = pid)
+            .map_err(|error| not_started(target, error))?;
+        let recordings = output::recordings_of(&self.output, &names, since_unix_ns);
+        let findings = self.report(&recordings).or_code(RUN_FAILED)?;
+        Ok(ExitCode::from(match self.error_exitcode {
+            Some(code) if findings > 0 => code,
+            _ => supervise::exit_code(ended),
+        }))
+    }
+
+    /// Writes the report if it was asked for; returns the number of findings.
+    fn report(&self, recordings: &[PathBuf]) -> anyhow::Result<u64> {
+        if recordings.is_empty() {
+            bail!(
+                "nothing was recorded: the command ended too early, or the library could not start in it; \
+                 `leaktrack doctor CMD` may tell why"
+            );
+        }
+        let family = read::load(recordings, &LoadOptions::default())?;
+        let options = ReportOptions {
+            now_unix_s: unix_ns() / 1_000_000_000,
+            ..ReportOptions::default()
+        };
+        let made = report::assemble(&family, &options);
+        match &self.report {
+            None => {}
+            Some(file) if file.as_os_str() == "-" => {
+                let stderr = io::stderr();
+                let look = commands::report::terminal_look(&stderr);
+                report::render(&made, &options, Format::Text, look, &mut stderr.lock())?;
+            }
+            Some(file) => {
+                let mut text = Vec::new();
+                report::render(
+                    &made,
+                    &options,
+                    Format::Text,
+                    commands::report::file_look(),
+                    &mut text,
+                )?;
+                std::fs::write(file, text)
+                    .with_context(|| format!("cannot write the report to {}", file.display()))?;
+            }
+        }
+        Ok(made.finding_count)
+    }
+}
+
+fn unix_ns() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn refused(refusal: target::Refusal) -> anyhow::Error {

@@ -23,8 +23,13 @@ pub fn exec(command: &mut Command, inherited: &Inherited) -> io::Error {
     command.exec()
 }
 
-/// Runs `command` to its end; forwards signals meanwhile. Fails if it cannot be started.
-pub fn run(command: &mut Command, inherited: &Inherited) -> io::Result<ExitStatus> {
+/// Runs `command` to its end; forwards signals meanwhile. `started` learns its process id. Fails if
+/// it cannot be started.
+pub fn run(
+    command: &mut Command,
+    inherited: &Inherited,
+    started: impl FnOnce(u32),
+) -> io::Result<ExitStatus> {
     let terminal = Terminal::in_foreground();
     let own_group = terminal.is_some();
     let state = inherited.clone();
@@ -39,13 +44,15 @@ pub fn run(command: &mut Command, inherited: &Inherited) -> io::Result<ExitStatu
         });
     }
     signals::block_all()?;
-    let started = command.spawn();
-    let ended = match started {
-        Ok(child) => Ok(watch(
-            child.id().cast_signed(),
-            terminal.as_ref(),
-            own_group,
-        )),
+    let ended = match command.spawn() {
+        Ok(child) => {
+            started(child.id());
+            Ok(watch(
+                child.id().cast_signed(),
+                terminal.as_ref(),
+                own_group,
+            ))
+        }
         Err(error) => {
             if let Some(terminal) = &terminal {
                 terminal.take_back();

@@ -76,7 +76,7 @@ fn git() {
 
 #[test]
 fn gcc() {
-    let build = "gcc -O2 -g -c $SOURCES/mechanisms.c -o a.o && g++ -O2 -c $SOURCES/exit_order.cpp -o b.o && \
+    let build = "gcc -O2 -g -ffile-prefix-map=$PWD=. -c $SOURCES/mechanisms.c -o a.o && g++ -O2 -c $SOURCES/exit_order.cpp -o b.o && \
                  gcc -O2 -pthread $SOURCES/fork_server.c -o c -flto && sha256sum a.o b.o && ./c 10; \
                  echo 'int x = ;' | gcc -x c - -c -o d.o; echo $?";
     // Names of temporary files differ; the compiler's message is compared by its status.

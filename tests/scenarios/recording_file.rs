@@ -205,7 +205,7 @@ fn a_full_disk() {
         // Without root no small file system can be mounted; a limit on file sizes stands in for it.
         for limit in ["1", "32", "64", "256"] {
             let script = format!(
-                "ulimit -f {limit}; exec {}",
+                "(ulimit -f {limit}; exec {}) | cat; exit ${{PIPESTATUS[0]}}",
                 program("keep_some.c").display()
             );
             Case::new(tool("bash"))

@@ -35,6 +35,8 @@ pub enum Command {
     Run(run::Args),
     /// Say what recordings say: what leaks, what grows, what stays
     Report(report::Args),
+    /// Print the JSON Schema of the report
+    Schema,
     /// Copy this executable and the library into a folder
     Install(install::Args),
     /// Unpack the library if need be and print its path
@@ -55,6 +57,7 @@ impl Command {
             Command::Demo(args) => commands::demo::execute(args, &inherited),
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
+            Command::Schema => commands::schema::execute(),
             Command::Install(args) => commands::install::execute(&args),
             Command::LibPath => commands::lib_path::execute(),
             Command::Completions(args) => commands::completions::execute(&args),

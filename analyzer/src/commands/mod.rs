@@ -7,4 +7,5 @@ pub mod lib_path;
 pub mod man;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod symbol_args;

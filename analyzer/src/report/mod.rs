@@ -14,6 +14,9 @@ pub mod suppress;
 mod text;
 mod timeline;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write;
 
 pub use assemble::assemble;

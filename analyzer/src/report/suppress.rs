@@ -247,17 +247,13 @@ fn line_matches(line: &Line, frame: &Frame) -> bool {
     }
 }
 
-/// A suppression for a site with these frames.
+/// A suppression for sites that blame this function; empty without a name: one for the whole
+/// module would hide too much.
 pub fn suggestion(blamed: Option<&Frame>) -> String {
-    let text = blamed.map_or("", |frame| match &frame.function {
-        Some(function) => crate::blame::bare(function),
-        None => file_name(&frame.module),
-    });
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!("leak:{text}")
-    }
+    let function = blamed.and_then(|frame| frame.function.as_deref());
+    function.map_or_else(String::new, |function| {
+        format!("leak:{}", crate::blame::bare(function))
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub mod curve;
 pub mod opinion;
 mod rules;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 
 use crate::human;
 

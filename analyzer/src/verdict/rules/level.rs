@@ -2,7 +2,7 @@
 
 use super::super::curve::Curve;
 use super::super::opinion::{Opinion, Pattern, Verdict};
-use super::super::{Context, Rule};
+use super::super::{Context, Rule, stats};
 use super::comes_and_goes;
 use crate::human;
 
@@ -19,10 +19,9 @@ impl Rule for Level {
         if drift > DRIFT * level && !includes_none {
             return None;
         }
-        // An interval so wide that it holds both none and a doubling says nothing.
-        let says_nothing =
-            whole.high * curve.span_s() > level.max(1.0) && whole.high * curve.span_s() > 1024.0;
-        if includes_none && says_nothing {
+        // An interval so wide that it holds both none and a doubling says nothing by itself.
+        let drift_at_most = whole.high * curve.span_s();
+        if includes_none && drift_at_most > level.max(1024.0) && !swings(curve) {
             return None;
         }
         let last = curve.points.last()?.counters;
@@ -46,4 +45,22 @@ impl Rule for Level {
         };
         Some(Opinion::new(Verdict::Retained, Pattern::Flat, why))
     }
+}
+
+/// Up and down several times, and the later half reaches no higher than the earlier one.
+fn swings(curve: &Curve<'_>) -> bool {
+    const CROSSINGS: usize = 6;
+    let live: Vec<f64> = (0..curve.points.len())
+        .map(|index| curve.bytes_at(index))
+        .collect();
+    let middle = stats::quantile(&mut live.clone(), 0.5);
+    let sides: Vec<bool> = live
+        .iter()
+        .filter(|bytes| **bytes != middle)
+        .map(|bytes| *bytes > middle)
+        .collect();
+    let crossings = sides.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    let highest = |bytes: &[f64]| bytes.iter().copied().fold(0.0, f64::max);
+    let (earlier, later) = live.split_at(live.len() / 2);
+    crossings >= CROSSINGS && highest(later) <= (1.0 + DRIFT) * highest(earlier)
 }

@@ -3,10 +3,13 @@
 use super::super::curve::Curve;
 use super::super::opinion::{Opinion, Pattern, Verdict};
 use super::super::{Context, Rule};
+use super::comes_and_goes;
 use crate::human;
 
 /// A third of fewer points has no slope worth comparing.
 const THIRD_POINTS: usize = 4;
+/// Rising by less than this share of the level in the last third is rest.
+const AT_REST: f64 = 0.02;
 
 pub struct Slowing;
 
@@ -25,13 +28,28 @@ impl Rule for Slowing {
         let slows = second.slope < 0.8 * first.slope
             && last.slope < 0.8 * second.slope
             && last.high < 0.5 * first.slope;
-        let rises_on = last.low > 0.0 && last.slope * curve.span_s() / 3.0 > 0.02 * curve.level();
-        if !slows || !rises_on {
+        if !slows || last.slope < 0.0 {
+            return None;
+        }
+        let (level, third_s) = (curve.level(), curve.span_s() / 3.0);
+        if last.slope * third_s <= AT_REST * level {
+            let verdict = if comes_and_goes(curve) {
+                Verdict::Healthy
+            } else {
+                Verdict::Retained
+            };
+            let why = format!(
+                "It rose to {} ever more slowly and has all but come to rest.",
+                human::bytes_f(level)
+            );
+            return Some(Opinion::new(verdict, Pattern::Plateau, why));
+        }
+        if last.low <= 0.0 {
             return None;
         }
         // Were each third to keep the last ratio, the rises would form a geometric series.
         let ratio = last.slope / second.slope;
-        let rest = last.slope * curve.span_s() / 3.0 * ratio / (1.0 - ratio);
+        let rest = last.slope * third_s * ratio / (1.0 - ratio);
         let settles_at = curve.ends().1 + rest;
         Some(
             Opinion::new(

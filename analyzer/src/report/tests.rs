@@ -1,0 +1,955 @@
+//! Reports on hand-made recordings.
+
+use std::path::Path;
+
+use leaktrack_recording::{Coverage, EventKind, Mode, Record, SiteKind};
+use proptest::prelude::*;
+
+use super::*;
+use crate::blame::Blame;
+use crate::model::{Family, LoadOptions, Window};
+use crate::testing::{self, Recording};
+use crate::verdict::{Pattern, Verdict};
+
+const LOOK: Look = Look {
+    colour: false,
+    width: None,
+    unicode: false,
+};
+
+/// Return addresses in the program of [`server`].
+const NAMES: testing::Names<'_> = &[
+    (
+        0x1000,
+        "alloc::vec::Vec<T>::with_capacity",
+        "/rustc/abc/library/alloc/src/vec/mod.rs",
+        480,
+    ),
+    (0x1111, "shop::session::open", "/nowhere/src/session.rs", 42),
+    (0x2222, "shop::serve", "/nowhere/src/serve.rs", 7),
+    (0x3333, "shop::cache::page", "/nowhere/src/cache.rs", 19),
+    (0x4444, "shop::request::read", "/nowhere/src/request.rs", 88),
+    (0x5555, "shop::spool::map", "/nowhere/src/spool.rs", 5),
+    (
+        0x6666,
+        "shop::metrics::register",
+        "/nowhere/src/metrics.rs",
+        11,
+    ),
+    (0x0100, "main", "/nowhere/src/main.rs", 3),
+];
+
+/// A server that leaks sessions and mappings, fills a cache, handles requests, and registers
+/// something just before the end.
+fn server() -> Recording {
+    let mut r = Recording::new();
+    let libc = r.module("/nowhere/libc.so.6", b"\x01");
+    let session = r.site(
+        SiteKind::Heap,
+        &[
+            (1, 0x1000),
+            (1, 0x1111),
+            (1, 0x2222),
+            (1, 0x100),
+            (libc, 0x90),
+        ],
+    );
+    let page = r.site(
+        SiteKind::Heap,
+        &[(1, 0x3333), (1, 0x2222), (1, 0x100), (libc, 0x90)],
+    );
+    let request = r.site(
+        SiteKind::Heap,
+        &[(1, 0x4444), (1, 0x2222), (1, 0x100), (libc, 0x90)],
+    );
+    let spool = r.site(
+        SiteKind::Mmap,
+        &[(1, 0x5555), (1, 0x2222), (1, 0x100), (libc, 0x90)],
+    );
+    let metrics = r.site(SiteKind::Heap, &[(1, 0x6666), (1, 0x100), (libc, 0x90)]);
+    r.record(&Record::Thread {
+        tid: 1,
+        name: b"worker",
+    });
+    r.record(&Record::Arg(b"/opt/app"));
+    r.record(&Record::Arg(b"--port=80"));
+    r.head.limit_bytes = Some(512 << 20);
+    r.every_second(30, |second| {
+        let mut did = vec![(session, 10, 1000, 0, 0)];
+        if second <= 8 {
+            did.push((page, 128, 128 << 11, 0, 0));
+        }
+        let kept = u64::from(second == 1);
+        did.push((request, 500, 500 << 10, 500 - kept, (500 - kept) << 10));
+        did.push((spool, 1, 1 << 16, 0, 0));
+        if second >= 28 {
+            did.push((metrics, 3, 48, 0, 0));
+        }
+        did
+    });
+    r.ages(
+        30_000,
+        &[
+            (session, 300, 500, 15_000),
+            (page, 1024, 400, 4_000),
+            (request, 1, 29_990, 29_990),
+        ],
+    );
+    r.event(12_000, EventKind::Mark, "deploy");
+    r.exit(30_500, 0);
+    r
+}
+
+fn named(recording: &Recording) -> Family {
+    let mut family = recording.family();
+    testing::name(&mut family, NAMES, &Blame::default());
+    family
+}
+
+fn all() -> ReportOptions {
+    ReportOptions {
+        top: 0,
+        ..ReportOptions::default()
+    }
+}
+
+fn text(report: &Report, options: &ReportOptions, look: Look) -> String {
+    let mut out = Vec::new();
+    render(report, options, Format::Text, look, &mut out).expect("in memory");
+    String::from_utf8(out).expect("text")
+}
+
+fn site<'a>(report: &'a Report, function: &str) -> &'a document::SiteReport {
+    let blames = |site: &&document::SiteReport| {
+        site.blame
+            .as_ref()
+            .and_then(|blame| blame.function.as_deref())
+            == Some(function)
+    };
+    report
+        .sites
+        .iter()
+        .find(blames)
+        .expect("a site that blames it")
+}
+
+#[test]
+fn the_example_server_is_judged_as_planned() {
+    let report = assemble(&named(&server()), &all());
+    let seen: Vec<(&str, Verdict, Pattern)> = report
+        .sites
+        .iter()
+        .map(|site| {
+            (
+                site.blame
+                    .as_ref()
+                    .and_then(|blame| blame.function.as_deref())
+                    .unwrap_or(""),
+                site.verdict,
+                site.growth.pattern,
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("shop::spool::map", Verdict::Growing, Pattern::Linear),
+            ("shop::session::open", Verdict::Growing, Pattern::Linear),
+            ("shop::cache::page", Verdict::Retained, Pattern::Plateau),
+            ("shop::request::read", Verdict::Healthy, Pattern::Flat),
+            (
+                "shop::metrics::register",
+                Verdict::Unclear,
+                Pattern::Unclear
+            ),
+        ]
+    );
+    assert_eq!(report.finding_count, 2);
+    let session = site(&report, "shop::session::open");
+    assert_eq!(
+        (
+            session.live_bytes.value,
+            session.live_blocks.value,
+            session.allocations,
+            session.frees
+        ),
+        (30_000, 300, 300, 0)
+    );
+    assert_eq!(
+        (session.oldest_s, session.median_age_s),
+        (Some(29.5), Some(15.0))
+    );
+    assert_eq!(session.growth.rate.map(|rate| rate.value), Some(1000.0));
+    assert_eq!(
+        session
+            .blame
+            .as_ref()
+            .map(|blame| (blame.frame, blame.line)),
+        Some((1, Some(42)))
+    );
+    assert_eq!(session.threads, ["worker"]);
+    assert_eq!(session.suppression, "leak:shop::session::open");
+    assert_eq!(session.lost, None, "no scan was made");
+    assert!(session.growth.limit_in_s.is_some());
+    let totals = &report.totals;
+    assert_eq!(
+        (totals.allocations, totals.frees),
+        (300 + 1024 + 15_000 + 9, 14_999)
+    );
+    assert_eq!(totals.live_bytes, 30_000 + (1024 << 11) + 1024 + 144);
+    assert_eq!((totals.mappings, totals.mapped_bytes), (30, 30 << 16));
+}
+
+#[test]
+fn text_is_as_expected() {
+    let options = ReportOptions::default();
+    let report = assemble(&named(&server()), &options);
+    golden("report.txt", &text(&report, &options, LOOK));
+    golden(
+        "report-narrow.txt",
+        &text(
+            &report,
+            &options,
+            Look {
+                width: Some(60),
+                unicode: true,
+                ..LOOK
+            },
+        ),
+    );
+    let by_function = ReportOptions {
+        group_by: GroupBy::Function,
+        ..all()
+    };
+    golden(
+        "report-by-function.txt",
+        &text(
+            &assemble(&named(&server()), &by_function),
+            &by_function,
+            LOOK,
+        ),
+    );
+}
+
+#[test]
+fn markdown_is_as_expected() {
+    let mut out = Vec::new();
+    let report = assemble(&named(&server()), &ReportOptions::default());
+    render(
+        &report,
+        &ReportOptions::default(),
+        Format::Markdown,
+        LOOK,
+        &mut out,
+    )
+    .expect("in memory");
+    golden("report.md", &String::from_utf8(out).expect("text"));
+}
+
+/// Compares with `tests/golden/NAME`; `UPDATE_GOLDEN=1` writes it instead.
+#[track_caller]
+fn golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        std::fs::write(&path, actual).expect("written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == actual,
+        "{} differs (UPDATE_GOLDEN=1 accepts):\n{actual}",
+        path.display()
+    );
+}
+
+#[test]
+fn colour_only_where_asked_for() {
+    let report = assemble(&named(&server()), &all());
+    assert!(!text(&report, &all(), LOOK).contains('\x1b'));
+    let coloured = text(
+        &report,
+        &all(),
+        Look {
+            colour: true,
+            ..LOOK
+        },
+    );
+    assert!(coloured.contains("\x1b[1;31mgrowing\x1b[0m"));
+    let narrow = text(
+        &report,
+        &all(),
+        Look {
+            width: Some(50),
+            ..LOOK
+        },
+    );
+    let widest = narrow
+        .lines()
+        .filter(|line| !line.contains("leaktrack report") && !line.contains("known.supp"))
+        .map(|line| line.chars().count())
+        .max();
+    assert!(widest <= Some(50), "{widest:?}");
+}
+
+fn json(report: &Report) -> serde_json::Value {
+    let mut out = Vec::new();
+    render(report, &all(), Format::Json, LOOK, &mut out).expect("in memory");
+    serde_json::from_slice(&out).expect("JSON")
+}
+
+#[track_caller]
+fn assert_valid(report: &Report) {
+    let value = json(report);
+    let validator = jsonschema::validator_for(&crate::schema::report()).expect("a valid schema");
+    let errors: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+#[test]
+fn json_follows_its_schema_and_the_schema_names_every_field() {
+    let report = assemble(&named(&server()), &all());
+    assert_valid(&report);
+    assert_valid(&assemble(&Recording::new().family(), &all()));
+    let names = |value: &serde_json::Value| -> Vec<String> {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let (value, schema) = (json(&report), crate::schema::report());
+    for pointer in [
+        "",
+        "/processes/0",
+        "/recording",
+        "/coverage",
+        "/totals",
+        "/memory",
+        "/fragmentation",
+        "/faults",
+        "/sites/0",
+        "/sites/0/growth",
+        "/sites/0/growth/rate",
+        "/sites/0/frames/0",
+        "/groups/0",
+        "/timeline/0",
+        "/events/0",
+    ] {
+        let mut of_schema = schema.clone();
+        for step in pointer.split('/').skip(1) {
+            let next = if step == "0" {
+                of_schema["items"].take()
+            } else {
+                of_schema["properties"][step].take()
+            };
+            of_schema = if next["anyOf"].is_array() {
+                next["anyOf"][0].clone()
+            } else {
+                next
+            };
+        }
+        let mut in_schema = names(&of_schema["properties"]);
+        let mut in_value = names(value.pointer(pointer).expect(pointer));
+        in_schema.sort();
+        in_value.sort();
+        assert_eq!(in_schema, in_value, "{pointer}");
+    }
+}
+
+#[test]
+fn json_reads_back() {
+    let mut report = assemble(&named(&server()), &all());
+    let back: Report = serde_json::from_value(json(&report)).expect("the same types");
+    report.extra = document::Extra::default();
+    assert_eq!(back, report);
+}
+
+#[test]
+fn top_filters_and_healthy_sites() {
+    let family = named(&server());
+    let top = assemble(&family, &ReportOptions { top: 1, ..all() });
+    assert_eq!(
+        (top.sites.len(), top.extra.left_out, top.finding_count),
+        (1, 4, 2)
+    );
+    let large = assemble(
+        &family,
+        &ReportOptions {
+            min_bytes: 1 << 20,
+            ..all()
+        },
+    );
+    assert_eq!(
+        (large.sites.len(), large.extra.filtered, large.finding_count),
+        (2, 3, 1)
+    );
+    let old = assemble(
+        &family,
+        &ReportOptions {
+            older_than_ms: Some(29_600),
+            ..all()
+        },
+    );
+    let functions: Vec<_> = old
+        .sites
+        .iter()
+        .filter_map(|site| site.blame.as_ref()?.function.as_deref())
+        .collect();
+    assert_eq!(
+        functions,
+        ["shop::cache::page"],
+        "29.6 s; unknown ages do not match"
+    );
+    let options = ReportOptions {
+        show_healthy: true,
+        ..all()
+    };
+    let report = assemble(&family, &options);
+    assert!(text(&report, &options, LOOK).contains("shop::request::read"));
+    assert!(!text(&report, &all(), LOOK).contains("shop::request::read"));
+}
+
+#[test]
+fn suppressed_sites_are_no_findings() {
+    let mut options = all();
+    options
+        .suppressions
+        .add("leak:session.rs\n")
+        .expect("well-formed");
+    let report = assemble(&named(&server()), &options);
+    assert_eq!((report.finding_count, report.extra.suppressed), (1, 1));
+    let session = site(&report, "shop::session::open");
+    assert_eq!(
+        (session.verdict, session.suppressed_by.as_deref()),
+        (Verdict::Growing, Some("leak:session.rs"))
+    );
+    assert!(text(&report, &options, LOOK).contains("Suppressed by leak:session.rs."));
+}
+
+#[test]
+fn groups_add_up() {
+    let family = named(&server());
+    let keys = |by| -> Vec<(String, u64, usize)> {
+        let report = assemble(
+            &family,
+            &ReportOptions {
+                group_by: by,
+                ..all()
+            },
+        );
+        report
+            .groups
+            .into_iter()
+            .map(|group| (group.key, group.live_bytes, group.sites.len()))
+            .collect()
+    };
+    let everything: u64 = family
+        .sites
+        .iter()
+        .map(crate::model::Site::live_bytes)
+        .sum();
+    assert_eq!(
+        keys(GroupBy::Module),
+        [("/opt/app".to_owned(), everything, 5)]
+    );
+    assert_eq!(
+        keys(GroupBy::Process),
+        [("app (pid 4711)".to_owned(), everything, 5)]
+    );
+    assert_eq!(
+        keys(GroupBy::Thread),
+        [("worker".to_owned(), everything, 5)]
+    );
+    assert_eq!(
+        keys(GroupBy::File)[0],
+        ("/nowhere/src/spool.rs".to_owned(), 30 << 16, 1)
+    );
+    assert_eq!(
+        keys(GroupBy::Line)[1],
+        ("/nowhere/src/session.rs:42".to_owned(), 30_000, 1)
+    );
+    assert_eq!(keys(GroupBy::Function).len(), 5);
+}
+
+#[test]
+fn many_small_sites_of_one_line_are_one_finding() {
+    let mut r = Recording::new();
+    // Each of 24 callers leaks one small block in turn; alone none says anything.
+    let sites: Vec<u32> = (0..24)
+        .map(|caller| {
+            r.site(
+                SiteKind::Heap,
+                &[(1, 0x1111), (1, 0x8000 + caller), (1, 0x100)],
+            )
+        })
+        .collect();
+    r.every_second(48, |second| {
+        vec![(sites[(second as usize - 1) % 24], 1, 100, 0, 0)]
+    });
+    r.exit(48_000, 0);
+    let report = assemble(&named(&r), &all());
+    assert!(report.sites.iter().all(|site| !site.verdict.is_finding()));
+    assert_eq!(
+        (
+            report.finding_count,
+            report.groups.len(),
+            report.groups[0].verdict
+        ),
+        (1, 1, Verdict::Growing)
+    );
+    assert!(text(&report, &all(), LOOK).contains("shop::session::open"));
+}
+
+fn loaded(recording: &Recording, since: Option<&str>, until: Option<&str>) -> Report {
+    let bound = |text: Option<&str>| text.map(|text| text.parse().expect("a bound"));
+    let options = LoadOptions {
+        window: Window {
+            since: bound(since),
+            until: bound(until),
+        },
+        ..LoadOptions::default()
+    };
+    let mut family = recording.family_with(&options);
+    testing::name(&mut family, NAMES, &Blame::default());
+    assemble(&family, &all())
+}
+
+#[test]
+fn since_and_until_cut_the_recording() {
+    let report = loaded(&server(), Some("10s"), None);
+    let session = site(&report, "shop::session::open");
+    assert_eq!(
+        (session.allocations, session.live_bytes.value),
+        (100, 30_000)
+    );
+    assert_eq!(report.totals.allocations, 100 + 5_000 + 9);
+    assert_eq!(
+        site(&report, "shop::cache::page").verdict,
+        Verdict::Retained,
+        "its warm-up is outside"
+    );
+    let report = loaded(&server(), None, Some("mark:deploy"));
+    assert_eq!(
+        site(&report, "shop::session::open").live_bytes.value,
+        12_000
+    );
+    assert_eq!(report.sites.len(), 4, "metrics came later");
+    let at = format!(
+        "{}",
+        crate::human::utc(testing::STARTED_S + 20).replace(" UTC", "Z")
+    );
+    let report = loaded(&server(), Some(&at), Some("2s"));
+    assert_eq!(
+        report.recording.windows,
+        [document::Span {
+            from_s: 20.0,
+            to_s: 28.0
+        }]
+    );
+    assert_eq!(site(&report, "shop::session::open").allocations, 80);
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    let refused = |since: &str, until: &str| {
+        let options = LoadOptions {
+            window: Window {
+                since: Some(since.parse().expect("a bound")),
+                until: Some(until.parse().expect("a bound")),
+            },
+            ..LoadOptions::default()
+        };
+        crate::read::decode(Path::new("x.ltk"), &server().bytes(), &options)
+            .expect_err("refused")
+            .to_string()
+    };
+    assert_eq!(
+        refused("mark:release", "0s"),
+        "x.ltk: it has no mark `release`; its marks: deploy"
+    );
+    assert!(refused("5s", "10s").starts_with("x.ltk: the window is empty"));
+}
+
+#[test]
+fn an_empty_recording_says_so_instead_of_looking_clean() {
+    let report = assemble(&Recording::new().family(), &all());
+    assert!(!report.coverage.usable);
+    let written = text(&report, &all(), LOOK);
+    assert!(
+        written.starts_with(
+            "app: this recording cannot say whether it leaks. The recording holds no snapshot"
+        ),
+        "{written}"
+    );
+    let mut silent = Recording::new();
+    silent.every_second(10, |_| Vec::new());
+    let report = assemble(&silent.family(), &all());
+    assert!(
+        !report.coverage.usable
+            && report.coverage.notes[0].starts_with("Not one allocation was recorded")
+    );
+}
+
+#[test]
+fn losses_are_told() {
+    let mut r = server();
+    r.lose(Coverage {
+        dropped: 10_000,
+        unknown_frees: 1,
+        cut_stacks: 2,
+        folded_stacks: 3,
+        broken_stacks: 4,
+        nested: 5,
+        ..Coverage::default()
+    });
+    r.snapshot(31_000, &[]);
+    let report = assemble(&named(&r), &all());
+    assert!(!report.coverage.usable, "over one percent dropped");
+    assert_eq!(
+        (
+            report.coverage.dropped,
+            report.coverage.unknown_frees,
+            report.coverage.cut_stacks,
+            report.coverage.folded_stacks
+        ),
+        (10_000, 1, 2, 3)
+    );
+    let notes = report.coverage.notes.join("\n");
+    for words in [
+        "10,000 allocations could not be recorded",
+        "5 allocations made by signal handlers",
+        "4 stacks ended early",
+        "1 free of blocks",
+        "No reachability scan",
+    ] {
+        assert!(notes.contains(words), "{words}: {notes}");
+    }
+}
+
+#[test]
+fn a_sampled_recording_claims_no_exact_figures() {
+    let mut r = server();
+    r.mode = Mode::Sample {
+        mean_bytes: 1 << 19,
+    };
+    let report = assemble(&named(&r), &all());
+    assert_eq!(
+        (
+            report.recording.mode.as_str(),
+            report.recording.sample_bytes
+        ),
+        ("sample", Some(1 << 19))
+    );
+    assert_eq!(
+        (
+            report.sites[0].live_bytes.low,
+            report.sites[0].live_bytes.high
+        ),
+        (None, None)
+    );
+    assert_valid(&report);
+}
+
+#[test]
+fn a_killed_process_at_its_limit_was_probably_out_of_memory() {
+    let mut r = Recording::new();
+    let site = r.heap(0x1111);
+    r.head.limit_bytes = Some(64 << 20);
+    r.head.rss_bytes = 63 << 20;
+    r.every_second(10, |_| vec![(site, 1, 1 << 20, 0, 0)]);
+    let report = assemble(&r.family(), &all());
+    assert_eq!(report.processes[0].ended, "unfinished");
+    assert!(report.processes[0].oom.likely);
+    assert!(text(&report, &all(), LOOK).contains("probably killed for want of memory"));
+}
+
+#[test]
+fn a_family_is_one_report() {
+    let mut parent = server();
+    let mut child = Recording::new();
+    (
+        child.number,
+        child.parent,
+        child.pid,
+        child.ppid,
+        child.started_ms,
+    ) = (2, Some(1), 4712, 4711, 5_000);
+    let libc = child.module("/nowhere/libc.so.6", b"\x01");
+    // Not the same ids as in the parent, but the same places.
+    child.heap(0x9999);
+    let session = child.site(
+        SiteKind::Heap,
+        &[
+            (1, 0x1000),
+            (1, 0x1111),
+            (1, 0x2222),
+            (1, 0x100),
+            (libc, 0x90),
+        ],
+    );
+    child.every_second(20, |_| vec![(session, 5, 500, 0, 0)]);
+    child.exit(20_000, 0);
+    parent.event(1_000, EventKind::Note, "first");
+    let options = LoadOptions::default();
+    let mut family = Family::merge(
+        vec![
+            child.process(&options),
+            parent.process(&options),
+            parent.process(&options),
+        ],
+        &options,
+    )
+    .expect("one family");
+    testing::name(&mut family, NAMES, &Blame::default());
+    let report = assemble(&family, &all());
+    assert_eq!(
+        report
+            .processes
+            .iter()
+            .map(|process| (process.pid, process.parent))
+            .collect::<Vec<_>>(),
+        [(4711, None), (4712, Some(0))]
+    );
+    let session = site(&report, "shop::session::open");
+    assert_eq!(
+        (session.live_bytes.value, session.verdict),
+        (40_000, Verdict::Growing)
+    );
+    assert_eq!(
+        session.growth.rate.map(|rate| rate.value),
+        Some(1_500.0),
+        "the sum of both"
+    );
+    assert_eq!(
+        session
+            .by_process
+            .iter()
+            .map(|share| (share.process, share.live_bytes))
+            .collect::<Vec<_>>(),
+        [(0, 30_000), (1, 10_000)]
+    );
+    assert_eq!(session.series.first().map(|point| point.0), Some(1.0));
+    assert!(report.totals.peak_at_s > 5.0);
+    assert_valid(&report);
+}
+
+#[test]
+fn a_process_goes_on_after_exec() {
+    let mut before = Recording::new();
+    before.every_second(3, |_| Vec::new());
+    before.event(3_000, EventKind::Exec, "/opt/other");
+    let mut after = Recording::new();
+    (after.number, after.exe, after.started_ms) = (2, "/opt/other".to_owned(), 3_100);
+    after.every_second(3, |_| Vec::new());
+    let options = LoadOptions::default();
+    let family = Family::merge(
+        vec![after.process(&options), before.process(&options)],
+        &options,
+    )
+    .expect("one family");
+    assert_eq!(family.parents, [None, Some(0)]);
+    let report = assemble(&family, &all());
+    assert_eq!(
+        report
+            .processes
+            .iter()
+            .map(|process| process.ended.as_str())
+            .collect::<Vec<_>>(),
+        ["exec", "unfinished"]
+    );
+}
+
+#[test]
+fn strangers_are_refused_by_name() {
+    let (mut a, mut b) = (Recording::new(), Recording::new());
+    a.snapshot(1_000, &[]);
+    (b.number, b.pid, b.ppid, b.start_ticks, b.exe) = (2, 99, 98, 7, "/opt/other".to_owned());
+    let options = LoadOptions::default();
+    let error = Family::merge(vec![a.process(&options), b.process(&options)], &options)
+        .expect_err("two families")
+        .to_string();
+    for words in [
+        "2 families",
+        "1.ltk (app, pid 4711)",
+        "2.ltk (other, pid 99)",
+        "leaktrack diff",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_child_without_its_parents_id_is_known_by_pid_and_time() {
+    let (mut parent, mut child) = (Recording::new(), Recording::new());
+    parent.every_second(10, |_| Vec::new());
+    (
+        child.number,
+        child.pid,
+        child.ppid,
+        child.start_ticks,
+        child.started_ms,
+    ) = (2, 5000, 4711, 1500, 5_000);
+    child.snapshot(1_000, &[]);
+    let options = LoadOptions::default();
+    let merge = |child: &Recording| {
+        Family::merge(
+            vec![parent.process(&options), child.process(&options)],
+            &options,
+        )
+    };
+    assert!(merge(&child).is_ok());
+    child.started_ms = 60_000; // the parent was long gone: the pid was reused
+    assert!(merge(&child).is_err());
+}
+
+#[test]
+fn reloaded_modules_are_one_site() {
+    let mut r = Recording::new();
+    let again = r.module("/opt/app", b"\xab\xcd");
+    let first = r.site(SiteKind::Heap, &[(1, 0x1111), (1, 0x100)]);
+    let second = r.site(SiteKind::Heap, &[(again, 0x1111), (1, 0x100)]);
+    r.every_second(10, |at| {
+        vec![if at <= 5 {
+            (first, 2, 200, 0, 0)
+        } else {
+            (second, 2, 200, 0, 0)
+        }]
+    });
+    let report = assemble(&r.family(), &all());
+    assert_eq!(report.sites.len(), 1);
+    assert_eq!(
+        (report.sites[0].live_bytes.value, report.sites[0].verdict),
+        (2_000, Verdict::Growing)
+    );
+}
+
+#[test]
+fn own_frames_never_appear_and_lost_stacks_are_told() {
+    let mut r = Recording::new();
+    let own = r.module("/usr/lib/libleaktrack.so", b"\x07");
+    let site = r.site(SiteKind::Heap, &[(own, 0x10), (1, 0x1111)]);
+    r.every_second(3, |_| vec![(site, 1, 10, 0, 0), (77, 1, 10, 0, 0)]);
+    let report = assemble(&r.family(), &all());
+    assert!(
+        report
+            .sites
+            .iter()
+            .flat_map(|site| &site.frames)
+            .all(|frame| frame.module == "/opt/app")
+    );
+    assert!(
+        report
+            .sites
+            .iter()
+            .any(|site| site.frames.is_empty() && site.blame.is_none())
+    );
+    assert!(text(&report, &all(), LOOK).contains("(no stack was recorded)"));
+}
+
+#[test]
+fn html_is_refused() {
+    let error = render(
+        &assemble(&server().family(), &all()),
+        &all(),
+        Format::Html,
+        LOOK,
+        &mut Vec::new(),
+    )
+    .expect_err("refused");
+    assert!(error.to_string().contains("not in this version"));
+}
+
+/// Everything that a user can do with the bytes of a file, in every format.
+fn exercise(bytes: &[u8]) {
+    for since in [None, Some("3s")] {
+        let bound = since.map(|text: &str| text.parse().expect("a bound"));
+        let options = LoadOptions {
+            window: Window {
+                since: bound,
+                until: None,
+            },
+            ..LoadOptions::default()
+        };
+        let Ok(process) = crate::read::decode(Path::new("x.ltk"), bytes, &options) else {
+            continue;
+        };
+        let Ok(family) = Family::merge(vec![process], &options) else {
+            continue;
+        };
+        for group_by in [GroupBy::Site, GroupBy::Process, GroupBy::Thread] {
+            let options = ReportOptions {
+                group_by,
+                show_healthy: true,
+                ..all()
+            };
+            let report = assemble(&family, &options);
+            for format in [Format::Text, Format::Json, Format::Markdown] {
+                render(
+                    &report,
+                    &options,
+                    format,
+                    Look {
+                        colour: true,
+                        width: Some(50),
+                        unicode: true,
+                    },
+                    &mut Vec::new(),
+                )
+                .expect("in memory");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_truncation_is_survived() {
+    let bytes = server().bytes();
+    for length in (0..bytes.len()).step_by(401) {
+        exercise(&bytes[..length]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_damage_is_survived(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40)) {
+        let mut bytes = server().bytes();
+        for (index, value) in flips {
+            let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        exercise(&bytes);
+    }
+
+    /// Checksums right, content absurd.
+    #[test]
+    fn any_content_is_survived(
+        times in prop::collection::vec(any::<u64>(), 1..12),
+        deltas in prop::collection::vec((1_u32..9, any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()), 0..12),
+        nodes in prop::collection::vec((any::<u32>(), any::<u32>(), 0_u32..4, any::<u64>()), 0..12),
+        name in any::<Vec<u8>>(),
+    ) {
+        let mut r = Recording::new();
+        r.record(&Record::Arg(&name));
+        r.record(&Record::Thread { tid: 1, name: &name });
+        r.module(&String::from_utf8_lossy(&name), &name[..name.len().min(32)]);
+        for (id, parent, module, offset) in nodes {
+            r.record(&Record::Node(leaktrack_recording::Node { id, parent, module, offset, exact: offset % 2 == 0 }));
+            r.record(&Record::Site(leaktrack_recording::Site { id: id % 9, leaf: id, kind: if id % 2 == 0 { SiteKind::Heap } else { SiteKind::Mmap }, cut: false, folded: true, first_seen_ms: offset, thread: 1 }));
+        }
+        let mut sorted = deltas;
+        sorted.sort();
+        sorted.dedup_by_key(|delta| delta.0);
+        for at_ms in times {
+            r.absurd(at_ms, &sorted);
+        }
+        exercise(&r.bytes());
+    }
+}

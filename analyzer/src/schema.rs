@@ -1,0 +1,402 @@
+//! The JSON Schema of the report, `leaktrack.report/1`.
+//!
+//! It only ever gains fields; readers must accept fields that they do not know.
+
+use serde_json::{Map, Value, json};
+
+/// The schema, draft 2020-12.
+pub fn report() -> Value {
+    let mut schema = object(&[
+        ("schema", json!({"const": crate::report::document::SCHEMA})),
+        (
+            "generator",
+            object(&[("version", string()), ("report_unix_s", count())]),
+        ),
+        ("processes", list(process())),
+        ("recording", recording()),
+        ("coverage", coverage()),
+        ("totals", totals()),
+        ("memory", memory()),
+        ("fragmentation", fragmentation()),
+        ("faults", faults()),
+        ("scans", list(scan())),
+        (
+            "finding_count",
+            described(
+                count(),
+                "Blamed lines whose sites are lost or growing and not suppressed.",
+            ),
+        ),
+        (
+            "sites",
+            described(
+                list(site()),
+                "Worst first: findings by harm, then by live bytes.",
+            ),
+        ),
+        ("groups", list(group())),
+        ("timeline", list(moment())),
+        ("events", list(event())),
+    ]);
+    if let Some(fields) = schema.as_object_mut() {
+        fields.insert(
+            "$schema".to_owned(),
+            json!("https://json-schema.org/draft/2020-12/schema"),
+        );
+        fields.insert("title".to_owned(), json!("leaktrack report, version 1"));
+        let units = "Bytes, seconds, bytes per second, integers for counts. Unknown is null, never 0. Fields may be added.";
+        fields.insert("description".to_owned(), json!(units));
+    }
+    schema
+}
+
+fn process() -> Value {
+    object(&[
+        ("index", count()),
+        ("parent", or_null(count())),
+        ("pid", count()),
+        ("exe", string()),
+        ("argv", list(string())),
+        ("build_id", or_null(string())),
+        ("host", string()),
+        (
+            "labels",
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        ),
+        ("started_unix_s", number()),
+        ("duration_s", number()),
+        (
+            "ended",
+            one_of(&["exit", "signal", "exec", "running", "unfinished"]),
+        ),
+        ("exit_status", or_null(json!({"type": "integer"}))),
+        ("signal", or_null(count())),
+        ("last_record_s", number()),
+        ("oom", object(&[("likely", boolean()), ("why", string())])),
+        ("inherited_bytes", count()),
+    ])
+}
+
+fn recording() -> Value {
+    object(&[
+        ("mode", one_of(&["exact", "sample", "budget", "dormant"])),
+        ("sample_bytes", or_null(count())),
+        ("complete", boolean()),
+        ("snapshots", count()),
+        ("size_bytes", count()),
+        ("own_memory_bytes", count()),
+        ("own_cpu_s", number()),
+        (
+            "windows",
+            list(object(&[("from_s", number()), ("to_s", number())])),
+        ),
+    ])
+}
+
+fn coverage() -> Value {
+    object(&[
+        (
+            "usable",
+            described(
+                boolean(),
+                "False: most of the program's memory could not be seen, or nothing was recorded.",
+            ),
+        ),
+        ("unknown_frees", count()),
+        ("dropped", count()),
+        ("cut_stacks", count()),
+        ("folded_stacks", count()),
+        ("untracked_allocator", or_null(string())),
+        ("children_unrecorded", or_null(count())),
+        ("notes", list(string())),
+    ])
+}
+
+fn totals() -> Value {
+    let mut fields: Vec<(&str, Value)> = [
+        "allocations",
+        "frees",
+        "allocated_bytes",
+        "live_blocks",
+        "live_bytes",
+        "peak_live_bytes",
+    ]
+    .map(|name| (name, count()))
+    .to_vec();
+    fields.extend([
+        ("peak_at_s", number()),
+        ("mappings", count()),
+        ("mapped_bytes", count()),
+    ]);
+    object(&fields)
+}
+
+fn memory() -> Value {
+    let part = object(&[
+        ("name", string()),
+        ("bytes", count()),
+        ("measured_by", string()),
+    ]);
+    object(&[
+        ("rss_bytes", or_null(count())),
+        ("pss_bytes", or_null(count())),
+        ("swap_bytes", or_null(count())),
+        ("limit_bytes", or_null(count())),
+        ("limit_kind", or_null(string())),
+        ("parts", list(part)),
+        ("unexplained_bytes", or_null(json!({"type": "integer"}))),
+        ("verdict", or_null(string())),
+    ])
+}
+
+fn fragmentation() -> Value {
+    let pin = object(&[("site", string()), ("pages", count()), ("bytes", count())]);
+    object(&[
+        ("allocator", or_null(string())),
+        ("held_bytes", or_null(count())),
+        ("free_bytes", or_null(count())),
+        ("releasable_bytes", or_null(count())),
+        ("ratio", or_null(number())),
+        ("pinned_by", or_null(list(pin))),
+    ])
+}
+
+fn faults() -> Value {
+    object(&[
+        ("minor", or_null(count())),
+        ("major", or_null(count())),
+        ("source", one_of(&["perf", "counters"])),
+        ("attributed_minor", or_null(count())),
+        ("attributed_major", or_null(count())),
+        ("in_kernel", or_null(count())),
+    ])
+}
+
+fn scan() -> Value {
+    object(&[
+        ("at_s", number()),
+        ("kind", one_of(&["exit", "live", "fork"])),
+        ("duration_s", number()),
+        ("complete", boolean()),
+        ("why_not", or_null(string())),
+    ])
+}
+
+fn site() -> Value {
+    let growth = object(&[
+        (
+            "pattern",
+            one_of(&[
+                "linear",
+                "accelerating",
+                "staircase",
+                "periodic",
+                "spike",
+                "plateau",
+                "flat",
+                "unclear",
+            ]),
+        ),
+        ("rate", or_null(estimate(&number()))),
+        ("limit_in_s", or_null(estimate(&number()))),
+    ]);
+    let lost_counts = [
+        "definite_bytes",
+        "definite_blocks",
+        "indirect_bytes",
+        "indirect_blocks",
+        "possible_bytes",
+        "possible_blocks",
+        "reachable_bytes",
+        "reachable_blocks",
+    ];
+    let mut lost = vec![("since_s", number())];
+    lost.extend(lost_counts.map(|name| (name, count())));
+    let point =
+        json!({"type": "array", "prefixItems": [number(), count()], "minItems": 2, "maxItems": 2});
+    object(&[
+        (
+            "id",
+            described(
+                identity(),
+                "Of the frames' build-ids and offsets: the same in every run of one build.",
+            ),
+        ),
+        (
+            "key",
+            described(
+                identity(),
+                "Of the frames' functions and files: survives a rebuild.",
+            ),
+        ),
+        ("kind", one_of(&["heap", "mmap"])),
+        ("verdict", verdict()),
+        ("why", list(string())),
+        ("advice", string()),
+        (
+            "suppression",
+            described(
+                string(),
+                "A line for --suppressions that matches this site; empty without symbols.",
+            ),
+        ),
+        ("suppressed_by", or_null(string())),
+        (
+            "blame",
+            or_null(object(&[
+                ("frame", count()),
+                ("function", or_null(string())),
+                ("file", or_null(string())),
+                ("line", or_null(count())),
+            ])),
+        ),
+        ("live_bytes", estimate(&count())),
+        ("live_blocks", estimate(&count())),
+        ("allocated_bytes", count()),
+        ("allocations", count()),
+        ("frees", count()),
+        ("peak_live_bytes", count()),
+        ("first_seen_s", number()),
+        ("oldest_s", or_null(number())),
+        ("median_age_s", or_null(number())),
+        ("growth", growth),
+        (
+            "lost",
+            described(
+                or_null(object(&lost)),
+                "Null until a reachability scan ran.",
+            ),
+        ),
+        ("resident_bytes", or_null(count())),
+        ("swapped_bytes", or_null(count())),
+        (
+            "faults",
+            object(&[("minor", or_null(count())), ("major", or_null(count()))]),
+        ),
+        ("series", described(list(point), "Seconds and live bytes.")),
+        (
+            "by_process",
+            list(object(&[
+                ("process", count()),
+                ("live_bytes", count()),
+                ("rate", or_null(number())),
+            ])),
+        ),
+        ("threads", list(string())),
+        ("frames", list(frame())),
+    ])
+}
+
+fn frame() -> Value {
+    object(&[
+        ("function", or_null(string())),
+        ("file", or_null(string())),
+        ("line", or_null(count())),
+        ("module", or_null(string())),
+        ("build_id", or_null(string())),
+        ("offset", count()),
+        ("inlined", boolean()),
+    ])
+}
+
+fn group() -> Value {
+    object(&[
+        (
+            "by",
+            one_of(&["line", "function", "file", "module", "thread", "process"]),
+        ),
+        ("key", string()),
+        ("live_bytes", count()),
+        ("rate", or_null(number())),
+        ("verdict", verdict()),
+        ("sites", list(identity())),
+    ])
+}
+
+fn moment() -> Value {
+    object(&[
+        ("t_s", number()),
+        ("live_bytes", count()),
+        ("rss_bytes", count()),
+        ("swap_bytes", count()),
+        ("limit_bytes", or_null(count())),
+        ("threads", count()),
+        ("minor_faults", count()),
+        ("major_faults", count()),
+    ])
+}
+
+fn event() -> Value {
+    let kinds = [
+        "mark", "alert", "scan", "enable", "disable", "dlopen", "limit", "exec", "note",
+    ];
+    object(&[
+        ("t_s", number()),
+        ("type", one_of(&kinds)),
+        ("text", string()),
+    ])
+}
+
+fn verdict() -> Value {
+    one_of(&["lost", "growing", "retained", "healthy", "unclear"])
+}
+
+fn estimate(value: &Value) -> Value {
+    described(
+        object(&[
+            ("value", value.clone()),
+            ("low", or_null(value.clone())),
+            ("high", or_null(value.clone())),
+        ]),
+        "With its 95% interval.",
+    )
+}
+
+fn identity() -> Value {
+    json!({"type": "string", "pattern": "^[0-9a-f]{16}$"})
+}
+
+fn string() -> Value {
+    json!({"type": "string"})
+}
+
+fn boolean() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn number() -> Value {
+    json!({"type": "number"})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn list(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+fn one_of(values: &[&str]) -> Value {
+    json!({"enum": values})
+}
+
+fn or_null(value: Value) -> Value {
+    json!({"anyOf": [value, {"type": "null"}]})
+}
+
+fn described(mut value: Value, words: &str) -> Value {
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("description".to_owned(), json!(words));
+    }
+    value
+}
+
+/// All fields are always there.
+fn object(fields: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
+    let required: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    json!({"type": "object", "properties": properties, "required": required})
+}

@@ -159,6 +159,24 @@ fn its_thread_state_is_initial_exec_and_small() {
 }
 
 #[test]
+fn it_cannot_panic() {
+    // Code that may panic carries its message or the place of its source.
+    let bytes = std::fs::read(&product().library).expect("the library");
+    for trace in [
+        "panicked at",
+        "called `Option::unwrap",
+        "index out of bounds",
+        "attempt to divide",
+        "src/sites",
+    ] {
+        let found = bytes
+            .windows(trace.len())
+            .any(|window| window == trace.as_bytes());
+        assert!(!found, "the library holds the text {trace:?}");
+    }
+}
+
+#[test]
 fn the_tool_embeds_this_very_library() {
     let printed = Case::new(&product().command).arg("lib-path").native();
     printed.expect_code(0);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, completions, demo, install, man, report, run};
+use crate::commands::{self, completions, demo, doctor, install, man, report, run};
 use crate::exit;
 use crate::supervise::Inherited;
 
@@ -37,6 +37,10 @@ pub enum Command {
     Report(report::Args),
     /// Print the JSON Schema of the report
     Schema,
+    /// List the tracked processes of this host, and those that have the library but do not record
+    List,
+    /// Say what can and cannot be measured here, and why, with the remedy
+    Doctor(doctor::Args),
     /// Copy this executable and the library into a folder
     Install(install::Args),
     /// Unpack the library if need be and print its path
@@ -58,6 +62,8 @@ impl Command {
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
             Command::Schema => commands::schema::execute(),
+            Command::List => commands::list::execute(),
+            Command::Doctor(args) => commands::doctor::execute(&args),
             Command::Install(args) => commands::install::execute(&args),
             Command::LibPath => commands::lib_path::execute(),
             Command::Completions(args) => commands::completions::execute(&args),

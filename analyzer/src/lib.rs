@@ -3,8 +3,10 @@
 pub mod blame;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod exit;
 pub mod glob;
+pub mod host;
 pub mod human;
 pub mod library;
 pub mod library_options;

@@ -2,8 +2,10 @@
 
 pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod install;
 pub mod lib_path;
+pub mod list;
 pub mod man;
 pub mod report;
 pub mod run;

@@ -16,6 +16,7 @@ type Slice = EndianSlice<'static, LittleEndian>;
 
 /// DWARF of a module, parsed as far as it was asked for.
 pub struct DebugInfo {
+    path: PathBuf,
     context: Context<Slice>,
     split: Split,
 }
@@ -45,9 +46,15 @@ impl DebugInfo {
         dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         let context = Context::from_dwarf(dwarf).ok()?;
         Some(Self {
+            path: image.path.clone(),
             context,
             split: Split::new(&image.path, options),
         })
+    }
+
+    /// The file it is from.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Functions at an address, innermost inlined first; empty where there is no DWARF.

@@ -48,6 +48,19 @@ pub struct ModuleRef<'a> {
     pub loaded_unix_ns: u64,
 }
 
+/// How much can be said about the code of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// Functions, inlined functions, files and lines; from this file.
+    Lines(PathBuf),
+    /// Functions.
+    Functions,
+    /// Exported functions.
+    Exported,
+    /// Nothing but module and offset.
+    Nothing,
+}
+
 /// Names frames; opens each module's files once, when its first address is asked for.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
@@ -126,6 +139,18 @@ impl Symbolizer {
                 offset: svma,
                 inlined: depth < outermost,
             });
+        }
+    }
+
+    /// What there is for a module.
+    pub fn quality(&mut self, module: &ModuleRef<'_>) -> Quality {
+        let index = self.module(module);
+        let module = &self.modules[index];
+        match &module.debug_info {
+            Some(info) => Quality::Lines(info.path().to_owned()),
+            None if module.table.is_full() => Quality::Functions,
+            None if !module.table.is_empty() => Quality::Exported,
+            None => Quality::Nothing,
         }
     }
 

@@ -9,6 +9,8 @@ use super::image::Image;
 pub struct SymbolTable {
     /// Ascending by start; of several at one address the best known comes last.
     symbols: Vec<Symbol>,
+    /// From a full symbol table, not only from exported names.
+    is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,7 @@ impl SymbolTable {
                 .symbol_table()
                 .filter(|t| t.symbols().next().is_some())
         });
+        let is_full = full.is_some();
         let mut found = Vec::new();
         if let Some(table) = full {
             found.extend(table.symbols().filter_map(function));
@@ -41,7 +44,17 @@ impl SymbolTable {
             .sort_by(|(rank, a), (other_rank, b)| a.start.cmp(&b.start).then(rank.cmp(other_rank)));
         let mut symbols: Vec<Symbol> = found.into_iter().map(|(_, symbol)| symbol).collect();
         close_gaps(&mut symbols);
-        Self { symbols }
+        Self { symbols, is_full }
+    }
+
+    /// True if local functions are in it, too.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// True if nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
     }
 
     /// The linker's name of the function at an address.
@@ -115,7 +128,10 @@ mod tests {
             })
             .collect();
         close_gaps(&mut symbols);
-        SymbolTable { symbols }
+        SymbolTable {
+            symbols,
+            is_full: true,
+        }
     }
 
     #[test]

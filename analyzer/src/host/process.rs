@@ -1,0 +1,145 @@
+//! Reads what `/proc/PID` says of a process.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The files of one process below `/proc`.
+#[derive(Clone, Debug)]
+pub struct ProcessFiles {
+    /// Its number here.
+    pub pid: u32,
+    folder: PathBuf,
+}
+
+impl ProcessFiles {
+    /// Of the process `pid`; touches nothing yet.
+    pub fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            folder: PathBuf::from(format!("/proc/{pid}")),
+        }
+    }
+
+    /// All processes of this host, ascending.
+    pub fn all() -> io::Result<Vec<Self>> {
+        let entries = std::fs::read_dir("/proc")?;
+        let mut pids: Vec<u32> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        Ok(pids.into_iter().map(Self::new).collect())
+    }
+
+    /// True if there is such a process.
+    pub fn exists(&self) -> bool {
+        self.folder.exists()
+    }
+
+    /// Its mappings, as text.
+    pub fn maps(&self) -> io::Result<String> {
+        std::fs::read(self.folder.join("maps"))
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// A field of its status, such as `NSpid`.
+    pub fn status(&self, field: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.folder.join("status")).ok()?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// A variable of the environment that it was started with.
+    pub fn environment(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let text = std::fs::read(self.folder.join("environ"))?;
+        let mut variables = text.split(|byte| *byte == 0);
+        Ok(variables.find_map(|variable| {
+            variable
+                .strip_prefix(name.as_bytes())?
+                .strip_prefix(b"=")
+                .map(<[u8]>::to_vec)
+        }))
+    }
+
+    /// Its executable as it is called in its own file system.
+    pub fn executable(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(self.folder.join("exe"))
+    }
+
+    /// A path that opens its executable, also after that was deleted or when it is in a container.
+    pub fn executable_file(&self) -> PathBuf {
+        self.folder.join("exe")
+    }
+
+    /// File name of its executable, else its command name.
+    pub fn name(&self) -> String {
+        let exe = self.executable().ok();
+        let name = exe
+            .as_deref()
+            .and_then(Path::file_name)
+            .map(|name| name.to_string_lossy().into_owned());
+        name.or_else(|| self.status("Name")).unwrap_or_default()
+    }
+
+    /// Its number in its innermost pid namespace: in a container another than here.
+    pub fn inner_pid(&self) -> u32 {
+        let pids = self.status("NSpid").unwrap_or_default();
+        pids.split_whitespace()
+            .next_back()
+            .and_then(|pid| pid.parse().ok())
+            .unwrap_or(self.pid)
+    }
+
+    /// Its start in clock ticks since boot.
+    pub fn start_ticks(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.folder.join("stat")).ok()?;
+        text.rsplit_once(')')?
+            .1
+            .split_ascii_whitespace()
+            .nth(19)?
+            .parse()
+            .ok()
+    }
+
+    /// Where a path of its file system is found from here: the path itself if that is the same
+    /// file, else through `/proc/PID/root`.
+    pub fn reach(&self, path: &str, inode: u64) -> PathBuf {
+        let here = Path::new(OsStr::from_bytes(path.as_bytes()));
+        if here
+            .symlink_metadata()
+            .is_ok_and(|data| data.ino() == inode)
+        {
+            return here.to_owned();
+        }
+        self.folder.join("root").join(path.trim_start_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_known() {
+        let own = ProcessFiles::new(std::process::id());
+        assert!(own.exists());
+        assert!(own.maps().unwrap().contains("[stack]"));
+        assert!(own.start_ticks().unwrap() > 0);
+        assert_eq!(own.executable().unwrap(), std::env::current_exe().unwrap());
+        assert_eq!(
+            own.environment("PATH").unwrap(),
+            std::env::var("PATH").ok().map(String::into_bytes)
+        );
+        assert!(
+            ProcessFiles::all()
+                .unwrap()
+                .iter()
+                .any(|other| other.pid == own.pid)
+        );
+    }
+}

@@ -22,7 +22,9 @@ pub fn execute() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     write_list(&found, &mut out)?;
     if hidden > 0 {
-say!("{hidden} more could not be looked at: they belong to other users or sandboxes; root sees most of them"); run as root to see them");
+        say!(
+            "{hidden} more could not be looked at: they belong to other users or sandboxes; root sees most of them"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

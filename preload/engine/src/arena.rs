@@ -61,6 +61,11 @@ pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
 }
 
+/// Maps a chunk for small pieces in advance, for the time after [`forbid_mmap`].
+pub fn prefill() {
+    ARENA.with(|s| ARENA.refill(&mut s.chunk, &mut s.chunk_end, &mut s.chunk_bytes));
+}
+
 /// Takes the arena's lock for the time of a `fork`.
 pub fn lock_for_fork() {
     ARENA.lock.lock_raw();

@@ -84,8 +84,8 @@ extern "C" fn child() {
     }
     state::set_pid(sys::getpid());
     state::begin_child_epoch();
-    state::COVERAGE.reset();
     snapshot::begin_child();
+    state::COVERAGE.reset();
     lifecycle::forked();
     guard::leave(t);
 }

@@ -9,7 +9,7 @@
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::facts::Environment;
+use crate::facts::env::Environment;
 use crate::guard;
 use crate::tls::Local;
 use crate::{config, exit, fork, helper, hooks, loader, modules, snapshot, state, thread, unwind};
@@ -106,8 +106,8 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     let t = unsafe { &*crate::tls::local() };
     guard::enter(t, guard::OURS, usize::MAX);
     // SAFETY: the loader's environment lives as long as the process.
-    let env = unsafe { Environment::new(envp) };
-    unwind::init(envp.addr());
+    let env = unsafe { Environment::new(envp.cast()) };
+    unwind::init();
     if snapshot::begin(env) {
         state::set_depth(snapshot::config(|c| c.depth));
         watch_threads();
@@ -152,6 +152,11 @@ pub fn hook_called(t: &Local, _sp: usize) {
         return;
     }
     let left = PENDING_LEFT.load(Relaxed);
+    if left == PENDING_CALLS {
+        guard::enter(t, guard::OURS, usize::MAX);
+        snapshot::inherit();
+        guard::leave(t);
+    }
     if left > 1 {
         PENDING_LEFT.store(left - 1, Relaxed);
         return;

@@ -2,11 +2,15 @@
 //! recording it writes. So a child knows its family without a word in the environment.
 
 use super::lines;
+use super::process::ProcessFacts;
 use crate::sys::{self, CStr};
 use crate::text::{Path, Text};
 use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader, RecordingId};
 
-/// What the parent is to leaktrack.
+/// Forks and execs between a recorded process and this one that are looked through.
+const GENERATIONS: usize = 16;
+
+/// What an ancestor is to leaktrack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parent {
     /// It has the library loaded.
@@ -15,15 +19,31 @@ pub struct Parent {
     pub recording: Option<RecordingId>,
 }
 
-/// Looks at the parent's mappings; nothing is known of a parent of another user.
-pub fn parent() -> Parent {
-    of_process(sys::getppid())
+/// Looks at the mappings of the parent, and on through parents that have the library without a
+/// recording, up to one that has one. Nothing is known of a process of another user.
+pub fn ancestor() -> Parent {
+    let mut pid = sys::getppid();
+    let mut found = Parent::default();
+    for _ in 0..GENERATIONS {
+        let parent = of_process(pid);
+        if !parent.has_library {
+            break;
+        }
+        found = parent;
+        let mut facts = ProcessFacts::default();
+        let mut path = proc_path(pid, b"stat");
+        if parent.recording.is_some() || !path.c_str().is_some_and(|path| facts.read_stat(path)) {
+            break;
+        }
+        pid = facts.ppid;
+    }
+    found
 }
 
 /// True if this process was started by one that has the library and the same value of
 /// `LEAKTRACK`: it has said already what was wrong with it.
 pub fn said_by_parent(options: &[u8]) -> bool {
-    if !parent().has_library {
+    if !of_process(sys::getppid()).has_library {
         return false;
     }
     let mut path = proc_path(sys::getppid(), b"environ");
@@ -129,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_parent_without_the_library() {
-        assert_eq!(parent(), Parent::default());
+        assert_eq!(ancestor(), Parent::default());
         assert!(!said_by_parent(b""));
         assert_eq!(of_process(u32::MAX), Parent::default());
     }

@@ -4,6 +4,7 @@
 //! error.
 
 pub mod args;
+pub mod auxv;
 pub mod env;
 pub mod family;
 pub mod limit;

@@ -3,7 +3,7 @@
 
 use super::lines;
 use crate::config::units::number;
-use crate::sys;
+use crate::sys::{self, CStr};
 
 /// The process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,17 @@ pub struct ProcessFacts {
     pub major_faults: u64,
     /// When the process began, clock ticks since boot.
     pub start_ticks: u64,
+    /// Parent's process id.
+    pub ppid: u32,
+}
+
+impl ProcessFacts {
+    /// Takes in the `stat` file of a process; false if it cannot be read.
+    pub fn read_stat(&mut self, path: &CStr) -> bool {
+        let mut buf = [0u8; 1024];
+        let len = lines::read_start(path, &mut buf).unwrap_or(0);
+        parse_stat(buf.get(..len).unwrap_or_default(), self)
+    }
 }
 
 /// Asks the kernel. Without `/proc` only the faults are known.
@@ -42,9 +53,7 @@ pub fn read() -> ProcessFacts {
         }
         facts.threads == 0 // the rest of the file is of no interest
     });
-    let mut buf = [0u8; 1024];
-    let stat = lines::read_start(c"/proc/self/stat", &mut buf).unwrap_or(0);
-    if !parse_stat(buf.get(..stat).unwrap_or_default(), &mut facts)
+    if !facts.read_stat(c"/proc/self/stat")
         && let Ok(usage) = sys::getrusage()
     {
         facts.minor_faults = usage.minor_faults;
@@ -59,7 +68,7 @@ fn first_number(text: &[u8]) -> Option<u64> {
         .and_then(number)
 }
 
-/// Fields 10, 12 and 22 of `proc(5)`, counted after the last `)` of the name.
+/// Fields 4, 10, 12 and 22 of `proc(5)`, counted after the last `)` of the name.
 fn parse_stat(text: &[u8], facts: &mut ProcessFacts) -> bool {
     let Some(name_end) = text.iter().rposition(|&byte| byte == b')') else {
         return false;
@@ -69,6 +78,7 @@ fn parse_stat(text: &[u8], facts: &mut ProcessFacts) -> bool {
     for (place, word) in fields.split(|&byte| byte == b' ').enumerate() {
         let value = number(word);
         match (place + 3, value) {
+            (4, Some(n)) => facts.ppid = n as u32,
             (10, Some(n)) => facts.minor_faults = n,
             (12, Some(n)) => facts.major_faults = n,
             (22, Some(n)) => {

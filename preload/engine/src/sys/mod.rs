@@ -406,3 +406,41 @@ pub fn exit_group(status: i32) {
     // SAFETY: ends the process; returns only if the kernel refuses.
     unsafe { syscall6(nr::EXIT_GROUP, status as usize, 0, 0, 0, 0, 0) };
 }
+
+/// True if a short write would not wait.
+pub fn is_writable_now(fd: i32) -> bool {
+    const POLLOUT: u64 = 4;
+    let mut poll: u64 = u64::from(fd as u32) | POLLOUT << 32; // struct pollfd
+    // SAFETY: one `struct pollfd`; no waiting.
+    let ready = unsafe { syscall6(nr::POLL, &raw mut poll as usize, 1, 0, 0, 0, 0) };
+    ready == 1 && (poll >> 48) & POLLOUT != 0
+}
+
+/// Writes once. A reader that is gone is an error, not a signal.
+pub fn write_without_sigpipe(fd: i32, bytes: &[u8]) {
+    const SIGPIPE: u64 = 1 << 12;
+    const EPIPE: Errno = Errno(32);
+    let pending = || {
+        let mut set = 0u64;
+        // SAFETY: the mask is 8 bytes long, as told.
+        unsafe { syscall6(nr::RT_SIGPENDING, &raw mut set as usize, 8, 0, 0, 0, 0) };
+        set & SIGPIPE != 0
+    };
+    let Some(mask) = block_signals() else { return };
+    let before = pending();
+    if write(fd, bytes) == Err(EPIPE) && !before {
+        let (set, zero) = (SIGPIPE, [0u64; 2]);
+        // SAFETY: the mask is 8 bytes long, as told; the time is zero: no waiting.
+        unsafe {
+            syscall6(nr::RT_SIGTIMEDWAIT, &raw const set as usize, 0, zero.as_ptr() as usize, 8, 0, 0);
+        }
+    }
+    restore_signals(Some(mask));
+}
+
+/// True if real and effective ids differ.
+pub fn has_changed_ids() -> bool {
+    // SAFETY: no arguments.
+    let (gid, egid) = unsafe { (syscall6(nr::GETGID, 0, 0, 0, 0, 0, 0), syscall6(nr::GETEGID, 0, 0, 0, 0, 0, 0)) };
+    getuid() != geteuid() || gid != egid
+}

@@ -31,6 +31,7 @@ pub mod nr {
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const FSTAT: usize = 5;
+    pub const POLL: usize = 7;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
     pub const MPROTECT: usize = 10;
@@ -55,7 +56,9 @@ pub mod nr {
     pub const UNLINK: usize = 87;
     pub const READLINK: usize = 89;
     pub const GETUID: usize = 102;
+    pub const GETGID: usize = 104;
     pub const GETEUID: usize = 107;
+    pub const GETEGID: usize = 108;
     pub const GETPPID: usize = 110;
     pub const PRCTL: usize = 157;
     pub const GETTID: usize = 186;
@@ -64,6 +67,8 @@ pub mod nr {
     pub const EXIT_GROUP: usize = 231;
     pub const TGKILL: usize = 234;
     pub const OPENAT: usize = 257;
+    pub const RT_SIGPENDING: usize = 127;
+    pub const RT_SIGTIMEDWAIT: usize = 128;
     pub const UNLINKAT: usize = 263;
     pub const FALLOCATE: usize = 285;
     pub const PRLIMIT64: usize = 302;

@@ -1,0 +1,52 @@
+//! Helpers of the tests: folders that clean up, forked children, small file systems.
+
+use crate::text::Path;
+use std::path::PathBuf;
+
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Folder {
+        let path =
+            std::env::temp_dir().join(std::format!("leaktrack-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn path_of(path: &std::path::Path) -> Path {
+    let mut out = Path::new();
+    out.push_bytes(path.to_str().unwrap().as_bytes());
+    out
+}
+
+/// Runs `body` in a forked child; its exit code, or 128 + signal.
+pub fn in_child(body: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the child only runs `body`, which must not touch locks of other threads, and leaves
+    // by `_exit`.
+    unsafe {
+        let pid = libc::fork();
+        assert!(pid >= 0);
+        if pid == 0 {
+            libc::_exit(body());
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+        if libc::WIFEXITED(status) {
+            libc::WEXITSTATUS(status)
+        } else {
+            128 + libc::WTERMSIG(status)
+        }
+    }
+}

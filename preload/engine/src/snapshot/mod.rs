@@ -1,0 +1,302 @@
+//! Owns the recording of this process from its start to its end: when the file is created, and
+//! that one snapshot at a time is taken.
+//!
+//! Runs in the helper or in a thread that exits, never inside a hook. Its lock is not taken for
+//! `fork`: a child starts afresh and never looks at what the parent was in the middle of.
+
+mod ages;
+mod begin;
+mod changes;
+mod counts;
+mod defs;
+mod epochs;
+mod source;
+mod writer;
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use leaktrack_recording::{AllocatorStats, EndKind, EventKind, Record};
+
+use crate::config::{self, Config};
+use crate::lock::WordLock;
+use crate::recorder::{Failure, Recorder};
+use crate::text::Text;
+use crate::{lifecycle, message, state, sys};
+use begin::Start;
+pub use source::{Engine, Source};
+pub use writer::Writer;
+
+/// Why a snapshot is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The interval is over.
+    Periodic,
+    /// `exit` or return from main.
+    Exit {
+        /// Exit status.
+        status: i32,
+    },
+    /// `_exit` and its kin.
+    FastExit {
+        /// Exit status.
+        status: i32,
+    },
+    /// The process is about to exec.
+    Exec,
+}
+
+/// Periodic snapshots may cost this share of time at most: one part in so many.
+const COST_SHARE: u64 = 50;
+
+struct State {
+    writer: Writer,
+    recorder: Option<Recorder>,
+    /// Creating the file failed, or recording ended for good.
+    over: bool,
+    /// In a forked child: the counters at the fork were not read yet.
+    inherits: bool,
+    /// No periodic snapshot before this, so that they stay cheap.
+    not_before_ms: u64,
+}
+
+/// Held while a snapshot is taken.
+static LOCK: WordLock = WordLock::new();
+
+struct Shared(UnsafeCell<State>, UnsafeCell<Start>);
+
+// SAFETY: the state is reached only under `LOCK`, the start only by the constructor, under `LOCK`,
+// and by a forked child while it is alone.
+unsafe impl Sync for Shared {}
+
+static SHARED: Shared = Shared(UnsafeCell::new(State::new()), UnsafeCell::new(Start::new()));
+
+/// A file exists: children name it as their parent's.
+static CREATED: AtomicBool = AtomicBool::new(false);
+/// Bytes and blocks that were inherited and are freed, in this process and those it was forked
+/// from.
+static INHERITED_FREED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+impl State {
+    const fn new() -> State {
+        State {
+            writer: Writer::new(),
+            recorder: None,
+            over: false,
+            inherits: false,
+            not_before_ms: 0,
+        }
+    }
+}
+
+/// Runs `f` under the lock.
+fn with<R>(f: impl FnOnce(&mut State, &mut Start) -> R) -> R {
+    let _guard = LOCK.lock();
+    // SAFETY: the lock is held, and nothing called from here comes back.
+    unsafe { f(&mut *SHARED.0.get(), &mut *SHARED.1.get()) }
+}
+
+/// The options in force.
+pub fn config<R>(f: impl FnOnce(&Config) -> R) -> R {
+    f(config::get())
+}
+
+/// Reads the options and creates the recording; called by the constructor, once. False when this
+/// process is not to be recorded; what went wrong has been said.
+pub fn begin(env: crate::facts::env::Environment) -> bool {
+    message::remember_stderr();
+    let wanted = with(|_, start| start.read(env));
+    if !wanted {
+        return false;
+    }
+    state::start_clock();
+    state::set_pid(sys::getpid());
+    with(|state, start| start.is_lazy() || state.create(start))
+}
+
+impl State {
+    /// Creates the file; false when that cannot be.
+    fn create(&mut self, start: &mut Start) -> bool {
+        if self.recorder.is_some() {
+            return true;
+        }
+        if self.over {
+            return false;
+        }
+        match start.create_recorder() {
+            Some(recorder) => {
+                CREATED.store(true, Relaxed);
+                self.recorder = Some(recorder);
+                true
+            }
+            None => {
+                self.over = true;
+                false
+            }
+        }
+    }
+
+    fn inherit(&mut self, start: &mut Start) {
+        if core::mem::take(&mut self.inherits) {
+            let counts = self.writer.inherit(&Engine);
+            let [bytes, blocks] = &INHERITED_FREED;
+            start.set_inherited(
+                counts.live_bytes().saturating_sub(bytes.load(Relaxed)),
+                counts
+                    .allocations
+                    .saturating_sub(counts.frees)
+                    .saturating_sub(blocks.load(Relaxed)),
+            );
+        }
+    }
+
+    fn take(&mut self, start: &mut Start, reason: Reason) {
+        self.inherit(start);
+        let periodic = reason == Reason::Periodic;
+        let now_ms = state::tick();
+        if periodic && now_ms < self.not_before_ms {
+            return;
+        }
+        // A child that ends before its first snapshot leaves no file.
+        if self.recorder.is_none() && !(periodic && self.create(start)) {
+            if self.over {
+                lifecycle::become_unrecorded();
+            }
+            return;
+        }
+        let Some(recorder) = self.recorder.as_mut() else {
+            return;
+        };
+        let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
+        let result = self
+            .writer
+            .take(&Engine, recorder, !periodic)
+            .and_then(|()| finish(recorder, reason));
+        recorder.release_pages();
+        let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
+        self.writer.add_cpu_ns(cost_ns);
+        self.not_before_ms = now_ms + cost_ns.saturating_mul(COST_SHARE) / 1_000_000;
+        if let Err(Failure::Stopped(error)) = result {
+            let mut text = Text::<256>::new();
+            text.push_bytes(b"recording ended: ");
+            error.describe(&mut text);
+            if config::get().verbose > 0 {
+                message::say(text.as_bytes());
+            }
+            self.over = true;
+            self.recorder = None;
+            lifecycle::become_unrecorded();
+        }
+    }
+}
+
+/// Writes how it ended.
+fn finish(recorder: &mut Recorder, reason: Reason) -> Result<(), Failure> {
+    let at_ms = state::now_ms();
+    let record = match reason {
+        Reason::Periodic => return Ok(()),
+        Reason::Exit { status } => Record::End {
+            at_ms,
+            kind: EndKind::Exit,
+            status,
+        },
+        Reason::FastExit { status } => Record::End {
+            at_ms,
+            kind: EndKind::FastExit,
+            status,
+        },
+        Reason::Exec => Record::Event {
+            at_ms,
+            kind: EventKind::Exec,
+            text: b"",
+        },
+    };
+    recorder.append_event(&record)?;
+    recorder.finish();
+    Ok(())
+}
+
+/// Takes a snapshot.
+pub fn take(reason: Reason) {
+    with(|state, start| state.take(start, reason));
+}
+
+/// Figures of the allocator for the next snapshot.
+pub fn set_allocator_stats(stats: AllocatorStats) {
+    with(|state, _| state.writer.set_allocator_stats(stats));
+}
+
+/// In a forked child, alone, before anything is reset: forgets the parent's recording. The child's
+/// own is created with its first snapshot.
+pub fn begin_child() {
+    let freed = state::COVERAGE.read();
+    let [bytes, blocks] = &INHERITED_FREED;
+    bytes.fetch_add(freed.inherited_freed_bytes, Relaxed);
+    blocks.fetch_add(freed.inherited_freed_blocks, Relaxed);
+    state::start_clock();
+    // SAFETY: the only thread. What the parent's state owned is left alone: its mapping is not
+    // here, its memory is shared with the parent until written, and it may be in any condition.
+    unsafe {
+        LOCK.reset();
+        let fresh = State {
+            inherits: true,
+            ..State::new()
+        };
+        core::ptr::write(SHARED.0.get(), fresh);
+        (*SHARED.1.get()).fork(CREATED.swap(false, Relaxed));
+    }
+}
+
+/// In a forked child, before its first change: reads what it inherited. Does nothing elsewhere.
+pub fn inherit() {
+    with(State::inherit);
+}
+
+/// A forked child does enough to be recorded: from now on it may have a helper.
+pub fn activate_child() {
+    inherit();
+}
+
+/// The process is about to lose the right to open its recording: creates it if there is none yet,
+/// and reserves room in it.
+pub fn secure(bytes: u64) {
+    with(|state, start| {
+        state.inherit(start);
+        if state.create(start)
+            && let Some(recorder) = state.recorder.as_mut()
+        {
+            recorder.ensure_reserved(bytes);
+        }
+    });
+}
+
+/// Notes that a sandbox ended the helper.
+pub fn note_confined() {
+    note(
+        EventKind::Limit,
+        b"a seccomp filter on all threads: no snapshots from here on",
+    );
+}
+
+/// Writes an event.
+pub fn note(kind: EventKind, text: &[u8]) {
+    with(|state, _| {
+        if let Some(recorder) = state.recorder.as_mut() {
+            let text = text.get(..text.len().min(1_500)).unwrap_or_default();
+            let _ = recorder.append_event(&Record::Event {
+                at_ms: state::tick(),
+                kind,
+                text,
+            });
+        }
+    });
+}
+
+/// Address of the word that a control request raises, for a shared futex; only the kernel may
+/// touch it.
+pub fn control_word() -> Option<usize> {
+    with(|state, _| state.recorder.as_ref()?.control_word())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Owns the view that snapshots have of the engine: sites, modules, live blocks, clock. A trait, so
+//! that tests can put a made-up process in its place.
+
+use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
+
+use leaktrack_recording::{Coverage, Module, Node, Site, SiteKind};
+
+use super::counts::Counts;
+use crate::{arena, helper, modules, sites, state};
+
+/// What a snapshot reads.
+pub trait Source {
+    /// Milliseconds since recording began.
+    fn now_ms(&self) -> u64;
+    /// Begins the next epoch; its number.
+    fn next_epoch(&self) -> u32;
+    /// The current epoch.
+    fn epoch(&self) -> u32;
+    /// Blocks born in this epoch or before belong to the parent.
+    fn fork_epoch(&self) -> u32;
+    /// Sites so far.
+    fn sites(&self) -> u32;
+    /// A site.
+    fn site(&self, id: u32) -> Option<Site>;
+    /// Its counters.
+    fn counts(&self, id: u32) -> Counts;
+    /// Nodes so far.
+    fn nodes(&self) -> u32;
+    /// A node.
+    fn node(&self, id: u32) -> Option<Node>;
+    /// Modules so far.
+    fn modules(&self) -> u32;
+    /// Shows a module, and when it was unloaded (0: it is loaded).
+    fn with_module(&self, id: u32, show: &mut dyn FnMut(&Module<'_>, u64));
+    /// What could not be recorded.
+    fn coverage(&self) -> Coverage;
+    /// Bytes mapped by the program now.
+    fn mapped_bytes(&self) -> u64;
+    /// Bytes by which the program moved the break.
+    fn brk_bytes(&self) -> u64;
+    /// leaktrack's own memory.
+    fn own_memory_bytes(&self) -> u64;
+    /// leaktrack's own threads.
+    fn own_threads(&self) -> u32;
+    /// Live blocks and mappings.
+    fn live_blocks(&self) -> u64;
+    /// Shows every live block and mapping: site and epoch of birth.
+    fn for_each_live(&self, show: &mut dyn FnMut(u32, u32));
+}
+
+/// The process itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine;
+
+impl Source for Engine {
+    fn now_ms(&self) -> u64 {
+        state::tick()
+    }
+
+    fn next_epoch(&self) -> u32 {
+        state::next_epoch()
+    }
+
+    fn epoch(&self) -> u32 {
+        state::epoch()
+    }
+
+    fn fork_epoch(&self) -> u32 {
+        state::fork_epoch()
+    }
+
+    fn sites(&self) -> u32 {
+        sites::len()
+    }
+
+    fn site(&self, id: u32) -> Option<Site> {
+        let site = sites::site(id)?;
+        let kind = match site.kind {
+            sites::Kind::Heap => SiteKind::Heap,
+            sites::Kind::Mmap => SiteKind::Mmap,
+        };
+        let sites::SiteInfo {
+            leaf,
+            cut,
+            folded,
+            first_seen_ms,
+            thread,
+            ..
+        } = site;
+        Some(Site {
+            id,
+            leaf,
+            kind,
+            cut,
+            folded,
+            first_seen_ms,
+            thread,
+        })
+    }
+
+    fn counts(&self, id: u32) -> Counts {
+        let Some(counters) = sites::counters(id) else {
+            return Counts::default();
+        };
+        // Frees first: a block whose free is counted was counted as allocated before, so that no
+        // site ever seems to have freed more than it allocated.
+        let frees = counters.frees.load(Relaxed);
+        let freed_bytes = counters.freed_bytes.load(Relaxed);
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        Counts {
+            allocations: counters.allocations.load(Relaxed),
+            frees,
+            allocated_bytes: counters.allocated_bytes.load(Relaxed),
+            freed_bytes,
+        }
+    }
+
+    fn nodes(&self) -> u32 {
+        sites::nodes_len()
+    }
+
+    fn node(&self, id: u32) -> Option<Node> {
+        let sites::Node {
+            parent,
+            module,
+            offset,
+            exact,
+        } = sites::node(id)?;
+        Some(Node {
+            id,
+            parent,
+            module,
+            offset,
+            exact,
+        })
+    }
+
+    fn modules(&self) -> u32 {
+        modules::len()
+    }
+
+    fn with_module(&self, id: u32, show: &mut dyn FnMut(&Module<'_>, u64)) {
+        let Some(module) = modules::by_id(id) else {
+            return;
+        };
+        let record = Module {
+            id,
+            bias: module.bias as u64,
+            start: module.start as u64,
+            end: module.end as u64,
+            generation: module.generation,
+            at_ms: module.seen_ms,
+            path: module.path(),
+            build_id: module.build_id(),
+        };
+        show(&record, module.gone_ms());
+    }
+
+    fn coverage(&self) -> Coverage {
+        state::COVERAGE.read()
+    }
+
+    fn mapped_bytes(&self) -> u64 {
+        state::MAPPINGS.total_bytes()
+    }
+
+    fn brk_bytes(&self) -> u64 {
+        state::BRK_BYTES.load(Relaxed)
+    }
+
+    fn own_memory_bytes(&self) -> u64 {
+        arena::used_bytes()
+    }
+
+    fn own_threads(&self) -> u32 {
+        u32::from(helper::is_running())
+    }
+
+    fn live_blocks(&self) -> u64 {
+        state::LIVE.len()
+    }
+
+    fn for_each_live(&self, show: &mut dyn FnMut(u32, u32)) {
+        state::LIVE.for_each(|_, block| show(block.site, block.epoch));
+        state::MAPPINGS.for_each(|mapping| show(mapping.site, mapping.epoch));
+    }
+}

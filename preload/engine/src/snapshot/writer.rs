@@ -1,0 +1,340 @@
+//! Owns the making of a snapshot: the process's figures, what changed, ages, and what to tell of
+//! limits met.
+
+use leaktrack_recording::{
+    AllocatorStats, EventKind, Record, SiteKind, SliceSink, SnapshotHead, Totals, encode_ages,
+    encode_snapshot,
+};
+
+use super::ages::Ages;
+use super::changes::{Changes, Definer, Pass, Sums};
+use super::counts::Counts;
+use super::defs::Defs;
+use super::epochs::Epochs;
+use super::source::Source;
+use crate::facts::{limit, process};
+use crate::recorder::{Buffer, FRAME_BYTES, Failure, Recorder, TAIL_BYTES};
+use crate::text::Text;
+
+/// Room for an encoded head.
+const HEAD_BYTES: usize = 512;
+const MINUTE_MS: u64 = 60_000;
+/// Blocks up to which the live table is walked once a minute: about 20 ms. At the end it always is.
+const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
+/// The memory limit is read again after this long.
+const LIMIT_AGE_MS: u64 = 10_000;
+
+/// Everything that a snapshot needs to know of those before it.
+pub struct Writer {
+    changes: Changes,
+    /// What the counters were when this process was forked.
+    base: Sums,
+    defs: Defs,
+    epochs: Epochs,
+    index: u64,
+    totals: Totals,
+    last_ages_ms: u64,
+    limit: Option<u64>,
+    limit_read_ms: Option<u64>,
+    allocator: Option<AllocatorStats>,
+    own_cpu_ns: u64,
+    growth_told: bool,
+}
+
+impl Writer {
+    /// Nothing written.
+    pub const fn new() -> Writer {
+        Writer {
+            changes: Changes::new(FRAME_BYTES + HEAD_BYTES),
+            base: [Counts::ZERO; 2],
+            defs: Defs::new(),
+            epochs: Epochs::new(),
+            index: 0,
+            totals: NO_TOTALS,
+            last_ages_ms: 0,
+            limit: None,
+            limit_read_ms: None,
+            allocator: None,
+            own_cpu_ns: 0,
+            growth_told: false,
+        }
+    }
+
+    /// In a forked child: what the counters say now belongs to the parent. Returns the sums of the
+    /// malloc family.
+    pub fn inherit(&mut self, source: &impl Source) -> Counts {
+        self.base = self.changes.inherit(source);
+        self.defs.set_inherited(source.sites());
+        self.epochs.note(source.epoch(), source.now_ms());
+        let [heap, _] = self.base;
+        heap
+    }
+
+    /// Figures of the allocator for the next snapshot.
+    pub fn set_allocator_stats(&mut self, stats: AllocatorStats) {
+        self.allocator = Some(stats);
+    }
+
+    /// Adds to the CPU time of leaktrack.
+    pub fn add_cpu_ns(&mut self, ns: u64) {
+        self.own_cpu_ns = self.own_cpu_ns.saturating_add(ns);
+    }
+
+    /// Snapshots written.
+    pub fn snapshots(&self) -> u64 {
+        self.index
+    }
+
+    /// Takes a snapshot. `last`: more will hardly follow, so everything must get in.
+    pub fn take(
+        &mut self,
+        source: &impl Source,
+        recorder: &mut Recorder,
+        last: bool,
+    ) -> Result<(), Failure> {
+        let now_ms = source.now_ms();
+        if self.epochs.is_due(now_ms) {
+            let epoch = source.next_epoch();
+            self.epochs.note(epoch, now_ms);
+        }
+        let minute = now_ms >= self.last_ages_ms + MINUTE_MS;
+        if minute || last {
+            self.last_ages_ms = now_ms;
+            self.defs.refresh_threads(recorder);
+        }
+        self.defs.modules(source, recorder, now_ms)?;
+        let mut head = self.head(source, now_ms);
+        let mut limit = recorder.payload_limit() as usize;
+        while let Err(failure) = self.changes(source, recorder, &mut head, limit, last) {
+            // Smaller pieces may find room where a large one did not; a later snapshot may, too.
+            if failure != Failure::Full {
+                return Err(failure);
+            }
+            if !last || limit < 4096 {
+                break;
+            }
+            limit /= 4;
+        }
+        if last || (minute && source.live_blocks() <= CHEAP_WALK_BLOCKS) {
+            match self.ages(source, recorder, now_ms) {
+                Ok(()) | Err(Failure::Full) => {}
+                other => return other,
+            }
+        }
+        recorder.flush()?;
+        self.tell_limits(recorder, now_ms)
+    }
+
+    /// The process as it is.
+    fn head(&mut self, source: &impl Source, now_ms: u64) -> SnapshotHead {
+        if self
+            .limit_read_ms
+            .is_none_or(|read| now_ms >= read + LIMIT_AGE_MS)
+        {
+            self.limit = limit::read().map(|(bytes, _)| bytes);
+            self.limit_read_ms = Some(now_ms);
+        }
+        let facts = process::read();
+        SnapshotHead {
+            index: 0,
+            merged: 1,
+            at_ms: now_ms,
+            rss_bytes: facts.rss_bytes,
+            vm_bytes: facts.vm_bytes,
+            swap_bytes: facts.swap_bytes,
+            minor_faults: facts.minor_faults,
+            major_faults: facts.major_faults,
+            threads: facts.threads.saturating_sub(source.own_threads()),
+            limit_bytes: self.limit,
+            totals: self.totals,
+            coverage: source.coverage(),
+            own_memory_bytes: source.own_memory_bytes(),
+            own_cpu_ms: self.own_cpu_ns / 1_000_000,
+            allocator: self.allocator,
+        }
+    }
+
+    /// Writes what changed, in as many records of at most `limit` bytes as it takes.
+    fn changes(
+        &mut self,
+        source: &impl Source,
+        recorder: &mut Recorder,
+        head: &mut SnapshotHead,
+        limit: usize,
+        last: bool,
+    ) -> Result<(), Failure> {
+        let limit = limit.saturating_sub(HEAD_BYTES).max(256);
+        let survey = self.changes.survey(source.sites(), limit, source);
+        head.totals = self.totals_of(&survey, source, head.at_ms);
+        let mut sums: Sums = [Counts::ZERO; 2];
+        let mut next = Some(1);
+        while let Some(from) = next {
+            let weighty_bytes = live_bytes(&head.totals) / 256;
+            let mut definer = FileDefiner {
+                defs: &mut self.defs,
+                source,
+                recorder,
+                weighty_bytes,
+            };
+            let pass = self.changes.encode(from, limit, source, &mut definer)?;
+            for (sum, part) in sums.iter_mut().zip(&pass.sums) {
+                sum.add(part);
+            }
+            next = pass.rest;
+            if next.is_none() {
+                // Exactly what the changes add up to.
+                head.totals = self.totals_of(&sums, source, head.at_ms);
+            }
+            if let Err(failure) = self.append(recorder, head, &pass, last) {
+                self.changes.take_back(&pass);
+                return Err(failure);
+            }
+            self.changes.written(&pass);
+            self.totals = head.totals;
+            self.index += 1;
+        }
+        self.allocator = None;
+        Ok(())
+    }
+
+    /// Appends the record of one pass.
+    fn append(
+        &mut self,
+        recorder: &mut Recorder,
+        head: &mut SnapshotHead,
+        pass: &Pass,
+        last: bool,
+    ) -> Result<(), Failure> {
+        head.index = self.index;
+        let mut encoded = [0u8; HEAD_BYTES];
+        let mut sink = SliceSink::new(&mut encoded);
+        encode_snapshot(head, &mut sink).map_err(|_| Failure::Full)?;
+        let head_len = sink.len();
+        let record = self.changes.record(FRAME_BYTES + head_len);
+        if let Some(room) = record.get_mut(FRAME_BYTES..FRAME_BYTES + head_len) {
+            room.copy_from_slice(encoded.get(..head_len).unwrap_or_default());
+        }
+        recorder.flush()?;
+        recorder.append_snapshot(
+            record,
+            head_len + pass.len,
+            self.index,
+            self.index + 1,
+            last,
+        )
+    }
+
+    /// Totals of this process: what the counters say without what was inherited.
+    fn totals_of(&self, sums: &Sums, source: &impl Source, now_ms: u64) -> Totals {
+        let [heap, maps] = sums;
+        let [base_heap, base_maps] = &self.base;
+        let heap = heap.since(base_heap);
+        let mut totals = Totals {
+            allocations: heap.allocations,
+            frees: heap.frees,
+            allocated_bytes: heap.allocated_bytes,
+            freed_bytes: heap.freed_bytes,
+            mappings: maps.since(base_maps).allocations,
+            mapped_bytes: source.mapped_bytes(),
+            brk_bytes: source.brk_bytes(),
+            ..self.totals
+        };
+        if live_bytes(&totals) > totals.peak_live_bytes {
+            totals.peak_live_bytes = live_bytes(&totals);
+            totals.peak_at_ms = now_ms;
+        }
+        totals
+    }
+
+    /// Writes the ages of live blocks; of all sites if they fit, else of those that matter.
+    fn ages(
+        &mut self,
+        source: &impl Source,
+        recorder: &mut Recorder,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        let Some(ages) = Ages::walk(source) else {
+            return Ok(());
+        };
+        let limit = recorder.payload_limit() as usize;
+        let Some(mut buffer) = Buffer::of((ages.bytes() + FRAME_BYTES + TAIL_BYTES).min(limit))
+        else {
+            return Ok(());
+        };
+        for least_blocks in [1, 8, 64, 512, 4096] {
+            let end = buffer.len() - TAIL_BYTES;
+            let room = buffer
+                .as_mut_slice()
+                .get_mut(FRAME_BYTES..end)
+                .unwrap_or_default();
+            let mut sink = SliceSink::new(room);
+            let Ok(mut writer) = encode_ages(now_ms, &mut sink) else {
+                break;
+            };
+            if ages.write(&self.epochs, now_ms, &mut writer, least_blocks) {
+                let len = sink.len();
+                return recorder.replace_ages(buffer.as_mut_slice(), len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says once in the recording that the file cannot grow as far as it might.
+    fn tell_limits(&mut self, recorder: &mut Recorder, now_ms: u64) -> Result<(), Failure> {
+        let health = recorder.health();
+        if let (Some(reason), false) = (health.growth_stopped, self.growth_told) {
+            let mut text = Text::<160>::new();
+            text.push_bytes(b"the recording stays at ")
+                .push_u64(health.file_bytes >> 10)
+                .push_bytes(b" KiB: ");
+            reason.describe(&mut text);
+            let event = Record::Event {
+                at_ms: now_ms,
+                kind: EventKind::Limit,
+                text: text.as_bytes(),
+            };
+            recorder.append_event(&event)?;
+            self.growth_told = true;
+        }
+        Ok(())
+    }
+}
+
+const NO_TOTALS: Totals = Totals {
+    allocations: 0,
+    frees: 0,
+    allocated_bytes: 0,
+    freed_bytes: 0,
+    peak_live_bytes: 0,
+    peak_at_ms: 0,
+    mappings: 0,
+    mapped_bytes: 0,
+    brk_bytes: 0,
+};
+
+fn live_bytes(totals: &Totals) -> u64 {
+    totals.allocated_bytes.saturating_sub(totals.freed_bytes)
+}
+
+/// Writes definitions into the recording.
+struct FileDefiner<'a, S> {
+    defs: &'a mut Defs,
+    source: &'a S,
+    recorder: &'a mut Recorder,
+    /// A site with more live bytes than this matters.
+    weighty_bytes: u64,
+}
+
+impl<S: Source> Definer for FileDefiner<'_, S> {
+    fn site(&mut self, id: u32, live_bytes: u64, again: bool) -> Result<(), Failure> {
+        let weighty = live_bytes > self.weighty_bytes;
+        if again && !weighty {
+            return Err(Failure::Full);
+        }
+        self.defs.site(id, weighty, self.source, self.recorder)
+    }
+
+    fn others(&mut self, kind: SiteKind) -> Result<(), Failure> {
+        self.defs.others(kind, self.recorder)
+    }
+}

@@ -1,6 +1,6 @@
 //! Owns the ages of live blocks per site: one walk over the live table into small histograms.
 //!
-//! Bounded: a histogram of 104 bytes for each site with live blocks, none without memory; the walk
+//! Bounded: a histogram of 272 bytes for each site with live blocks, none without memory; the walk
 //! takes the tables' locks shard by shard, a few nanoseconds a block.
 
 use leaktrack_recording::{AgeWriter, SiteAge};
@@ -13,49 +13,51 @@ use crate::arena::AVec;
 const OCTAVES: usize = 21;
 
 #[derive(Clone, Copy)]
-struct Histogram {
+struct Octave {
+    blocks: u32,
+    youngest: u32,
     oldest: u32,
-    newest: u32,
-    octaves: [u32; OCTAVES],
+}
+
+#[derive(Clone, Copy)]
+struct Histogram {
+    octaves: [Octave; OCTAVES],
     blocks: u64,
+    oldest: u32,
 }
 
 impl Histogram {
     const EMPTY: Histogram = Histogram {
-        oldest: u32::MAX,
-        newest: 0,
-        octaves: [0; OCTAVES],
+        octaves: [Octave { blocks: 0, youngest: u32::MAX, oldest: 0 }; OCTAVES],
         blocks: 0,
+        oldest: 0,
     };
 
-    fn add(&mut self, epoch: u32, now: u32) {
-        self.oldest = self.oldest.min(epoch);
-        self.newest = self.newest.max(epoch);
+    /// Counts a block of this age in epochs.
+    fn add(&mut self, age: u32) {
+        self.oldest = self.oldest.max(age);
         self.blocks += 1;
-        let octave = (u32::BITS - now.saturating_sub(epoch).leading_zeros()) as usize;
-        if let Some(count) = self.octaves.get_mut(octave.min(OCTAVES - 1)) {
-            *count = count.saturating_add(1);
+        let octave = (u32::BITS - age.leading_zeros()) as usize;
+        if let Some(octave) = self.octaves.get_mut(octave.min(OCTAVES - 1)) {
+            octave.blocks = octave.blocks.saturating_add(1);
+            octave.youngest = octave.youngest.min(age);
+            octave.oldest = octave.oldest.max(age);
         }
     }
 
-    /// Epoch of the median block's birth: its octave is exact, its place within it interpolated.
-    fn median(&self, now: u32) -> u32 {
+    /// Age of the median block: its octave is exact, its place between the youngest and the oldest
+    /// there as if they were evenly spaced.
+    fn median(&self) -> u32 {
         let half = self.blocks.div_ceil(2);
         let mut below = 0u64;
-        for (octave, &count) in self.octaves.iter().enumerate() {
-            let count = u64::from(count);
-            if below + count >= half && count > 0 {
-                let youngest = if octave == 0 { 0 } else { 1u64 << (octave - 1) };
-                let oldest = if octave == 0 { 0 } else { (1u64 << octave) - 1 };
-                // No wider than what was seen.
-                let youngest = youngest.max(u64::from(now.saturating_sub(self.newest)));
-                let oldest = oldest
-                    .min(u64::from(now.saturating_sub(self.oldest)))
-                    .max(youngest);
-                let age = youngest + (oldest - youngest) * (half - below - 1) / (count - 1).max(1);
-                return now.saturating_sub(age as u32);
+        for octave in &self.octaves {
+            let blocks = u64::from(octave.blocks);
+            if blocks > 0 && below + blocks >= half {
+                let width = u64::from(octave.oldest.saturating_sub(octave.youngest));
+                let share = width * (half - below - 1) / (blocks - 1).max(1);
+                return octave.youngest.saturating_add(share as u32);
             }
-            below += count;
+            below += blocks;
         }
         self.oldest
     }
@@ -104,7 +106,7 @@ impl Ages {
         }
         let at = (*place - 1) as usize;
         if let Some(histogram) = self.histograms.get_mut(at) {
-            histogram.add(epoch, self.now);
+            histogram.add(self.now.saturating_sub(epoch));
         }
         true
     }
@@ -122,6 +124,7 @@ impl Ages {
         writer: &mut AgeWriter<'_>,
         least_blocks: u64,
     ) -> bool {
+        let born = |age: u32| epochs.birth_ms(self.now.saturating_sub(age), now_ms);
         for (site, place) in self.places.as_slice().iter().enumerate() {
             let Some(histogram) = place
                 .checked_sub(1)
@@ -135,8 +138,8 @@ impl Ages {
             let age = SiteAge {
                 site: site as u32,
                 blocks: histogram.blocks,
-                oldest_ms: epochs.birth_ms(histogram.oldest, now_ms),
-                median_ms: epochs.birth_ms(histogram.median(self.now), now_ms),
+                oldest_ms: born(histogram.oldest),
+                median_ms: born(histogram.median()),
             };
             if writer.push(&age).is_err() {
                 return false;
@@ -150,37 +153,33 @@ impl Ages {
 mod tests {
     use super::*;
 
-    fn median_of(births: &[u32], now: u32) -> (u32, u32) {
+    fn median_of(ages: &[u32]) -> (u32, u32) {
         let mut histogram = Histogram::EMPTY;
-        births.iter().for_each(|&birth| histogram.add(birth, now));
-        let mut sorted = births.to_vec();
-        sorted.sort_unstable_by(|a, b| b.cmp(a)); // youngest first
-        (histogram.median(now), sorted[births.len().div_ceil(2) - 1])
+        ages.iter().for_each(|&age| histogram.add(age));
+        let mut sorted = ages.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(histogram.oldest, *sorted.last().unwrap());
+        (histogram.median(), sorted[ages.len().div_ceil(2) - 1])
     }
 
     #[test]
-    fn medians_are_exact_where_all_agree_and_near_elsewhere() {
-        assert_eq!(median_of(&[1], 1_000).0, 1);
-        assert_eq!(median_of(&[500; 9], 1_000).0, 500);
-        assert_eq!(median_of(&[1_000, 1_000, 1_000, 1], 1_000).0, 1_000);
-        assert_eq!(median_of(&[3, 3, 3, 1_000], 1_000).0, 3);
+    fn medians_are_exact_for_bursts_and_near_elsewhere() {
+        for ages in [&[0][..], &[999], &[500; 9], &[0, 0, 0, 999], &[997, 997, 997, 0], &[600, 600, 600, 997]] {
+            let (guess, exact) = median_of(ages);
+            assert!(guess.abs_diff(exact) <= exact / 3, "{ages:?}: {guess}");
+        }
+        assert_eq!(median_of(&[997, 997, 997, 0]).0, 997);
+        assert_eq!(median_of(&(0..10_000).collect::<std::vec::Vec<u32>>()).0, 4_999);
         let mut seed = 1u64;
-        for now in [10, 1_000, 100_000, (1 << 20) - 1] {
+        for most in [10, 1_000, 100_000, (1 << 20) - 1] {
             for count in [1, 2, 3, 10, 1_001] {
-                let births: std::vec::Vec<u32> = (0..count)
-                    .map(|_| {
-                        seed = seed
-                            .wrapping_mul(6_364_136_223_846_793_005)
-                            .wrapping_add(1_442_695_040_888_963_407);
-                        (seed >> 33) as u32 % now + 1
-                    })
-                    .collect();
-                let (guess, exact) = median_of(&births, now);
-                let (guess_age, exact_age) = (now - guess.min(now), now - exact);
-                assert!(
-                    guess_age <= exact_age * 2 + 1 && exact_age <= guess_age * 2 + 1,
-                    "{guess_age} {exact_age}"
-                );
+                let random = |_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (seed >> 33) as u32 % most
+                };
+                let ages: std::vec::Vec<u32> = (0..count).map(random).collect();
+                let (guess, exact) = median_of(&ages);
+                assert!(guess <= exact * 2 && exact <= guess * 2, "{guess} {exact}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::report::{Amount, Frame};
-use super::tools::{DEBIAN_PATH, tool};
+use super::tools::{DEBIAN_PATH, find_tool, tool};
 
 /// What memcheck said at the end of a program.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,8 @@ impl Valgrind {
     ) -> Valgrind {
         let log = folder.join("valgrind.log");
         std::fs::write(folder.join("valgrind.in"), input).expect("valgrind's input");
-        let output = Command::new(tool("valgrind"))
+        // Debian's `valgrind` is a script that changes the environment before it starts the real one.
+        let output = Command::new(find_tool("valgrind.bin").unwrap_or_else(|| tool("valgrind")))
             .args([
                 "--tool=memcheck",
                 "--leak-check=full",

@@ -29,7 +29,7 @@ pub fn run_both(
     for (name, contents) in files {
         case = case.file(name, *contents);
     }
-    for (key, value) in env.iter().chain(&VALGRINDS_OWN) {
+    for (key, value) in env {
         case = case.env(key, value);
     }
     let library = same_length_path(case.folder());
@@ -38,7 +38,7 @@ pub fn run_both(
 
     // Interpreters copy the environment: valgrind's run gets the same variables, with values of the same length.
     let mut same: Vec<(String, String)> = tracked.environment.clone();
-    same.retain(|(key, _)| key != "LD_PRELOAD" && !VALGRINDS_OWN.iter().any(|(own, _)| own == key));
+    same.retain(|(key, _)| key != "LD_PRELOAD");
     let same: Vec<(&str, &str)> = same
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
@@ -65,9 +65,6 @@ pub fn run_both(
         valgrind,
     }
 }
-
-/// What valgrind adds to the environment of its client.
-const VALGRINDS_OWN: [(&str, &str); 2] = [("GLIBCPP_FORCE_NEW", "1"), ("GLIBCXX_FORCE_NEW", "1")];
 
 /// What valgrind puts into LD_PRELOAD.
 const VALGRINDS_PRELOAD: &str = "/usr/libexec/valgrind/vgpreload_core-amd64-linux.so:\
@@ -108,6 +105,22 @@ impl Both {
         assert_eq!(self.live(), valgrind.live, "live\n{}", report.outline());
         assert_eq!(report.coverage("unknown_frees"), 0);
         assert_eq!(report.coverage("dropped"), 0);
+    }
+
+    /// The same for a program whose own runs differ by `spread` short-lived blocks: what is live is still equal.
+    #[track_caller]
+    pub fn expect_near_totals(&self, spread: u64) {
+        let (report, valgrind) = (&self.report, &self.valgrind);
+        let near = |ours: u64, theirs: u64| ours.abs_diff(theirs) <= spread;
+        let totals = [valgrind.allocations, valgrind.frees, valgrind.live.blocks];
+        let text = format!("valgrind {totals:?}\n{}", report.outline());
+        assert!(
+            near(report.total("allocations"), valgrind.allocations),
+            "{text}"
+        );
+        assert!(near(report.total("frees"), valgrind.frees), "{text}");
+        assert_eq!(report.total("live_blocks"), valgrind.live.blocks, "{text}");
+        assert_eq!(report.coverage("unknown_frees"), 0);
     }
 
     /// Every stack that valgrind names holds the same blocks and bytes, and no other stack holds any.

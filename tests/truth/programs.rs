@@ -63,6 +63,7 @@ fn python3() {
                   text = json.dumps(rows)\n\
                   print(len(text), len(re.findall(r'row (\\d+)', text)))\n\
                   print(collections.Counter(c for c in text).most_common(3))\n";
+    // Ten plain runs of CPython differ by a few short-lived blocks.
     let env = [
         ("PYTHONMALLOC", "malloc"),
         ("PYTHONHASHSEED", "0"),
@@ -75,7 +76,7 @@ fn python3() {
         &[],
         "",
     )
-    .expect_equal_totals();
+    .expect_near_totals(20);
 }
 
 #[test]

@@ -1,13 +1,53 @@
 //! `libleaktrack.so`: exports the hooks and wires them to the engine. Nothing else lives here.
+//!
+//! Every export is a handful of instructions that note where the caller's stack is and jump on, so
+//! that no frame of ours stands between the caller and the engine's view of its stack.
 #![no_std]
 
+mod cxx;
+mod heap;
+mod map;
+mod process;
+mod start;
+
+/// Declares an export that jumps to an engine function, handing it the stack pointer and the frame
+/// pointer at its own entry in the next two argument registers.
+macro_rules! hook {
+    ($(#[$doc:meta])* $name:ident => $imp:path, $sp:literal, $bp:literal) => {
+        $(#[$doc])*
+        /// # Safety
+        /// As the C function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                concat!("mov ", $sp, ", rsp"),
+                concat!("mov ", $bp, ", rbp"),
+                "jmp {imp}",
+                ".cfi_endproc",
+                imp = sym $imp,
+            )
+        }
+    };
+}
+pub(crate) use hook;
+
+// Everything that we leave undefined is libc's; without this the library would not say so.
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// Not reached: the engine denies every construct that panics, and a test looks for the message
+/// texts of panics in the built library.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // Unreachable by construction (the engine denies every panicking construct). Should it happen
-    // all the same, stop this thread's use of the library without taking the host down: spin is
-    // worse than a trap, so trap.
     loop {
         core::hint::spin_loop();
     }
 }
+
+/// `core` is built to unwind and names this symbol; nothing of ours ever unwinds.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}

@@ -43,7 +43,6 @@ extern "C" fn prepare() {
     modules::lock_for_fork();
     LIVE.lock_all();
     arena::lock_for_fork();
-    t.held.store(core::ptr::null_mut(), Relaxed);
     FORKING.store(sys::gettid(), Relaxed);
 }
 

@@ -8,8 +8,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, compiler_fence};
 
-use crate::sys;
 use crate::tls::Local;
+use crate::{arena, modules, sites, state, sys};
 
 /// No hook is active on the thread.
 pub const IDLE: u32 = 0;
@@ -56,14 +56,14 @@ pub fn nested_phase(t: &Local, sp: usize) -> u32 {
     if sp < t.entry_sp.load(Relaxed) || QUIET.load(Relaxed) != 0 || sys::on_alternate_stack() {
         return phase;
     }
-    let held = t.held.swap(core::ptr::null_mut(), Relaxed);
-    if !held.is_null() {
-        // SAFETY: shard locks are in a static; this thread was between taking it and giving it back when the
-        // handler jumped away, so no one else will.
-        unsafe { (*held).abandon() };
+    // SAFETY: whatever call of this thread was inside a lock of ours never returns.
+    unsafe {
+        state::MAPPINGS.abandon();
+        sites::abandon();
+        modules::abandon();
+        state::LIVE.abandon();
+        arena::abandon();
     }
-    // SAFETY: whatever call of this thread was inside the arena never returns.
-    unsafe { crate::arena::abandon() };
     t.phase.store(IDLE, Relaxed);
     IDLE
 }

@@ -21,6 +21,8 @@ static LOCK: WordLock = WordLock::new();
 static TID: AtomicU32 = AtomicU32::new(0);
 /// What the helper is asked to do; a futex word.
 static ORDER: AtomicU32 = AtomicU32::new(0);
+/// The last order given before the helper was started.
+static OBEYED: AtomicU32 = AtomicU32::new(0);
 /// Raised by the helper when an order is done; a futex word.
 static DONE: AtomicU32 = AtomicU32::new(0);
 static MEMORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -81,8 +83,8 @@ fn spawn() -> bool {
         // A helper that ran here before may have left its words.
         memory.add(STACK_BYTES + tls_bytes - distance).cast::<tls::Local>().write_bytes(0, 1);
     }
-    let order = ORDER.load(Ordering::Relaxed);
-    ORDER.store((order | ((1 << KIND_BITS) - 1)) + 1, Ordering::Relaxed);
+    // The thread may run its first instruction after the first order was given.
+    OBEYED.store(ORDER.load(Ordering::Relaxed), Ordering::Relaxed);
     // SAFETY: the stack ends where the thread-local memory begins; the memory is kept for good.
     let r = unsafe { sys::clone_thread(memory.addr() + STACK_BYTES, thread_pointer, &raw const TID, run) };
     r > 0
@@ -95,7 +97,7 @@ extern "C" fn run() {
     guard::enter(t, guard::OURS, 0);
     sys::set_thread_name(c"leaktrack");
     let mut due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
-    let mut seen = ORDER.load(Ordering::Relaxed);
+    let mut seen = OBEYED.load(Ordering::Relaxed);
     loop {
         let now_ms = state::tick();
         if now_ms < due_ms {

@@ -7,6 +7,7 @@
 //!
 //! The table's lock comes before those of the live table and the arena (see [`crate::lock`]).
 
+mod array;
 mod list;
 
 use core::cell::UnsafeCell;

@@ -78,17 +78,13 @@ fn take() -> *mut ThreadState {
     if p.is_null() {
         let bytes = size_of::<ThreadState>();
         p = arena::alloc(bytes, align_of::<ThreadState>()).cast();
-        if !p.is_null() {
-            // SAFETY: the arena gave that many bytes, and zero is a valid state.
-            unsafe { p.cast::<u8>().write_bytes(0, bytes) };
-        }
     }
     if !p.is_null() {
-        // SAFETY: out of the pool, the state is this thread's alone.
+        // SAFETY: out of the pool, the state is this thread's alone, and zero is a valid one: what
+        // another thread knew of its stack must go.
         unsafe {
+            p.cast::<u8>().write_bytes(0, size_of::<ThreadState>());
             (*p).tid = sys::gettid();
-            (*p).ended = 0;
-            (*p).next = null_mut();
         }
     }
     sys::restore_signals(signals);

@@ -96,9 +96,9 @@ pub unsafe fn capture(scratch: &mut Scratch, entry: Entry, depth: usize) -> Stac
     let seed = u64::from(modules::generation()).wrapping_mul(0xd6e8_feb8_6659_fd93);
     let pcs = scratch.pcs.as_mut_ptr();
     // SAFETY: `depth` is at most the length of `pcs`, which no one else uses meanwhile.
-    let mut trail = unsafe { Trail::new(pcs, depth, seed) };
+    let trail = unsafe { Trail::new(pcs, depth, seed) };
     // SAFETY: passed on to the caller.
-    let mut ending = unsafe { walk(scratch, entry, &mut trail) };
+    let (mut trail, mut ending) = unsafe { walk(scratch, &entry, trail) };
     if ending == Ending::General {
         // SAFETY: as above; the first trail is not used any more.
         trail = unsafe { Trail::new(pcs, depth, seed) };
@@ -127,164 +127,206 @@ unsafe fn word(addr: usize) -> usize {
     unsafe { (addr as *const usize).read() }
 }
 
+/// Where a walk is.
+#[derive(Clone, Copy)]
+struct Frame {
+    pc: usize,
+    /// The pc is the instruction itself.
+    exact: bool,
+    sp: usize,
+    /// Where the value of RBP in this frame is: on the stack, or the entry's. Most frames never ask.
+    bp_slot: *const usize,
+    /// One past the last byte of this stack that may be read.
+    top: usize,
+}
+
+impl Frame {
+    #[inline(always)]
+    fn bp(&self) -> usize {
+        // SAFETY: `bp_slot` is the entry's field or was found to lie on the stack.
+        unsafe { *self.bp_slot }
+    }
+}
+
 /// The usual walk, by SP and RBP.
+///
+/// What the loop changes is handed to the rare steps as copies: so it stays in registers, and a
+/// frame costs little more than the two loads that each step has to wait for.
 ///
 /// # Safety
 /// As for [`capture`].
 #[inline(always)]
-unsafe fn walk(scratch: &mut Scratch, entry: Entry, trail: &mut Trail) -> Ending {
+unsafe fn walk(scratch: &mut Scratch, entry: &Entry, mut trail: Trail) -> (Trail, Ending) {
     // SAFETY: at the entry, SP points at the return address.
-    let mut pc = unsafe { word(entry.sp) };
-    let mut sp = entry.sp + 8;
-    let mut bp = entry.bp;
-    let mut exact = false;
-    let Some(mut top) = scratch.bounds.top(entry.sp) else {
-        trail.push(pc, exact);
-        return Ending::Broken;
+    let pc = unsafe { word(entry.sp) };
+    let Some(top) = scratch.bounds.top(entry.sp) else {
+        trail.push(pc);
+        return (trail, Ending::Broken);
+    };
+    let mut at = Frame {
+        pc,
+        exact: false,
+        sp: entry.sp + 8,
+        bp_slot: &raw const entry.bp,
+        top,
     };
     let mut view = View::now();
     loop {
-        if !is_plausible(pc) {
-            return if pc == 0 {
-                Ending::Complete
-            } else {
-                Ending::Broken
-            };
-        }
-        if trail.is_full() {
-            return Ending::Cut;
-        }
-        let mut packed = view.get(pc, exact);
-        if packed == 0 {
-            // SAFETY: the pc is that of a frame of this thread.
-            packed = unsafe { learn::learn(&mut scratch.machine, pc, exact) };
-            view = View::now();
-        }
-        let (cfa, saved_bp) = match Rule::unpack(packed) {
-            Rule::Sp { cfa, bp } => {
-                let cfa = sp + cfa as usize * 8;
-                (cfa, if bp == 0 { 0 } else { cfa - bp as usize * 8 })
-            }
-            Rule::Bp { cfa, bp: saved } => {
-                let cfa = bp.wrapping_add(cfa as usize * 8);
-                (
-                    cfa,
-                    if saved == 0 {
-                        0
-                    } else {
-                        cfa.wrapping_sub(saved as usize * 8)
-                    },
-                )
-            }
-            Rule::Load { cfa, bp: saved } => {
-                let holder = bp.wrapping_add_signed(cfa as isize * 8);
-                if holder % 8 != 0 || holder < sp || holder >= top {
-                    trail.push(pc, exact);
-                    return Ending::Broken;
-                }
-                // SAFETY: just checked; aligned, so the whole word is below the top.
-                (
-                    unsafe { word(holder) },
-                    bp.wrapping_add_signed(saved as isize * 8),
-                )
-            }
-            Rule::Broken => return Ending::Broken,
-            Rule::General => return Ending::General,
-            rule => {
-                trail.push(pc, exact);
-                let from = Frame { sp, bp, top };
-                // SAFETY: the registers are those of a frame of this thread.
-                match unsafe { special(scratch, rule, from) } {
-                    Ok((next, next_pc)) => {
-                        Frame { sp, bp, top } = next;
-                        pc = next_pc;
-                        exact = rule == Rule::Signal;
-                        continue;
+        let packed = match view.get(at.pc) {
+            Some(packed) if !at.exact => packed,
+            _ => {
+                // SAFETY: the pc is that of a frame of this thread.
+                match unsafe { unusual(&mut scratch.machine, at.pc, at.exact) } {
+                    Ok(packed) => {
+                        view = View::now();
+                        packed
                     }
-                    Err(ending) => return ending,
+                    Err(ending) => return (trail, ending),
                 }
             }
         };
-        trail.push(pc, exact);
-        // The return address is the word below the CFA: both must lie on the stack.
-        let mut low = sp;
-        if cfa <= sp || cfa > top || cfa % 8 != 0 {
-            match scratch.bounds.switch(sp, cfa) {
-                Some(other) => (low, top) = other,
-                None => return Ending::Broken,
-            }
+        if !trail.push(at.pc) {
+            return (trail, Ending::Cut);
         }
-        if saved_bp != 0 {
-            if saved_bp < low || saved_bp >= top || saved_bp % 8 != 0 {
-                return Ending::Broken;
+        let cfa = if let Some(bytes) = Rule::packed_sp(packed) {
+            at.sp + bytes
+        } else if let Some(bytes) = Rule::packed_bp(packed)
+            && let cfa = at.bp().wrapping_add(bytes)
+            && cfa > at.sp
+            && cfa % 8 == 0
+        {
+            cfa
+        } else {
+            usize::MAX
+        };
+        let saved_bp = Rule::packed_saved_bp(packed);
+        let slot = cfa.wrapping_sub(saved_bp);
+        // The return address is the word below the CFA; a saved RBP is not below SP.
+        if cfa > at.top || slot < at.sp || at.exact {
+            if at.exact {
+                trail.mark_exact();
             }
-            // SAFETY: just checked; aligned, so the whole word is below the top.
-            bp = unsafe { word(saved_bp) };
+            let here = at;
+            // SAFETY: the frame is one of this thread's.
+            match unsafe { step(scratch, packed, &here) } {
+                Ok(next) => at = next,
+                Err(ending) => return (trail, ending),
+            }
+            continue;
         }
-        // SAFETY: the CFA is above SP and not above the top, or on another stack that `switch`
-        // found readable.
-        pc = unsafe { word(cfa - 8) };
-        sp = cfa;
-        exact = false;
+        let slot = slot as *const usize;
+        at.bp_slot = core::hint::select_unpredictable(saved_bp == 0, at.bp_slot, slot);
+        // SAFETY: the CFA is above SP and not above the top.
+        at.pc = unsafe { word(cfa - 8) };
+        at.sp = cfa;
     }
 }
 
-/// Where a walk is.
-struct Frame {
-    sp: usize,
-    bp: usize,
-    top: usize,
-}
-
-/// The steps that are rare.
+/// The packed rule of a pc that is not in its place in the table, or how the walk ends there.
 ///
 /// # Safety
 /// The frame is one of this thread's.
 #[cold]
 #[inline(never)]
-unsafe fn special(
-    scratch: &mut Scratch,
-    rule: Rule,
-    from: Frame,
-) -> Result<(Frame, usize), Ending> {
-    use x86_64::signal_frame;
+unsafe fn unusual(machine: &mut Machine, pc: usize, exact: bool) -> Result<u64, Ending> {
+    if !is_plausible(pc) {
+        return Err(if pc == 0 {
+            Ending::Complete
+        } else {
+            Ending::Broken
+        });
+    }
+    // SAFETY: passed on to the caller.
+    let packed = unsafe { learn::find_or_learn(machine, pc, exact) };
+    match Rule::unpack(packed) {
+        Rule::Broken => Err(Ending::Broken),
+        _ => Ok(packed),
+    }
+}
+
+/// Any step, with all that may happen; the frame itself is on the trail.
+///
+/// # Safety
+/// The frame is one of this thread's.
+#[cold]
+#[inline(never)]
+unsafe fn step(scratch: &mut Scratch, packed: u64, at: &Frame) -> Result<Frame, Ending> {
     let bounds = &mut scratch.bounds;
-    match rule {
-        Rule::End => Err(Ending::Complete),
-        Rule::Signal => {
-            let end = from.sp + signal_frame::RIP + 8;
-            if end > from.top {
-                bounds.extend(end).ok_or(Ending::Broken)?;
+    let bp = at.bp();
+    let saved_at = |cfa: usize, words: u32| match words {
+        0 => None,
+        _ => Some(cfa.wrapping_sub(words as usize * 8)),
+    };
+    // The CFA, and where RBP is saved if it is.
+    let (cfa, saved_bp) = match Rule::unpack(packed) {
+        Rule::Sp { cfa, bp: saved } => {
+            let cfa = at.sp + cfa as usize * 8;
+            (cfa, saved_at(cfa, saved))
+        }
+        Rule::Bp { cfa, bp: saved } => {
+            let cfa = bp.wrapping_add(cfa as usize * 8);
+            (cfa, saved_at(cfa, saved))
+        }
+        Rule::Load { cfa, bp: saved } => {
+            let holder = bp.wrapping_add_signed(cfa as isize * 8);
+            if holder % 8 != 0 || holder < at.sp || holder >= at.top {
+                return Err(Ending::Broken);
             }
-            // SAFETY (all three): the kernel's frame lies between SP and the top.
-            let pc = unsafe { word(from.sp + signal_frame::RIP) };
-            // SAFETY: as above.
-            let bp = unsafe { word(from.sp + signal_frame::RBP) };
-            // SAFETY: as above.
-            let sp = unsafe { word(from.sp + signal_frame::RSP) };
-            let top = bounds.top(sp).ok_or(Ending::Broken)?;
-            Ok((Frame { sp, bp, top }, pc))
+            // SAFETY: just checked; aligned, so the whole word is below the top.
+            (
+                unsafe { word(holder) },
+                Some(bp.wrapping_add_signed(saved as isize * 8)),
+            )
         }
         Rule::Chain => {
-            let Frame { sp, bp, mut top } = from;
-            let end = bp
-                .checked_add(16)
-                .filter(|_| bp >= sp && bp % 8 == 0)
-                .ok_or(Ending::Broken)?;
-            if end > top {
-                (_, top) = bounds.switch(sp, end).ok_or(Ending::Broken)?;
+            if bp < at.sp {
+                return Err(Ending::Broken);
             }
-            // SAFETY (both): the two words lie above SP and below the top.
-            let (next, pc) = unsafe { (word(bp), word(bp + 8)) };
-            Ok((
-                Frame {
-                    sp: end,
-                    bp: next,
-                    top,
-                },
-                pc,
-            ))
+            (bp.wrapping_add(16), Some(bp))
         }
-        _ => Err(Ending::Broken),
+        Rule::Signal => return interrupted(bounds, at),
+        Rule::End => return Err(Ending::Complete),
+        Rule::General => return Err(Ending::General),
+        Rule::Stuck | Rule::Broken => return Err(Ending::Broken),
+    };
+    let (mut low, mut top) = (at.sp, at.top);
+    if cfa <= at.sp || cfa > top || cfa % 8 != 0 {
+        (low, top) = bounds.switch(at.sp, cfa).ok_or(Ending::Broken)?;
     }
+    let bp_slot = match saved_bp {
+        None => at.bp_slot,
+        Some(slot) if slot >= low && slot < top && slot % 8 == 0 => slot as *const usize,
+        Some(_) => return Err(Ending::Broken),
+    };
+    // SAFETY: the CFA is above SP and not above the top, or on another stack that `switch` found
+    // readable.
+    let pc = unsafe { word(cfa - 8) };
+    Ok(Frame {
+        pc,
+        exact: false,
+        sp: cfa,
+        bp_slot,
+        top,
+    })
+}
+
+/// From the kernel's frame for a signal to what it interrupted, maybe on another stack.
+fn interrupted(bounds: &mut Bounds, at: &Frame) -> Result<Frame, Ending> {
+    use x86_64::signal_frame;
+    let end = at.sp + signal_frame::RIP + 8;
+    if end > at.top {
+        bounds.extend(end).ok_or(Ending::Broken)?;
+    }
+    let offsets = [signal_frame::RIP, signal_frame::RSP];
+    // SAFETY: the kernel's frame lies between SP and the top.
+    let [pc, sp] = offsets.map(|offset| unsafe { word(at.sp + offset) });
+    let bp_slot = (at.sp + signal_frame::RBP) as *const usize;
+    let top = bounds.top(sp).ok_or(Ending::Broken)?;
+    Ok(Frame {
+        pc,
+        exact: true,
+        sp,
+        bp_slot,
+        top,
+    })
 }

@@ -8,10 +8,10 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::real::{ORIGINALS, original};
-use super::record::{forget, insert, leave, record, settle};
+use super::record::{leave, record, settle};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::state;
+use crate::state::{self, LIVE};
 use crate::thread;
 use crate::tls::{self, Local};
 use crate::unwind::Entry;
@@ -187,8 +187,8 @@ pub unsafe extern "C" fn posix_memalign(out: *mut *mut u8, align: usize, size: u
 
 /// Forgets a block that is about to be freed; the guard is in phase `OURS`.
 #[inline(always)]
-fn release(t: &Local, p: *mut u8) {
-    match forget(t, p.addr()) {
+fn release(p: *mut u8) {
+    match LIVE.remove(p.addr()) {
         Some(block) => settle(block),
         None => {
             state::COVERAGE.unknown_frees.fetch_add(1, Relaxed);
@@ -223,7 +223,7 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
         return;
     }
     guard::enter(t, OURS, sp);
-    release(t, p);
+    release(p);
     guard::turn(t, REAL);
     // SAFETY: passed on.
     unsafe { really_free(p, real) };
@@ -255,7 +255,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         }
         // The allocator calls itself, or a handler interrupted it: our data are at rest.
         REAL => {
-            if let Some(block) = forget(t, p.addr()) {
+            if let Some(block) = LIVE.remove(p.addr()) {
                 settle(block);
             }
             // SAFETY: passed on.
@@ -264,7 +264,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         _ => {
             crate::lifecycle::hook_called(t, sp);
             guard::enter(t, OURS, sp);
-            release(t, p);
+            release(p);
             guard::turn(t, REAL);
             // SAFETY: passed on.
             unsafe { really_free(p, real) };
@@ -353,7 +353,7 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
 /// As `realloc`.
 #[inline(always)]
 unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
-    let old = forget(t, p.addr());
+    let old = LIVE.remove(p.addr());
     if old.is_none() && boot::size_of_block(p).is_some() {
         // SAFETY: passed on.
         return unsafe { move_out_of_boot(t, p, size, entry) };
@@ -365,7 +365,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     if r.is_null() && size != 0 {
         // It failed: the block is as it was.
         if let Some(block) = old {
-            let _ = insert(t, p.addr(), block);
+            let _ = LIVE.insert(p.addr(), block);
         }
         return r;
     }
@@ -454,12 +454,12 @@ unsafe fn realloc_slowly(t: &Local, p: *mut u8, size: usize, sp: usize, bp: usiz
         }
         _ => {
             state::COVERAGE.nested.fetch_add(1, Relaxed);
-            let old = forget(t, p.addr());
+            let old = LIVE.remove(p.addr());
             // SAFETY: as said above the match.
             let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
             match old {
                 Some(block) if r.is_null() && size != 0 => {
-                    let _ = insert(t, p.addr(), block);
+                    let _ = LIVE.insert(p.addr(), block);
                 }
                 Some(block) => settle(block),
                 None => {}

@@ -34,7 +34,7 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
         return;
     }
     let block = Block { size: size as u64, site, epoch: state::epoch() };
-    match insert(t, addr, block) {
+    match LIVE.insert(addr, block) {
         Insert::New => {}
         Insert::Replaced(old) => {
             state::COVERAGE.replaced.fetch_add(1, Relaxed);
@@ -59,24 +59,6 @@ pub fn settle(block: Block) {
     } else if let Some(c) = sites::counters(block.site) {
         c.add_free(block.size);
     }
-}
-
-/// Puts a block into the live table.
-#[inline(always)]
-pub fn insert(t: &Local, addr: usize, block: Block) -> Insert {
-    t.held.store((&raw const *LIVE.lock_of(addr)).cast_mut(), Relaxed);
-    let r = LIVE.insert(addr, block);
-    t.held.store(core::ptr::null_mut(), Relaxed);
-    r
-}
-
-/// Takes a block out of the live table.
-#[inline(always)]
-pub fn forget(t: &Local, addr: usize) -> Option<Block> {
-    t.held.store((&raw const *LIVE.lock_of(addr)).cast_mut(), Relaxed);
-    let r = LIVE.remove(addr);
-    t.held.store(core::ptr::null_mut(), Relaxed);
-    r
 }
 
 /// Leaves the guard and carries out the frees that signal handlers left behind meanwhile.

@@ -40,7 +40,7 @@ const fn larger(buckets: u32) -> u32 {
     } else if buckets < BUCKETS_PER_PAGE {
         buckets * 2
     } else {
-        (buckets + buckets / 4).next_multiple_of(BUCKETS_PER_PAGE)
+        (buckets + buckets / 8).next_multiple_of(BUCKETS_PER_PAGE)
     }
 }
 

@@ -1,13 +1,16 @@
-//! Owns [`PieceList`], a sorted list of disjoint ranges in chunks, so that a change moves at most
-//! one chunk however long the list is.
-//! It must never leave a chunk empty, or change two things that [`PieceList::repair`] cannot tell
-//! apart afterwards.
+//! Owns [`PieceList`], a sorted list of disjoint ranges in chunks, so that a change copies one
+//! chunk however long the list is.
+//! It must never leave the list unreadable at any instruction: a chunk, and the directory of
+//! chunks, changes by copying it and then storing one pointer; a piece by storing one word.
+//!
+//! One chunk and one directory are kept in reserve, so that removing never needs memory.
 
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+use super::array::Array;
 use super::{Mapping, Removed};
-use crate::arena::{self, AVec};
+use crate::arena::AVec;
 
 /// A mapping or what was left of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,98 +32,52 @@ impl Piece {
             epoch: self.epoch,
         }
     }
-}
 
-/// Pieces in a chunk.
-const CHUNK: usize = 64;
-const CHUNK_BYTES: usize = CHUNK * size_of::<Piece>();
-
-/// `len` sorted pieces.
-#[derive(Clone, Copy, Debug)]
-struct Chunk {
-    pieces: *mut Piece,
-    len: usize,
-}
-
-impl Chunk {
-    fn new() -> Option<Chunk> {
-        let pieces = arena::alloc(CHUNK_BYTES, align_of::<Piece>()) as *mut Piece;
-        (!pieces.is_null()).then_some(Chunk { pieces, len: 0 })
-    }
-
-    fn free(self) {
-        // SAFETY: allocated with this size; chunks are freed when they leave the list.
-        unsafe { arena::dealloc(self.pieces as *mut u8, CHUNK_BYTES, align_of::<Piece>()) }
-    }
-
-    fn as_slice(&self) -> &[Piece] {
-        // SAFETY: `len` pieces are initialised, and the list owns them.
-        unsafe { core::slice::from_raw_parts(self.pieces, self.len) }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [Piece] {
-        // SAFETY: as above, borrowed exclusively with the list.
-        unsafe { core::slice::from_raw_parts_mut(self.pieces, self.len) }
-    }
-
-    /// Inserts before `at`; the chunk has room and `at <= len`.
-    fn insert(&mut self, at: usize, piece: Piece) {
-        if self.len >= CHUNK || at > self.len {
-            return;
-        }
-        // SAFETY: both ranges lie in the chunk, which has room for one more.
-        unsafe {
-            let p = self.pieces.add(at);
-            ptr::copy(p, p.add(1), self.len - at);
-            p.write(piece);
-        }
-        compiler_fence(Ordering::SeqCst);
-        self.len += 1;
-    }
-
-    fn remove(&mut self, at: usize) {
-        if at >= self.len {
-            return;
-        }
-        // SAFETY: both ranges lie in the chunk.
-        unsafe {
-            let p = self.pieces.add(at);
-            ptr::copy(p.add(1), p, self.len - at - 1);
-        }
-        compiler_fence(Ordering::SeqCst);
-        self.len -= 1;
-    }
-
-    /// Appends copies of `pieces`, as many as fit.
-    fn extend(&mut self, pieces: &[Piece]) {
-        let n = pieces.len().min(CHUNK - self.len);
-        // SAFETY: the room is there, and a chunk never holds pieces of another one.
-        unsafe { ptr::copy_nonoverlapping(pieces.as_ptr(), self.pieces.add(self.len), n) }
-        self.len += n;
+    fn bytes(&self) -> u64 {
+        self.mapping().bytes()
     }
 }
+
+type Chunk = *mut Array<Piece>;
+type Directory = *mut Array<Chunk>;
+
+/// Pieces in a chunk: what fits into 2 KiB with its head.
+const CHUNK: usize = (2048 - size_of::<Array<Piece>>()) / size_of::<Piece>();
+const FIRST_DIRECTORY: usize = 32;
 
 /// Sorted, disjoint pieces.
 #[derive(Debug)]
 pub(super) struct PieceList {
-    chunks: AVec<Chunk>,
+    /// The current directory is `directories[current]`, the other one the reserve.
+    directories: [Directory; 2],
+    current: usize,
+    /// The chunk that the next change is written to; null when there is none.
+    reserve: Chunk,
     /// Number of pieces of each cut mapping; of a free entry, 1 + the next free one.
     origins: AVec<u32>,
     free_origin: u32,
     total_bytes: u64,
 }
 
-/// Where a piece is.
+/// Where a piece is: its chunk and its place there.
 #[derive(Clone, Copy)]
 struct At {
     chunk: usize,
     piece: usize,
 }
 
+fn pieces<'a>(chunk: Chunk) -> &'a [Piece] {
+    // SAFETY: chunks in the directory are arrays, and callers hold the list's lock while they use
+    // the slice, and no slice across a change of its chunk.
+    unsafe { Array::values(chunk) }
+}
+
 impl PieceList {
     pub const fn new() -> Self {
         PieceList {
-            chunks: AVec::new(),
+            directories: [ptr::null_mut(); 2],
+            current: 0,
+            reserve: ptr::null_mut(),
             origins: AVec::new(),
             free_origin: 0,
             total_bytes: 0,
@@ -131,11 +88,30 @@ impl PieceList {
         self.total_bytes
     }
 
+    fn directory(&self) -> Directory {
+        let [a, b] = self.directories;
+        if self.current == 0 { a } else { b }
+    }
+
+    fn spare_directory(&self) -> Directory {
+        let [a, b] = self.directories;
+        if self.current == 0 { b } else { a }
+    }
+
+    fn chunks<'a>(&self) -> &'a [Chunk] {
+        let directory = self.directory();
+        if directory.is_null() {
+            return &[];
+        }
+        // SAFETY: directories are arrays; the rest as in `pieces`.
+        unsafe { Array::values(directory) }
+    }
+
     /// The first piece that ends after `addr`.
     fn find(&self, addr: usize) -> Option<(At, Piece)> {
-        let chunks = self.chunks.as_slice();
-        let chunk = chunks.partition_point(|c| c.as_slice().last().is_none_or(|p| p.end <= addr));
-        let pieces = chunks.get(chunk)?.as_slice();
+        let chunks = self.chunks();
+        let chunk = chunks.partition_point(|&c| pieces(c).last().is_none_or(|p| p.end <= addr));
+        let pieces = pieces(*chunks.get(chunk)?);
         let piece = pieces.partition_point(|p| p.end <= addr);
         Some((At { chunk, piece }, *pieces.get(piece)?))
     }
@@ -146,77 +122,40 @@ impl PieceList {
     }
 
     pub fn for_each(&self, f: &mut dyn FnMut(&Piece)) {
-        self.chunks
-            .as_slice()
+        self.chunks()
             .iter()
-            .flat_map(Chunk::as_slice)
+            .flat_map(|&chunk| pieces(chunk))
             .for_each(f);
     }
 
     /// Inserts a piece that overlaps none; false without memory.
     pub fn insert(&mut self, piece: Piece) -> bool {
-        let mut at = match self.find(piece.start) {
-            Some((at, _)) => at,
+        let at = match (self.find(piece.start), self.chunks()) {
+            (Some((at, _)), _) => at,
             // Behind all others: at the end of the last chunk.
-            None => match self.chunks.as_slice().split_last() {
-                Some((last, before)) => At {
-                    chunk: before.len(),
-                    piece: last.len,
-                },
-                None => {
-                    let Some(chunk) = Chunk::new() else {
-                        return false;
-                    };
-                    if !self.chunks.try_push(chunk) {
-                        chunk.free();
-                        return false;
-                    }
-                    At { chunk: 0, piece: 0 }
-                }
+            (None, [before @ .., last]) => At {
+                chunk: before.len(),
+                piece: pieces(*last).len(),
             },
+            (None, []) => {
+                let chunk = Array::alloc(CHUNK);
+                if !self.change_directory(0, 0, &[chunk]) {
+                    // SAFETY: published nowhere.
+                    unsafe { Array::free(chunk) };
+                    return false;
+                }
+                At { chunk: 0, piece: 0 }
+            }
         };
-        if self.chunks.get(at.chunk).is_some_and(|c| c.len == CHUNK) {
-            if !self.split(at.chunk) {
-                return false;
-            }
-            if at.piece > CHUNK / 2 {
-                at = At {
-                    chunk: at.chunk + 1,
-                    piece: at.piece - CHUNK / 2,
-                };
-            }
+        let done = self.replace(at, 0, &[piece]);
+        if done {
+            self.total_bytes += piece.bytes();
         }
-        let Some(chunk) = self.chunks.get_mut(at.chunk) else {
-            return false;
-        };
-        chunk.insert(at.piece, piece);
-        self.total_bytes += piece.mapping().bytes();
-        true
+        done
     }
 
-    /// Moves the upper half of a full chunk to a new one behind it.
-    fn split(&mut self, at: usize) -> bool {
-        let Some(mut upper) = Chunk::new() else {
-            return false;
-        };
-        if let Some((_, half)) = self
-            .chunks
-            .get(at)
-            .and_then(|c| c.as_slice().split_at_checked(CHUNK / 2))
-        {
-            upper.extend(half);
-        }
-        if !self.chunks.try_insert(at + 1, upper) {
-            upper.free();
-            return false;
-        }
-        if let Some(lower) = self.chunks.get_mut(at) {
-            lower.len = CHUNK / 2;
-        }
-        true
-    }
-
-    /// Removes `[start, end)`. False if what lies behind it of a cut mapping had to go too.
+    /// Removes `[start, end)`. False if what lies behind it of a cut mapping had to go too, or if
+    /// after a holder was torn out there is not even the reserve to remove with.
     pub fn cut(&mut self, start: usize, end: usize, removed: Removed<'_>) -> bool {
         let mut complete = true;
         while let Some((at, piece)) = self.find(start) {
@@ -231,93 +170,213 @@ impl PieceList {
             let mut whole = false;
             match (piece.start < gone.start, gone.end < piece.end) {
                 (false, false) => {
+                    if !self.replace(at, 1, &[]) {
+                        return false;
+                    }
                     whole = self.forget_origin(piece.origin);
-                    self.remove_at(at);
                 }
-                (true, false) => self.change(at, |p| p.end = gone.start),
-                (false, true) => self.change(at, |p| p.start = gone.end),
+                (true, false) => self.set_end(at, gone.start),
+                (false, true) => self.set_start(at, gone.end),
                 (true, true) => {
                     let origin = self.share_origin(piece.origin);
+                    let before = Piece {
+                        end: gone.start,
+                        origin,
+                        ..piece
+                    };
                     let behind = Piece {
                         start: gone.end,
                         origin,
                         ..piece
                     };
-                    self.change(at, |p| {
-                        p.end = gone.start;
-                        p.origin = origin;
-                    });
-                    if self.insert(behind) {
-                        self.total_bytes -= behind.mapping().bytes();
-                    } else {
-                        self.forget_origin(origin);
+                    if !self.replace(at, 1, &[before, behind]) {
+                        self.set_end(at, gone.start);
+                        self.unshare_origin(piece.origin, origin);
                         gone.end = piece.end;
                         complete = false;
                     }
                 }
             }
-            self.total_bytes -= gone.bytes();
+            self.total_bytes = self.total_bytes.saturating_sub(gone.bytes());
             removed(gone, whole);
         }
         complete
     }
 
-    fn change(&mut self, at: At, f: impl FnOnce(&mut Piece)) {
-        if let Some(piece) = self
-            .chunks
-            .get_mut(at.chunk)
-            .and_then(|c| c.as_mut_slice().get_mut(at.piece))
-        {
-            f(piece);
+    fn set_start(&mut self, at: At, start: usize) {
+        if let Some(piece) = self.place(at) {
+            // SAFETY: `place` points to a piece, and the lock is held.
+            unsafe { (*piece).start = start }
         }
     }
 
-    fn remove_at(&mut self, at: At) {
-        let Some(chunk) = self.chunks.get_mut(at.chunk) else {
-            return;
+    fn set_end(&mut self, at: At, end: usize) {
+        if let Some(piece) = self.place(at) {
+            // SAFETY: as above.
+            unsafe { (*piece).end = end }
+        }
+    }
+
+    fn place(&self, at: At) -> Option<*mut Piece> {
+        let &chunk = self.chunks().get(at.chunk)?;
+        // SAFETY: just compared with the length.
+        (at.piece < pieces(chunk).len()).then(|| unsafe { Array::place(chunk, at.piece) })
+    }
+
+    /// Puts `new` in the place of `old` pieces at `at`; false without memory, which removing one
+    /// does not need.
+    fn replace(&mut self, at: At, old: usize, new: &[Piece]) -> bool {
+        let Some(&chunk) = self.chunks().get(at.chunk) else {
+            return false;
         };
-        chunk.remove(at.piece);
-        if chunk.len == 0 {
-            if let Some(chunk) = self.chunks.remove(at.chunk) {
-                chunk.free();
+        let all = pieces(chunk);
+        let (before, rest) = all.split_at(at.piece.min(all.len()));
+        let behind = rest.get(old..).unwrap_or_default();
+        match before.len() + new.len() + behind.len() {
+            0 => {
+                if !self.change_directory(at.chunk, 1, &[]) {
+                    return false;
+                }
+                self.retire(chunk);
+                true
             }
-        } else if chunk.len < CHUNK / 4 {
-            self.merge(at.chunk);
+            len if len <= CHUNK => self.rewrite(at.chunk, chunk, &[before, new, behind]),
+            _ => {
+                self.split(at, chunk) && {
+                    let half = all.len() / 2;
+                    let at = if at.piece >= half {
+                        At {
+                            chunk: at.chunk + 1,
+                            piece: at.piece - half,
+                        }
+                    } else {
+                        at
+                    };
+                    self.replace(at, old, new)
+                }
+            }
         }
     }
 
-    /// Joins a chunk with the one behind it if they are sparse.
-    fn merge(&mut self, at: usize) {
-        let Some([lower, upper]) = self.chunks.as_mut_slice().get_mut(at..at + 2) else {
-            return;
-        };
-        if lower.len + upper.len > CHUNK * 3 / 4 {
-            return;
+    /// Copies `parts` to the reserve and puts that in the place of `chunk`.
+    fn rewrite(&mut self, at: usize, chunk: Chunk, parts: &[&[Piece]]) -> bool {
+        if self.reserve.is_null() {
+            self.reserve = Array::alloc(CHUNK);
         }
-        lower.extend(upper.as_slice());
-        if let Some(upper) = self.chunks.remove(at + 1) {
-            upper.free();
+        let next = self.reserve;
+        // SAFETY: the reserve is published nowhere; the directory has a place `at`.
+        unsafe {
+            if next.is_null() || !Array::fill(next, parts) {
+                return false;
+            }
+            // Torn out between these stores, the list is whole and a chunk is lost.
+            self.reserve = ptr::null_mut();
+            compiler_fence(Ordering::SeqCst);
+            *Array::place(self.directory(), at) = next;
         }
+        compiler_fence(Ordering::SeqCst);
+        self.reserve = chunk;
+        true
+    }
+
+    /// Puts the halves of a full chunk in its place.
+    fn split(&mut self, at: At, chunk: Chunk) -> bool {
+        let (lower, upper) = pieces(chunk).split_at(pieces(chunk).len() / 2);
+        let (one, two) = (Array::alloc(CHUNK), Array::alloc(CHUNK));
+        // SAFETY: both are new.
+        let filled = !one.is_null()
+            && !two.is_null()
+            && unsafe { Array::fill(one, &[lower]) && Array::fill(two, &[upper]) };
+        if filled && self.change_directory(at.chunk, 1, &[one, two]) {
+            self.retire(chunk);
+            return true;
+        }
+        // SAFETY: published nowhere.
+        unsafe {
+            Array::free(one);
+            Array::free(two);
+        }
+        false
+    }
+
+    /// Frees a chunk that has left the directory, or keeps it for the next change.
+    fn retire(&mut self, chunk: Chunk) {
+        if self.reserve.is_null() {
+            self.reserve = chunk;
+        } else {
+            // SAFETY: it left the directory.
+            unsafe { Array::free(chunk) }
+        }
+    }
+
+    /// Puts `new` in the place of `old` chunks at `at`; false without memory, which removing one
+    /// does not need, and if `new` has a null in it.
+    fn change_directory(&mut self, at: usize, old: usize, new: &[Chunk]) -> bool {
+        if new.iter().any(|chunk| chunk.is_null()) {
+            return false;
+        }
+        let len = self.chunks().len() - old.min(self.chunks().len()) + new.len();
+        if !self.reserve_directories(len) {
+            return false;
+        }
+        let chunks = self.chunks();
+        let (before, rest) = chunks.split_at(at.min(chunks.len()));
+        self.switch_directory(&[before, new, rest.get(old..).unwrap_or_default()])
+    }
+
+    /// Makes the spare directory hold `parts` and the current one.
+    fn switch_directory(&mut self, parts: &[&[Chunk]]) -> bool {
+        // SAFETY: the spare directory is published nowhere.
+        let filled = unsafe { Array::fill(self.spare_directory(), parts) };
+        compiler_fence(Ordering::SeqCst);
+        if filled {
+            self.current ^= 1;
+        }
+        filled
+    }
+
+    /// Makes sure that both directories have room for `len` chunks.
+    fn reserve_directories(&mut self, len: usize) -> bool {
+        while self.spare_capacity() < len {
+            let next = Array::alloc((len * 2).max(FIRST_DIRECTORY));
+            if next.is_null() {
+                return false;
+            }
+            // SAFETY: the spare one was replaced and is published nowhere.
+            unsafe { Array::free(self.replace_spare(next)) };
+            // Once more for the other one, unless it is large enough.
+            let chunks = self.chunks();
+            self.switch_directory(&[chunks]);
+        }
+        true
+    }
+
+    fn spare_capacity(&self) -> usize {
+        let spare = self.spare_directory();
+        // SAFETY: directories are arrays or null.
+        if spare.is_null() {
+            0
+        } else {
+            unsafe { (*spare).capacity() }
+        }
+    }
+
+    fn replace_spare(&mut self, next: Directory) -> Directory {
+        let [a, b] = &mut self.directories;
+        core::mem::replace(if self.current == 0 { b } else { a }, next)
     }
 
     /// Origin for the two halves of a piece of `origin`; 0 without memory: then they count as two.
     fn share_origin(&mut self, origin: u32) -> u32 {
-        if let Some(count) = origin
-            .checked_sub(1)
-            .and_then(|i| self.origins.get_mut(i as usize))
-        {
+        if let Some(count) = self.origin(origin) {
             *count += 1;
             return origin;
         }
-        if let Some(slot) = self
-            .free_origin
-            .checked_sub(1)
-            .and_then(|i| self.origins.get_mut(i as usize))
-        {
-            let origin = self.free_origin;
-            self.free_origin = *slot;
-            *slot = 2;
-            return origin;
+        let free = self.free_origin;
+        if let Some(slot) = self.origin(free) {
+            let next = core::mem::replace(slot, 2);
+            self.free_origin = next;
+            return free;
         }
         if self.origins.try_push(2) {
             self.origins.len() as u32
@@ -326,65 +385,57 @@ impl PieceList {
         }
     }
 
+    /// Takes back `share_origin(old) == new`. The piece may keep its own origin 0 only if it never
+    /// got another.
+    fn unshare_origin(&mut self, old: u32, new: u32) {
+        self.forget_origin(new);
+        if old == 0 {
+            self.forget_origin(new);
+        }
+    }
+
     /// Takes one piece from an origin; true if it was the last.
     fn forget_origin(&mut self, origin: u32) -> bool {
-        let Some(count) = origin
-            .checked_sub(1)
-            .and_then(|i| self.origins.get_mut(i as usize))
-        else {
+        let free = self.free_origin;
+        let Some(count) = self.origin(origin) else {
             return true;
         };
         *count = count.saturating_sub(1);
         if *count > 0 {
             return false;
         }
-        *count = self.free_origin;
+        *count = free;
         self.free_origin = origin;
         true
     }
 
-    /// After the holder of the lock was torn out: drops what is there twice or out of order, and
-    /// counts again. What was being moved is found at one of its two places.
+    fn origin(&mut self, origin: u32) -> Option<&mut u32> {
+        self.origins.get_mut(origin.checked_sub(1)? as usize)
+    }
+
+    /// After the holder of the lock was torn out: counts again, and removes what it may have left.
     #[cold]
     pub fn repair(&mut self) {
-        self.drop_repeated_chunks();
-        let mut last_end = 0;
+        while let Some(at) = self
+            .chunks()
+            .iter()
+            .position(|&chunk| pieces(chunk).is_empty())
+        {
+            let chunk = self.chunks().get(at).copied();
+            if !self.change_directory(at, 1, &[]) {
+                break;
+            }
+            chunk.into_iter().for_each(|chunk| self.retire(chunk));
+        }
         self.total_bytes = 0;
         self.origins.as_mut_slice().fill(0);
         self.free_origin = 0;
-        for chunk in self.chunks.as_mut_slice() {
-            let mut kept = 0;
-            for from in 0..chunk.len {
-                let Some(mut piece) = chunk.as_slice().get(from).copied() else {
-                    break;
-                };
-                if piece.start < last_end || piece.start >= piece.end {
-                    continue;
+        for &chunk in self.chunks() {
+            for piece in pieces(chunk) {
+                self.total_bytes += piece.bytes();
+                if let Some(count) = self.origin(piece.origin) {
+                    *count += 1;
                 }
-                match piece
-                    .origin
-                    .checked_sub(1)
-                    .and_then(|i| self.origins.as_mut_slice().get_mut(i as usize))
-                {
-                    Some(count) => *count += 1,
-                    None => piece.origin = 0,
-                }
-                last_end = piece.end;
-                self.total_bytes += piece.mapping().bytes();
-                if let Some(to) = chunk.as_mut_slice().get_mut(kept) {
-                    *to = piece;
-                    kept += 1;
-                }
-            }
-            chunk.len = kept;
-        }
-        let mut at = 0;
-        while let Some(chunk) = self.chunks.get(at).copied() {
-            if chunk.len == 0 {
-                self.chunks.remove(at);
-                chunk.free();
-            } else {
-                at += 1;
             }
         }
         for (i, count) in self.origins.as_mut_slice().iter_mut().enumerate() {
@@ -394,23 +445,17 @@ impl PieceList {
             }
         }
     }
-
-    /// Inserting into and removing from the directory moves its entries by one: torn out, the same
-    /// chunk is there twice in a row.
-    fn drop_repeated_chunks(&mut self) {
-        let mut at = 0;
-        while let Some([a, b]) = self.chunks.as_slice().get(at..at + 2) {
-            if a.pieces == b.pieces {
-                self.chunks.remove(at + 1);
-            } else {
-                at += 1;
-            }
-        }
-    }
 }
 
 impl Drop for PieceList {
     fn drop(&mut self) {
-        self.chunks.as_slice().iter().for_each(|chunk| chunk.free());
+        // SAFETY: all go with the list.
+        unsafe {
+            self.chunks().iter().for_each(|&chunk| Array::free(chunk));
+            Array::free(self.reserve);
+            self.directories
+                .iter()
+                .for_each(|&directory| Array::free(directory));
+        }
     }
 }

@@ -167,6 +167,12 @@ impl Recorder {
         }
     }
 
+    #[cfg(test)]
+    pub fn debug(&self) -> std::string::String {
+        std::format!("free {} longest {} reserve {} largest {} run {} segs {:?}", self.space.free_bytes(), self.space.longest(), self.reserve_blocks(), self.largest_payload, self.run_bytes(),
+            self.snapshots.as_slice().iter().map(|s| (s.first, s.end, s.records, s.used, s.extent.blocks, s.stuck)).collect::<std::vec::Vec<_>>())
+    }
+
     /// Longest payload of a snapshot or of ages; more is to be split.
     pub fn payload_limit(&self) -> u64 {
         (self.cap() / 16).saturating_sub(HEADER_BYTES + END_BYTES + FRAME_HEADER_BYTES as u64)

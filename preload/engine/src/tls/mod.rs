@@ -8,7 +8,6 @@ pub use x86_64::local;
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
-use crate::lock::WordLock;
 use crate::thread::ThreadState;
 
 /// The calling thread's words. They are atomics because a signal handler on the same thread may
@@ -24,6 +23,4 @@ pub struct Local {
     pub deferred: AtomicU32,
     /// Stack pointer at the entry of the hook that holds the guard.
     pub entry_sp: AtomicUsize,
-    /// The shard lock that this thread holds or waits for, else null.
-    pub held: AtomicPtr<WordLock>,
 }

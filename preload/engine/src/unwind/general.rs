@@ -101,7 +101,10 @@ pub unsafe fn walk(scratch: &mut Scratch, entry: Entry, trail: &mut Trail) -> En
         // SAFETY: the pc is that of a frame of this thread.
         let step = unsafe { step(scratch, &mut registers, exact) };
         if !ours && step != Step::Astray {
-            trail.push(registers_pc(step, &registers), exact);
+            trail.push(registers_pc(step, &registers));
+            if exact {
+                trail.mark_exact();
+            }
         }
         match step {
             Step::Caller { exact: next, .. } => exact = next,

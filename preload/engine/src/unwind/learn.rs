@@ -88,13 +88,14 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
     }
 }
 
-/// Learns the rule of a pc for all threads, and returns it packed.
+/// The packed rule of a plausible pc: looked up wherever it may be, or else learnt for all threads.
 ///
 /// # Safety
 /// As for [`describe`].
-#[cold]
-#[inline(never)]
-pub unsafe fn learn(machine: &mut Machine, pc: usize, exact: bool) -> u64 {
+pub unsafe fn find_or_learn(machine: &mut Machine, pc: usize, exact: bool) -> u64 {
+    if let Some(packed) = rules::View::now().search(pc, exact) {
+        return packed;
+    }
     let generation = modules::generation();
     // SAFETY: passed on to the caller.
     let rule = unsafe { describe(machine, pc, exact) }.rule;

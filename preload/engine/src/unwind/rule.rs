@@ -1,29 +1,29 @@
 //! Owns [`Rule`], how to get from a frame to its caller, and its packed form in one word.
 //!
 //! ```text
-//! 63 62 61        48 47      38 37                                    0
-//! kind  | CFA (14)  | RBP (10) | tag: the low 38 bits of the mixed key |
+//! 63               30 29      28      17 16       2 1  0
+//! tag: pc >> 13 (34) | exact | RBP (12) | CFA (15) | kind
 //! ```
 //! Offsets count in words of eight bytes. What does not fit goes the general way: never rounded,
-//! never cut off. No packed rule is zero.
+//! never cut off. A packed rule is never zero below its tag.
 
 use super::cfi::{CfaRule, RegisterRule, Row};
 use super::expression::as_register_offset;
 use super::reader::Tables;
 use super::x86_64::{RBP, RETURN, RSP, signal_frame};
 
-/// Bits of a packed rule that say where it belongs.
-pub const TAG_BITS: u32 = 38;
-const RBP_SHIFT: u32 = TAG_BITS;
-const RBP_BITS: u32 = 10;
-const CFA_SHIFT: u32 = RBP_SHIFT + RBP_BITS;
-const CFA_BITS: u32 = 14;
-const KIND_SHIFT: u32 = CFA_SHIFT + CFA_BITS;
+/// Lowest bit of the tag with the flag: what lies below is the rule.
+pub const KEY_SHIFT: u32 = 29;
+const RBP_BITS: u32 = 12;
+const RBP_SHIFT: u32 = 17;
+const CFA_BITS: u32 = 15;
+const CFA_SHIFT: u32 = 2;
+const KIND_MASK: u64 = 3;
 
-const SP: u64 = 0;
-const BP: u64 = 1;
-const LOAD: u64 = 2;
-const SPECIAL: u64 = 3;
+const SPECIAL: u64 = 0;
+const SP: u64 = 1;
+const BP: u64 = 2;
+const LOAD: u64 = 3;
 
 /// How to find the caller of a frame. The return address is always below the CFA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Rule {
     pub fn pack(self) -> u64 {
         let word = |kind: u64, cfa: u64, bp: u64| {
             (cfa < 1 << CFA_BITS && bp < 1 << RBP_BITS)
-                .then_some(kind << KIND_SHIFT | cfa << CFA_SHIFT | bp << RBP_SHIFT)
+                .then_some(kind | cfa << CFA_SHIFT | bp << RBP_SHIFT)
         };
         let special = |rule: Rule| {
             SPECIALS
@@ -99,15 +99,14 @@ impl Rule {
             ),
             rule => word(SPECIAL, special(rule), 0),
         };
-        packed.unwrap_or(SPECIAL << KIND_SHIFT | special(Rule::General) << CFA_SHIFT)
+        packed.unwrap_or(special(Rule::General) << CFA_SHIFT)
     }
 
     /// Unpacks; the tag does not matter.
-    #[inline(always)]
     pub fn unpack(word: u64) -> Rule {
         let cfa = (word >> CFA_SHIFT) as u32 & ((1 << CFA_BITS) - 1);
         let bp = (word >> RBP_SHIFT) as u32 & ((1 << RBP_BITS) - 1);
-        match word >> KIND_SHIFT {
+        match word & KIND_MASK {
             SP => Rule::Sp { cfa, bp },
             BP => Rule::Bp { cfa, bp },
             LOAD => Rule::Load {
@@ -119,6 +118,25 @@ impl Rule {
                 .copied()
                 .unwrap_or(Rule::General),
         }
+    }
+
+    /// Bytes from SP up to the CFA, if the packed rule is [`Rule::Sp`].
+    #[inline(always)]
+    pub fn packed_sp(word: u64) -> Option<usize> {
+        (word & KIND_MASK == SP).then_some(packed_cfa_bytes(word))
+    }
+
+    /// Bytes from RBP up to the CFA, if the packed rule is [`Rule::Bp`].
+    #[inline(always)]
+    pub fn packed_bp(word: u64) -> Option<usize> {
+        (word & KIND_MASK == BP).then_some(packed_cfa_bytes(word))
+    }
+
+    /// Bytes from the CFA down to the saved RBP, 0 if it is not changed, in a packed [`Rule::Sp`]
+    /// or [`Rule::Bp`].
+    #[inline(always)]
+    pub fn packed_saved_bp(word: u64) -> usize {
+        (word >> (RBP_SHIFT - 3)) as usize & ((1 << RBP_BITS) - 1) << 3
     }
 
     /// The rule that a row of call frame information amounts to.
@@ -133,6 +151,12 @@ impl Rule {
         };
         simple.unwrap_or(Rule::General)
     }
+}
+
+#[inline(always)]
+fn packed_cfa_bytes(word: u64) -> usize {
+    const MASK: usize = ((1 << CFA_BITS) - 1) << CFA_SHIFT;
+    (word as usize & MASK) << (3 - CFA_SHIFT)
 }
 
 /// Words in a number of bytes, if it is whole ones.
@@ -199,29 +223,43 @@ mod tests {
     #[test]
     fn packing_is_exact_or_general() {
         let mut rules = SPECIALS.to_vec();
-        for cfa in [1, 2, 16383] {
-            for bp in [0, 2, 1023] {
+        for cfa in [1, 2, 32767] {
+            for bp in [0, 2, 4095] {
                 rules.push(Rule::Sp { cfa, bp });
                 rules.push(Rule::Bp { cfa, bp });
             }
         }
-        for cfa in [-8191, -1, 0, 1, 8191] {
-            for bp in [-511, -1, 0, 1, 511] {
+        for cfa in [-16384, -1, 0, 1, 16383] {
+            for bp in [-2048, -1, 0, 1, 2047] {
                 rules.push(Rule::Load { cfa, bp });
             }
         }
         for rule in rules {
-            assert_ne!(rule.pack(), 0);
-            assert_eq!(rule.pack() & ((1 << TAG_BITS) - 1), 0);
-            assert_eq!(Rule::unpack(rule.pack() | 12345), rule);
+            let packed = rule.pack();
+            assert_ne!(packed, 0);
+            assert_eq!(packed >> KEY_SHIFT, 0);
+            let tagged = packed | 12345 << KEY_SHIFT;
+            assert_eq!(Rule::unpack(tagged), rule);
+            if let Rule::Sp { cfa, bp } = rule {
+                assert_eq!(Rule::packed_sp(tagged), Some(cfa as usize * 8));
+                assert_eq!(Rule::packed_saved_bp(tagged), bp as usize * 8);
+            } else if let Rule::Bp { cfa, bp } = rule {
+                assert_eq!(Rule::packed_bp(tagged), Some(cfa as usize * 8));
+                assert_eq!(Rule::packed_saved_bp(tagged), bp as usize * 8);
+            } else {
+                assert_eq!(
+                    (Rule::packed_sp(tagged), Rule::packed_bp(tagged)),
+                    (None, None)
+                );
+            }
         }
         for rule in [
-            Rule::Sp { cfa: 16384, bp: 0 },
-            Rule::Sp { cfa: 1, bp: 1024 },
+            Rule::Sp { cfa: 32768, bp: 0 },
+            Rule::Sp { cfa: 1, bp: 4096 },
             Rule::Bp { cfa: 70000, bp: 2 },
-            Rule::Load { cfa: 8192, bp: 0 },
-            Rule::Load { cfa: -8193, bp: 0 },
-            Rule::Load { cfa: 0, bp: 512 },
+            Rule::Load { cfa: 16384, bp: 0 },
+            Rule::Load { cfa: -16385, bp: 0 },
+            Rule::Load { cfa: 0, bp: 2048 },
         ] {
             assert_eq!(Rule::unpack(rule.pack()), Rule::General, "{rule:?}");
         }

@@ -1,28 +1,28 @@
 //! Owns the rules learnt so far: one table for all threads, read without locks.
 //!
-//! A key is (pc, is it a return address); its 48 bits are mixed by a bijection, the upper bits
-//! choose a cache line and the lower 38 are kept in the entry, so a hit is always exact. Entries
-//! are single words: a reader sees a whole one or none. Losing an entry costs a look at the call
-//! frame information, never a wrong step.
+//! A key is (pc, is it exact). The low bits of the pc, mixed with higher ones, choose the place,
+//! and the entry holds the others, so a hit is always exact. Entries are single words: a reader
+//! sees a whole one or none. Losing an entry costs a look at the call frame information, never a
+//! wrong step.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::rule::{Rule, TAG_BITS};
+use super::rule::{KEY_SHIFT, Rule};
 use crate::arena;
 use crate::modules;
 use crate::owned::Owned;
 
-const KEY_BITS: u32 = 48;
-/// Entries in a cache line.
+/// Entries in a cache line: what is not in its place may be elsewhere in the same line.
 const LINE: usize = 8;
-/// Lines at first: with the tag they make up the whole key, so never fewer.
-const FIRST_LINE_BITS: u32 = KEY_BITS - TAG_BITS;
-/// Lines at most: one MiB.
-const LAST_LINE_BITS: u32 = 14;
-const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
-/// Odd, so multiplying by it loses nothing modulo 2^48.
-const MIX: u64 = 0x9e37_79b9_7f4b;
+/// Bits of a pc that are not in an entry.
+const LOW_BITS: u32 = 13;
+/// Entries at first: the low bits and the tag make up the whole pc, so never fewer.
+const FIRST_BITS: u32 = LOW_BITS;
+/// Entries at most: one MiB.
+const LAST_BITS: u32 = 17;
+/// Sizes that a table goes through, each four times the one before.
+const SIZES: usize = (LAST_BITS - FIRST_BITS) as usize / 2 + 1;
 
 #[repr(align(64))]
 struct Line([AtomicU64; LINE]);
@@ -32,11 +32,11 @@ struct State {
     used: usize,
     /// Tables that were outgrown: readers may still be in them, so they stay (all of them
     /// together are no larger than the newest).
-    former: [usize; (LAST_LINE_BITS - FIRST_LINE_BITS) as usize],
+    former: [usize; SIZES],
 }
 
 struct Rules {
-    /// Address of the lines, with the logarithm of their number in the low six bits; 0: none yet.
+    /// Address of the entries, with the logarithm of their number in the low six bits; 0: none yet.
     table: AtomicUsize,
     lock: Owned,
     state: UnsafeCell<State>,
@@ -50,15 +50,16 @@ static RULES: Rules = Rules {
     lock: Owned::new(),
     state: UnsafeCell::new(State {
         used: 0,
-        former: [0; (LAST_LINE_BITS - FIRST_LINE_BITS) as usize],
+        former: [0; SIZES],
     }),
 };
 
 /// The table as one walk sees it.
 #[derive(Clone, Copy)]
 pub struct View {
-    lines: *const Line,
-    shift: u32,
+    entries: *const AtomicU64,
+    /// Number of entries minus one.
+    mask: usize,
 }
 
 impl View {
@@ -75,67 +76,55 @@ impl View {
         static EMPTY: Line = Line([const { AtomicU64::new(0) }; LINE]);
         if table == 0 {
             return View {
-                lines: &raw const EMPTY,
-                shift: KEY_BITS,
+                entries: EMPTY.0.as_ptr(),
+                mask: LINE - 1,
             };
         }
         View {
-            lines: (table & !63) as *const Line,
-            shift: KEY_BITS - (table & 63) as u32,
+            entries: (table & !63) as *const AtomicU64,
+            mask: (1 << (table & 63)) - 1,
         }
-    }
-
-    fn capacity(&self) -> usize {
-        LINE << (KEY_BITS - self.shift)
     }
 
     fn is_empty(&self) -> bool {
-        self.shift == KEY_BITS
+        self.mask < LINE
     }
 
     #[inline(always)]
-    fn line(&self, mixed: u64) -> &[AtomicU64; LINE] {
-        // SAFETY: `mixed` has 48 bits, so the index is below the number of lines; tables are never
-        // freed.
-        unsafe { &(*self.lines.add((mixed >> self.shift) as usize)).0 }
+    fn place(&self, pc: usize) -> usize {
+        (pc ^ pc >> LAST_BITS) & self.mask
     }
 
-    /// The packed rule of a pc below 2^47; 0 if it is not here.
     #[inline(always)]
-    pub fn get(&self, pc: usize, exact: bool) -> u64 {
-        let mixed = mixed(pc, exact);
-        let line = self.line(mixed);
-        let home = home(mixed);
-        // SAFETY: `home` is below the length of a line.
-        let word = unsafe { line.get_unchecked(home) }.load(Ordering::Relaxed);
-        if (word ^ mixed) & TAG_MASK == 0 && word != 0 {
-            return word;
-        }
-        Self::elsewhere(line, mixed)
+    fn entry(&self, place: usize) -> &AtomicU64 {
+        // SAFETY: places are masked; tables are never freed.
+        unsafe { &*self.entries.add(place & self.mask) }
     }
 
-    #[inline(never)]
-    fn elsewhere(line: &[AtomicU64; LINE], mixed: u64) -> u64 {
-        for entry in line {
-            let word = entry.load(Ordering::Relaxed);
-            if (word ^ mixed) & TAG_MASK == 0 && word != 0 {
-                return word;
-            }
-        }
-        0
+    /// The line that a pc belongs to.
+    fn line(&self, pc: usize) -> impl Iterator<Item = &AtomicU64> {
+        let first = self.place(pc) & !(LINE - 1);
+        (first..first + LINE).map(|place| self.entry(place))
+    }
+
+    /// The packed rule of a return address, if it is in its place; whatever the pc.
+    #[inline(always)]
+    pub fn get(&self, pc: usize) -> Option<u64> {
+        let word = self.entry(self.place(pc)).load(Ordering::Relaxed);
+        (word >> KEY_SHIFT == key(pc, false)).then_some(word)
+    }
+
+    /// The packed rule of a plausible pc, wherever it is.
+    pub fn search(&self, pc: usize, exact: bool) -> Option<u64> {
+        let is_it = |&word: &u64| word >> KEY_SHIFT == key(pc, exact) && word != 0;
+        self.line(pc).map(|e| e.load(Ordering::Relaxed)).find(is_it)
     }
 }
 
+/// What an entry holds of its key. No entry has that of a pc of 2^47 and more.
 #[inline(always)]
-fn mixed(pc: usize, exact: bool) -> u64 {
-    let key = (pc as u64) << 1 | u64::from(exact);
-    key.wrapping_mul(MIX) & ((1 << KEY_BITS) - 1)
-}
-
-/// Where in its line a key is looked for first.
-#[inline(always)]
-fn home(mixed: u64) -> usize {
-    (mixed >> (TAG_BITS - 4)) as usize & (LINE - 1)
+fn key(pc: usize, exact: bool) -> u64 {
+    (pc as u64 >> LOW_BITS) << 1 | u64::from(exact)
 }
 
 /// Keeps a rule that was learnt in this generation of modules, for a pc below 2^47.
@@ -148,47 +137,48 @@ pub fn put(pc: usize, exact: bool, rule: Rule, generation: u32) {
         // SAFETY: under the lock.
         let state = unsafe { &mut *RULES.state.get() };
         let view = View::now();
-        if view.is_empty() || state.used >= view.capacity() / 2 {
+        if view.is_empty() || state.used > view.mask / 2 {
             grow(state);
         }
         let view = View::now();
         if !view.is_empty() {
-            store(&view, mixed(pc, exact), rule.pack(), state);
+            store(&view, pc, exact, rule.pack(), state);
         }
     });
 }
 
-/// A full line loses the entry at the key's first place.
-fn store(view: &View, mixed: u64, packed: u64, state: &mut State) {
-    let line = view.line(mixed);
+/// A full line loses the entry in the pc's own place.
+fn store(view: &View, pc: usize, exact: bool, packed: u64, state: &mut State) {
     let empty = |e: &AtomicU64| e.load(Ordering::Relaxed) == 0;
-    let same = |e: &AtomicU64| (e.load(Ordering::Relaxed) ^ mixed) & TAG_MASK == 0 && !empty(e);
-    let first = line.get(home(mixed));
-    let slot = line
-        .iter()
+    let same =
+        |e: &AtomicU64| e.load(Ordering::Relaxed) >> KEY_SHIFT == key(pc, exact) && !empty(e);
+    let home = view.entry(view.place(pc));
+    let slot = view
+        .line(pc)
         .find(|e| same(e))
-        .or_else(|| first.filter(|e| empty(e)))
-        .or_else(|| line.iter().find(|e| empty(e)));
-    if let Some(slot) = slot.or(first) {
-        state.used += usize::from(empty(slot));
-        slot.store(packed | mixed & TAG_MASK, Ordering::Relaxed);
-    }
+        .or_else(|| Some(home).filter(|e| empty(e)));
+    let slot = slot
+        .or_else(|| view.line(pc).find(|e| empty(e)))
+        .unwrap_or(home);
+    state.used += usize::from(empty(slot));
+    slot.store(packed | key(pc, exact) << KEY_SHIFT, Ordering::Relaxed);
 }
 
-/// Four times the lines, up to the last size; without memory the old table goes on. Rules are
-/// learnt anew: the entries do not hold enough of the key to be moved.
+/// Four times the entries, up to the last size; without memory the old table goes on. Rules are
+/// learnt anew: an entry does not hold enough of its key to be moved.
 fn grow(state: &mut State) {
     let table = RULES.table.load(Ordering::Relaxed);
-    let line_bits = if table == 0 {
-        FIRST_LINE_BITS
+    let bits = if table == 0 {
+        FIRST_BITS
     } else {
         (table & 63) as u32 + 2
     };
-    if line_bits > LAST_LINE_BITS {
+    if bits > LAST_BITS {
         return;
     }
-    let lines = arena::alloc(size_of::<Line>() << line_bits, align_of::<Line>()) as usize;
-    if lines == 0 {
+    let bytes = size_of::<AtomicU64>() << bits;
+    let entries = arena::alloc(bytes, align_of::<Line>()) as usize;
+    if entries == 0 {
         return;
     }
     if let Some(slot) = state.former.iter_mut().find(|t| **t == 0) {
@@ -198,7 +188,7 @@ fn grow(state: &mut State) {
     // Release pairs with the acquire in `View::now`.
     RULES
         .table
-        .store(lines | line_bits as usize, Ordering::Release);
+        .store(entries | bits as usize, Ordering::Release);
 }
 
 /// Forgets all rules: an object was unloaded, and something else may come to its addresses.
@@ -207,20 +197,11 @@ pub fn flush() {
         // SAFETY: under the lock.
         let state = unsafe { &mut *RULES.state.get() };
         state.used = 0;
-        for table in state
-            .former
-            .iter()
-            .copied()
-            .chain([RULES.table.load(Ordering::Relaxed)])
-        {
+        let table = RULES.table.load(Ordering::Relaxed);
+        for table in state.former.iter().copied().chain([table]) {
             let view = View::of(table);
-            if view.is_empty() {
-                continue;
-            }
-            for line in 0..1usize << (KEY_BITS - view.shift) {
-                // SAFETY: the index is below the number of lines.
-                let entries = unsafe { &(*view.lines.add(line)).0 };
-                entries.iter().for_each(|e| e.store(0, Ordering::Relaxed));
+            if !view.is_empty() {
+                (0..=view.mask).for_each(|place| view.entry(place).store(0, Ordering::Relaxed));
             }
         }
     });
@@ -229,4 +210,39 @@ pub fn flush() {
 /// The lock, for `fork` and for threads torn out of it.
 pub(crate) fn lock() -> &'static Owned {
     &RULES.lock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_is_what_was_put() {
+        let rule = |pc: usize| Rule::Sp {
+            cfa: (pc % 30_000) as u32 + 1,
+            bp: (pc % 4000) as u32,
+        };
+        let pcs = |n: usize| (0..n).map(|i| 0x7f00_0000_0000 + (i * 2654435761) % (1 << 38));
+        for pc in pcs(200_000) {
+            put(pc, false, rule(pc), modules::generation());
+            put(pc, true, rule(pc + 1), modules::generation());
+            let view = View::now();
+            assert_eq!(view.search(pc, false).map(Rule::unpack), Some(rule(pc)));
+            assert_eq!(view.search(pc, true).map(Rule::unpack), Some(rule(pc + 1)));
+        }
+        let view = View::now();
+        let mut kept = 0;
+        for pc in pcs(200_000) {
+            for found in [view.get(pc), view.search(pc, false)].into_iter().flatten() {
+                assert_eq!(Rule::unpack(found), rule(pc));
+                kept += 1;
+            }
+            assert_eq!(view.get(pc | 1 << 47), None);
+            assert_eq!(view.get(pc + (1 << 44)), None);
+        }
+        assert!(kept > 50_000, "{kept}");
+        flush();
+        let gone = |pc| view.search(pc, false).is_none() && view.get(pc).is_none();
+        assert!(pcs(200_000).all(gone));
+    }
 }

@@ -35,6 +35,7 @@ impl ExactMask {
 }
 
 /// Collects frames, innermost first.
+#[derive(Clone, Copy)]
 pub struct Trail {
     pcs: *mut usize,
     depth: usize,
@@ -68,20 +69,28 @@ impl Trail {
         self.len >= self.depth
     }
 
-    /// Adds a frame, unless it is full.
+    /// Adds a return address; false if there is no room.
     #[inline(always)]
-    pub fn push(&mut self, pc: usize, exact: bool) {
+    pub fn push(&mut self, pc: usize) -> bool {
         if self.is_full() {
-            return;
+            return false;
         }
         // SAFETY: below `depth`, for which there is room.
         unsafe { self.pcs.add(self.len).write(pc) };
-        let mut word = pc as u64;
-        if exact {
-            self.exact.set(self.len);
-            word |= 1 << 63;
-        }
         self.len += 1;
+        self.mix(pc as u64);
+        true
+    }
+
+    /// Marks the frame added last as exact.
+    #[cold]
+    pub fn mark_exact(&mut self) {
+        self.exact.set(self.len.wrapping_sub(1));
+        self.mix(1 << 63);
+    }
+
+    #[inline(always)]
+    fn mix(&mut self, word: u64) {
         let mixed = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.hash = mixed ^ mixed >> 32;
     }

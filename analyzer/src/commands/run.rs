@@ -42,12 +42,7 @@ pub struct Args {
     #[command(flatten)]
     pub library: LibraryOptions,
     /// Command and its arguments
-    #[arg(
-        value_name = "CMD",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 

@@ -34,7 +34,7 @@ pub enum Command {
     /// Run a command with the library preloaded
     Run(run::Args),
     /// Say what recordings say: what leaks, what grows, what stays
-    Report(report::Args),
+    Report(Box<report::Args>),
     /// Print the JSON Schema of the report
     Schema,
     /// List the tracked processes of this host, and those that have the library but do not record

@@ -1,8 +1,6 @@
 //! Judges a family's sites and puts the report together.
 
-use std::collections::BTreeMap;
-
-use leaktrack_recording::{Mode, SiteKind};
+use leaktrack_recording::{EventKind, Mode, SiteKind};
 
 use super::document::*;
 use super::group::{self, GroupBy};
@@ -57,6 +55,11 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         .iter()
         .filter(|group| group.verdict.is_finding())
         .count() as u64;
+    extra.lines = lines
+        .iter()
+        .zip(&line_opinions)
+        .filter_map(|(members, judged)| Some((members.key.clone(), judged.clone()?)))
+        .collect();
     extra.finding_rate = finding_rate(&lines, &line_opinions, &opinions);
 
     let mut groups = match options.group_by {
@@ -585,29 +588,45 @@ fn recording_info(family: &Family) -> RecordingInfo {
 
 /// The spans of time that were recorded and are reported, overlapping ones joined.
 fn windows(family: &Family) -> Vec<Span> {
-    let mut spans: BTreeMap<(u64, u64), ()> = BTreeMap::new();
+    let mut spans: Vec<(u64, u64)> = Vec::new();
     for (index, process) in family.processes.iter().enumerate() {
         let start_ms = (family.start_s(index) * 1e3) as u64;
-        spans.insert(
-            (
-                start_ms.saturating_add(process.from_ms),
-                start_ms.saturating_add(process.to_ms),
-            ),
-            (),
-        );
+        let shifted = enabled(process)
+            .into_iter()
+            .map(|(from, to)| (start_ms.saturating_add(from), start_ms.saturating_add(to)));
+        spans.extend(shifted);
     }
+    spans.sort_unstable();
     let mut joined: Vec<(u64, u64)> = Vec::new();
-    for (from, to) in spans.into_keys() {
+    for (from, to) in spans {
         match joined.last_mut() {
             Some(last) if from <= last.1 => last.1 = last.1.max(to),
             _ => joined.push((from, to)),
         }
     }
-    joined
-        .into_iter()
-        .map(|(from, to)| Span {
-            from_s: round(from as f64 / 1e3),
-            to_s: round(to as f64 / 1e3),
-        })
-        .collect()
+    let seconds = |ms: u64| round(ms as f64 / 1e3);
+    let span = |(from, to)| Span {
+        from_s: seconds(from),
+        to_s: seconds(to),
+    };
+    joined.into_iter().map(span).collect()
+}
+
+/// When recording was switched on, within the window.
+fn enabled(process: &Process) -> Vec<(u64, u64)> {
+    let mut spans = Vec::new();
+    let mut on_since = (process.mode != Mode::Dormant).then_some(process.from_ms);
+    for event in &process.events {
+        let at_ms = event.at_ms.clamp(process.from_ms, process.to_ms);
+        match (event.kind, on_since) {
+            (EventKind::Enable, None) => on_since = Some(at_ms),
+            (EventKind::Disable, Some(from)) => {
+                spans.push((from, at_ms));
+                on_since = None;
+            }
+            _ => {}
+        }
+    }
+    spans.extend(on_since.map(|from| (from, process.to_ms)));
+    spans
 }

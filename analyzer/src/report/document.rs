@@ -467,6 +467,8 @@ pub struct Extra {
     pub source: BTreeMap<(String, u32), String>,
     /// How the family's live bytes do, in one opinion.
     pub live_growth: Option<crate::verdict::Opinion>,
+    /// Opinions on blamed lines of several sites, by the key of their group.
+    pub lines: BTreeMap<String, crate::verdict::Opinion>,
     /// Sites by verdict, before `--top`.
     pub counts: BTreeMap<Verdict, u64>,
     /// Growth of all findings together.

@@ -10,18 +10,11 @@ use crate::verdict::Verdict;
 
 /// Writes the report.
 pub fn write(report: &Report, options: &ReportOptions, out: &mut dyn Write) -> io::Result<()> {
+    let exe = report.processes.first().map_or("", |process| &process.exe);
     writeln!(
         out,
         "# leaktrack: {}\n",
-        escape(
-            &report
-                .processes
-                .first()
-                .map_or("", |process| crate::model::identity::file_name(
-                    &process.exe
-                ))
-                .to_owned()
-        )
+        escape(crate::model::identity::file_name(exe))
     )?;
     writeln!(out, "**{}**\n", escape(&sentence(report)))?;
     let shown: Vec<&SiteReport> = report

@@ -95,7 +95,7 @@ impl Suppressions {
     }
 
     /// The first suppression that matches a stack, by name.
-    pub fn matching<'a>(&self, frames: &[&'a Frame]) -> Option<&str> {
+    pub fn matching(&self, frames: &[&Frame]) -> Option<&str> {
         self.0
             .iter()
             .find(|suppression| match &suppression.rule {

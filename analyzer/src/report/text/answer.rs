@@ -75,7 +75,7 @@ pub fn sentence(report: &Report) -> String {
             .finding_rate
             .map(|rate| {
                 format!(
-                    ": its live memory grows by {}",
+                    ": its memory grows by {}",
                     human::rate_between(rate.value, rate.low, rate.high)
                 )
             })
@@ -112,7 +112,7 @@ fn details(report: &Report) -> Vec<String> {
         && report.timeline.len() > 1
     {
         details.push(format!(
-            "Live memory went from {} to {} (peak {}), resident memory from {} to {}.",
+            "Its live heap went from {} to {} (peak {}), its resident memory from {} to {}.",
             human::bytes(first.live_bytes),
             human::bytes(last.live_bytes),
             human::bytes(report.totals.peak_live_bytes),

@@ -3,15 +3,18 @@
 mod answer;
 mod footer;
 mod groups;
+mod line;
 mod page;
 mod site;
 mod stack;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::document::Report;
+use super::document::{Group, Report};
 use super::group::GroupBy;
 use super::{Look, ReportOptions};
+use crate::human;
 use crate::verdict::Verdict;
 use page::{Page, Style};
 
@@ -38,42 +41,39 @@ pub fn write(
 const FULL_WITHOUT_FINDINGS: usize = 3;
 
 fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
-    let is_finding = |index: &usize| {
-        report
-            .sites
-            .get(*index)
-            .is_some_and(|site| site.verdict.is_finding() && site.suppressed_by.is_none())
-    };
-    let (findings, others): (Vec<usize>, Vec<usize>) =
-        (0..report.sites.len()).partition(is_finding);
+    let findings: Vec<&Group> = report
+        .groups
+        .iter()
+        .filter(|group| group.verdict.is_finding())
+        .collect();
     if !findings.is_empty() {
-        page.heading(if findings.len() == 1 {
-            "Finding"
-        } else {
-            "Findings, the worst first"
+        page.heading(match findings.len() {
+            1 => "Finding",
+            _ => "Findings, the worst first",
         });
-        for (position, index) in findings.iter().enumerate() {
-            site::full(report, *index, position + 1, page);
+    }
+    let mut told: BTreeSet<usize> = BTreeSet::new();
+    for (position, group) in findings.iter().enumerate() {
+        let members = members(report, group);
+        told.extend(&members);
+        match (group.sites.as_slice(), members.as_slice()) {
+            ([_], [one]) => site::full(report, *one, position + 1, page),
+            _ => line::write(report, group, &members, position + 1, page),
         }
     }
-    let shown: Vec<usize> = others
-        .into_iter()
-        .filter(|index| {
-            report
-                .sites
-                .get(*index)
-                .is_some_and(|site| options.show_healthy || site.verdict != Verdict::Healthy)
-        })
-        .collect();
-    if shown.is_empty() {
-        return;
+    let is_shown = |index: &usize| {
+        let site = report.sites.get(*index);
+        !told.contains(index)
+            && site.is_some_and(|site| options.show_healthy || site.verdict != Verdict::Healthy)
+    };
+    let others: Vec<usize> = (0..report.sites.len()).filter(is_shown).collect();
+    if !others.is_empty() {
+        page.heading(match findings.len() {
+            0 => "Call sites by live bytes",
+            _ => "Other call sites by live bytes",
+        });
     }
-    page.heading(if findings.is_empty() {
-        "Call sites by live bytes"
-    } else {
-        "Other call sites by live bytes"
-    });
-    for (position, index) in shown.iter().enumerate() {
+    for (position, index) in others.iter().enumerate() {
         if findings.is_empty() && position < FULL_WITHOUT_FINDINGS {
             site::full(report, *index, position + 1, page);
         } else {
@@ -81,16 +81,22 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
         }
     }
     if report.extra.left_out > 0 {
-        let left_out = crate::human::plural(report.extra.left_out, "more site");
+        let left_out = human::plural(report.extra.left_out, "more site");
+        let live = human::bytes(report.extra.left_out_bytes);
         page.line(
             Style::Dim,
-            &format!(
-                "  {left_out} with {} live: --top 0 shows all",
-                crate::human::bytes(report.extra.left_out_bytes)
-            ),
+            &format!("  {left_out} with {live} live: --top 0 shows all"),
         );
         page.blank();
     }
+}
+
+/// Indices of the sites of a group that are in the report: findings first, worst first.
+fn members(report: &Report, group: &Group) -> Vec<usize> {
+    let position = |id: &String| report.sites.iter().position(|site| site.id == *id);
+    let mut members: Vec<usize> = group.sites.iter().filter_map(position).collect();
+    members.sort_unstable();
+    members
 }
 
 pub use answer::sentence;

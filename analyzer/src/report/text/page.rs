@@ -144,7 +144,7 @@ impl Page {
             page.text.push('\n');
             line.clear();
         };
-        for word in words.split(' ').filter(|word| !word.is_empty()) {
+        for word in glued(&words) {
             if !line.is_empty()
                 && indent.len() + line.chars().count() + 1 + word.chars().count() > width
             {
@@ -153,7 +153,7 @@ impl Page {
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(word);
+            line.push_str(&word);
         }
         flush(self, &mut line);
     }
@@ -169,6 +169,25 @@ impl Page {
             self.text.push_str(words);
         }
     }
+}
+
+/// Words, numbers together with their units.
+fn glued(text: &str) -> Vec<String> {
+    const UNITS: [&str; 12] = [
+        "B", "KiB", "MiB", "GiB", "TiB", "ms", "s", "min", "h", "d", "B/s", "KiB/s",
+    ];
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', '.', ';', ':', ')']));
+        match words.last_mut() {
+            Some(last) if is_unit && last.ends_with(|c: char| c.is_ascii_digit()) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// Without control characters: a recorded name must not steer the terminal.

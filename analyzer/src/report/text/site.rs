@@ -17,26 +17,29 @@ pub fn full(report: &Report, index: usize, number: usize, page: &mut Page) {
         return;
     };
     headline(site, number, page);
-    blamed_line(report, site, page);
+    place(report, site, page);
     if let Some(line) = sparkline(site, page) {
         page.line(Style::Dim, &format!("     {line}"));
     }
-    let plumbing = report
-        .extra
-        .plumbing
-        .get(index)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    stack::write(
-        &site.frames,
-        site.blame.as_ref().map(|blame| blame.frame),
-        plumbing,
-        page,
-    );
+    stack(report, index, page);
     page.prose("     Why: ", Style::Plain, &site.why.join(" "));
     page.prose("     Do:  ", Style::Plain, &site.advice);
     page.prose("     ", Style::Dim, &facts(report, site));
     page.blank();
+}
+
+/// The frames of the site at `index`.
+pub fn stack(report: &Report, index: usize, page: &mut Page) {
+    let Some(site) = report.sites.get(index) else {
+        return;
+    };
+    let blamed = site.blame.as_ref().map(|blame| blame.frame);
+    stack::write(&site.frames, blamed, plumbing(report, index), page);
+}
+
+fn plumbing(report: &Report, index: usize) -> &[bool] {
+    let of_site = report.extra.plumbing.get(index);
+    of_site.map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A site that is no finding.
@@ -45,14 +48,8 @@ pub fn brief(report: &Report, index: usize, number: usize, page: &mut Page) {
         return;
     };
     headline(site, number, page);
-    blamed_line(report, site, page);
-    let plumbing = report
-        .extra
-        .plumbing
-        .get(index)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let callers = callers(site, plumbing, page);
+    place(report, site, page);
+    let callers = callers(report, index, page);
     if !callers.is_empty() {
         page.line(Style::Dim, &format!("     called by {callers}"));
     }
@@ -111,7 +108,8 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
     ]);
 }
 
-fn blamed_line(report: &Report, site: &SiteReport, page: &mut Page) {
+/// The line to look at, with its source if that is here.
+pub fn place(report: &Report, site: &SiteReport, page: &mut Page) {
     let blamed = site
         .blame
         .as_ref()
@@ -138,7 +136,11 @@ fn blamed_line(report: &Report, site: &SiteReport, page: &mut Page) {
 }
 
 /// Who calls the blamed frame, innermost first, plumbing left out.
-fn callers(site: &SiteReport, plumbing: &[bool], page: &Page) -> String {
+pub fn callers(report: &Report, index: usize, page: &Page) -> String {
+    let Some(site) = report.sites.get(index) else {
+        return String::new();
+    };
+    let plumbing = plumbing(report, index);
     let blamed = site.blame.as_ref().map_or(0, |blame| blame.frame);
     let is_own = |index: &usize| !plumbing.get(*index).copied().unwrap_or(false);
     let own: Vec<&Frame> = (blamed + 1..site.frames.len())

@@ -74,7 +74,9 @@ pub fn name_and_place(frame: &Frame, page: &Page) -> (String, String) {
         .map_or(usize::MAX, |width| width.saturating_sub(10).max(24));
     let unicode = page.unicode();
     let place = place(frame);
-    let name = frame.function.as_deref().unwrap_or("(no symbol)");
+    let Some(name) = frame.function.as_deref() else {
+        return (shorten(&place, room, unicode).into_owned(), String::new());
+    };
     let (name_length, place_length) = (name.chars().count(), place.chars().count());
     if name_length.saturating_add(place_length) <= room {
         return (shorten(name, usize::MAX, unicode).into_owned(), place);

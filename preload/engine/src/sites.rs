@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::arena::Chunked;
 use crate::modules::{self, Placement};
 use crate::owned::Owned;
+use crate::state::COVERAGE;
 use crate::unwind::Stack;
 use by_hash::ByHash;
 use ids::Ids;
@@ -164,7 +165,12 @@ fn add(stack: &Stack, kind: Kind, now_ms: u64, tid: u32, hash: u64) -> u32 {
         TABLES.by_hash.put(hash, site);
         Some(site)
     });
-    site.flatten().unwrap_or(0)
+    let site = site.flatten().unwrap_or(0);
+    if site != 0 {
+        COVERAGE.cut_stacks.fetch_add(u64::from(stack.cut), Relaxed);
+        COVERAGE.broken_stacks.fetch_add(u64::from(stack.broken), Relaxed);
+    }
+    site
 }
 
 /// True if every frame lies in the object that we know there. Objects can be unloaded without

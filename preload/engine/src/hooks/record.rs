@@ -10,7 +10,7 @@ use crate::state::{self, LIVE};
 use crate::thread::Borrowed;
 use crate::tls::Local;
 use crate::unwind::{self, Entry};
-use crate::{guard, sites};
+use crate::{guard, modules, sites};
 
 /// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
 #[inline(always)]
@@ -20,7 +20,15 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
     };
     let thread = borrowed.state();
     let tid = thread.tid;
+    let generation = modules::generation();
     // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
+    let site = sites::intern(&stack, kind, state::now_ms(), tid);
+    if site != 0 || modules::generation() == generation {
+        return site;
+    }
+    // The stack led through an object that was replaced unannounced: now it is known.
+    // SAFETY: as above.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
     sites::intern(&stack, kind, state::now_ms(), tid)
 }

@@ -24,7 +24,7 @@ pub enum State {
     Early = 1,
     /// Recording; there is a file, a helper, or both to come with the first snapshot.
     Recording = 2,
-    /// A forked child that has not done enough yet to deserve a helper.
+    /// A forked child that has not called a hook yet.
     Pending = 3,
     /// Calls are handed through: not wanted here, a bad option, or nowhere to write.
     Passing = 4,
@@ -33,11 +33,6 @@ pub enum State {
 use State::{Early, Passing, Pending, Recording, Unresolved};
 
 static STATE: AtomicU32 = AtomicU32::new(Unresolved as u32);
-
-/// Calls of hooks that a forked child makes before it gets a helper: children that soon exec never
-/// do.
-const PENDING_CALLS: u32 = 64;
-static PENDING_LEFT: AtomicU32 = AtomicU32::new(0);
 
 const fn legal(from: State, to: State) -> bool {
     matches!(
@@ -69,10 +64,7 @@ fn go(to: State) -> bool {
     match to {
         Unresolved => {}
         Early | Recording => state::set_tracking(true, false),
-        Pending => {
-            PENDING_LEFT.store(PENDING_CALLS, Relaxed);
-            state::set_tracking(true, true);
-        }
+        Pending => state::set_tracking(true, true),
         Passing => state::set_tracking(false, false),
     }
     true
@@ -146,24 +138,14 @@ fn watch_threads() {
     }
 }
 
-/// A hook was called while something is due: in a forked child, perhaps its helper.
-pub fn hook_called(t: &Local, _sp: usize) {
-    if current() != Pending || !state::in_recorded_process() {
-        return;
-    }
-    let left = PENDING_LEFT.load(Relaxed);
-    if left == PENDING_CALLS {
+/// A hook was called while something is due: a forked child gets its helper with its first call. A
+/// child that execs at once never does, and one that ends before its first snapshot leaves no file.
+pub fn hook_called(t: &Local) {
+    if current() == Pending && state::in_recorded_process() {
         guard::enter(t, guard::OURS, usize::MAX);
-        snapshot::inherit();
+        activate();
         guard::leave(t);
     }
-    if left > 1 {
-        PENDING_LEFT.store(left - 1, Relaxed);
-        return;
-    }
-    guard::enter(t, guard::OURS, usize::MAX);
-    activate();
-    guard::leave(t);
 }
 
 /// Makes a pending child a recording process of its own. The guard is held.

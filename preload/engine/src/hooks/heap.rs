@@ -45,7 +45,7 @@ fn entering_slowly(t: &Local, sp: usize) -> Way {
         return Way::Pass;
     }
     if t.phase.load(Relaxed) == IDLE {
-        crate::lifecycle::hook_called(t, sp);
+        crate::lifecycle::hook_called(t);
         return if state::tracking() { Way::Record } else { Way::Pass };
     }
     match guard::nested_phase(t, sp) {
@@ -262,7 +262,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
             unsafe { really_free(p, real) };
         }
         _ => {
-            crate::lifecycle::hook_called(t, sp);
+            crate::lifecycle::hook_called(t);
             guard::enter(t, OURS, sp);
             release(p);
             guard::turn(t, REAL);
@@ -429,7 +429,7 @@ unsafe fn realloc_slowly(t: &Local, p: *mut u8, size: usize, sp: usize, bp: usiz
     // For all calls below: the originals have these types and the arguments are the caller's.
     match guard::nested_phase(t, sp) {
         IDLE => {
-            crate::lifecycle::hook_called(t, sp);
+            crate::lifecycle::hook_called(t);
             None
         }
         OURS => {

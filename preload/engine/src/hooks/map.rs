@@ -44,7 +44,7 @@ fn recorded(t: &Local, sp: usize) -> bool {
     if in_allocator(caller) {
         return false;
     }
-    crate::lifecycle::hook_called(t, sp);
+    crate::lifecycle::hook_called(t);
     state::tracking()
 }
 

@@ -466,7 +466,7 @@ pub fn len() -> u32 {
 pub fn for_each(mut visit: impl FnMut(&Module)) {
     (0..TABLE.modules.len())
         .filter_map(|i| TABLE.modules.get(i))
-        .for_each(|m| visit(m));
+        .for_each(&mut visit);
 }
 
 /// Takes the locks of modules and rules for the time of a `fork`; the arena's comes after.
@@ -480,11 +480,10 @@ pub fn lock_for_fork() {
 /// # Safety
 /// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
 pub unsafe fn unlock_after_fork() {
-    // SAFETY (both): the caller's promise.
-    unsafe {
-        rules::lock().unlock_after_fork();
-        TABLE.lock.unlock_after_fork();
-    }
+    // SAFETY: the caller's promise.
+    unsafe { rules::lock().unlock_after_fork() }
+    // SAFETY: as above.
+    unsafe { TABLE.lock.unlock_after_fork() }
 }
 
 /// Lets go of what this thread held when it was torn out of the engine by `siglongjmp`.
@@ -492,11 +491,10 @@ pub unsafe fn unlock_after_fork() {
 /// # Safety
 /// The calling thread is not inside this module or the unwinder except in calls that never return.
 pub unsafe fn abandon() {
-    // SAFETY (both): the caller's promise; torn changes lose an entry at most.
-    unsafe {
-        rules::lock().abandon();
-        TABLE.lock.abandon();
-    }
+    // SAFETY: the caller's promise; torn changes lose an entry at most.
+    unsafe { rules::lock().abandon() }
+    // SAFETY: as above.
+    unsafe { TABLE.lock.abandon() }
 }
 
 /// Copies bytes into memory that is never freed.

@@ -193,7 +193,7 @@ unsafe fn walk(scratch: &mut Scratch, entry: &Entry, mut trail: Trail) -> (Trail
         } else if let Some(bytes) = Rule::packed_bp(packed)
             && let cfa = at.bp().wrapping_add(bytes)
             && cfa > at.sp
-            && cfa % 8 == 0
+            && cfa.is_multiple_of(8)
         {
             cfa
         } else {
@@ -269,7 +269,7 @@ unsafe fn step(scratch: &mut Scratch, packed: u64, at: &Frame) -> Result<Frame, 
         }
         Rule::Load { cfa, bp: saved } => {
             let holder = bp.wrapping_add_signed(cfa as isize * 8);
-            if holder % 8 != 0 || holder < at.sp || holder >= at.top {
+            if !holder.is_multiple_of(8) || holder < at.sp || holder >= at.top {
                 return Err(Ending::Broken);
             }
             // SAFETY: just checked; aligned, so the whole word is below the top.
@@ -290,12 +290,12 @@ unsafe fn step(scratch: &mut Scratch, packed: u64, at: &Frame) -> Result<Frame, 
         Rule::Stuck | Rule::Broken => return Err(Ending::Broken),
     };
     let (mut low, mut top) = (at.sp, at.top);
-    if cfa <= at.sp || cfa > top || cfa % 8 != 0 {
+    if cfa <= at.sp || cfa > top || !cfa.is_multiple_of(8) {
         (low, top) = bounds.switch(at.sp, cfa).ok_or(Ending::Broken)?;
     }
     let bp_slot = match saved_bp {
         None => at.bp_slot,
-        Some(slot) if slot >= low && slot < top && slot % 8 == 0 => slot as *const usize,
+        Some(slot) if slot >= low && slot < top && slot.is_multiple_of(8) => slot as *const usize,
         Some(_) => return Err(Ending::Broken),
     };
     // SAFETY: the CFA is above SP and not above the top, or on another stack that `switch` found

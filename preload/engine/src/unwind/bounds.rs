@@ -145,7 +145,7 @@ impl Bounds {
     #[inline(never)]
     pub fn switch(&mut self, sp: usize, cfa: usize) -> Option<(usize, usize)> {
         let here = *self.ranges.first()?;
-        if cfa % 8 != 0 || cfa < 8 || here.low <= cfa && cfa <= sp {
+        if !cfa.is_multiple_of(8) || cfa < 8 || here.low <= cfa && cfa <= sp {
             return None;
         }
         if cfa > sp
@@ -174,6 +174,12 @@ impl Bounds {
             }
         }
         (range.high >= end).then_some(range.high)
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds::new()
     }
 }
 
@@ -215,7 +221,7 @@ fn thread_stack(control_block: usize) -> Option<(usize, usize)> {
     SEARCHED.step_by(8).find_map(|offset| {
         let (start, bytes, guard) = (word(offset), word(offset + 8), word(offset + 16));
         let end = start.checked_add(bytes)?;
-        let whole_pages = (start | bytes | guard) % PAGE == 0;
+        let whole_pages = (start | bytes | guard).is_multiple_of(PAGE);
         let holds_block =
             start < control_block && end > control_block && end - control_block <= BLOCK_MAX_BYTES;
         let plausible = start != 0 && whole_pages && holds_block && guard < bytes;

@@ -188,7 +188,7 @@ unsafe fn step(scratch: &mut Scratch, registers: &mut Registers, exact: bool) ->
 fn chain(registers: &Registers, memory: &mut Memory, bounds: &mut Bounds) -> Option<Registers> {
     let bp = registers
         .get(RBP)
-        .filter(|bp| bp % 8 == 0 && *bp >= memory.low)?;
+        .filter(|bp| bp.is_multiple_of(8) && *bp >= memory.low)?;
     let end = bp.checked_add(16)?;
     if end > memory.high {
         memory.high = bounds.extend(end)?;

@@ -1,22 +1,23 @@
 //! Owns [`Rule`], how to get from a frame to its caller, and its packed form in one word.
 //!
 //! ```text
-//! 63               30 29      28      17 16       2 1  0
-//! tag: pc >> 13 (34) | exact | RBP (12) | CFA (15) | kind
+//! 63               30 29      28     26 25      16 15       2 1  0
+//! tag: pc >> 13 (34) | exact | away (3) | RBP (10) | CFA (14) | kind
 //! ```
 //! Offsets count in words of eight bytes. What does not fit goes the general way: never rounded,
-//! never cut off. A packed rule is never zero below its tag.
+//! never cut off. A packed rule is never zero below its key, the upper 38 bits, which belong to the
+//! table.
 
 use super::cfi::{CfaRule, RegisterRule, Row};
 use super::expression::as_register_offset;
 use super::reader::Tables;
 use super::x86_64::{RBP, RETURN, RSP, signal_frame};
 
-/// Lowest bit of the tag with the flag: what lies below is the rule.
-pub const KEY_SHIFT: u32 = 29;
-const RBP_BITS: u32 = 12;
-const RBP_SHIFT: u32 = 17;
-const CFA_BITS: u32 = 15;
+/// Lowest bit of the key: what lies below is the rule.
+pub const KEY_SHIFT: u32 = 26;
+const RBP_BITS: u32 = 10;
+const RBP_SHIFT: u32 = 16;
+const CFA_BITS: u32 = 14;
 const CFA_SHIFT: u32 = 2;
 const KIND_MASK: u64 = 3;
 
@@ -223,14 +224,14 @@ mod tests {
     #[test]
     fn packing_is_exact_or_general() {
         let mut rules = SPECIALS.to_vec();
-        for cfa in [1, 2, 32767] {
-            for bp in [0, 2, 4095] {
+        for cfa in [1, 2, 16383] {
+            for bp in [0, 2, 1023] {
                 rules.push(Rule::Sp { cfa, bp });
                 rules.push(Rule::Bp { cfa, bp });
             }
         }
-        for cfa in [-16384, -1, 0, 1, 16383] {
-            for bp in [-2048, -1, 0, 1, 2047] {
+        for cfa in [-8192, -1, 0, 1, 8191] {
+            for bp in [-512, -1, 0, 1, 511] {
                 rules.push(Rule::Load { cfa, bp });
             }
         }
@@ -254,12 +255,12 @@ mod tests {
             }
         }
         for rule in [
-            Rule::Sp { cfa: 32768, bp: 0 },
-            Rule::Sp { cfa: 1, bp: 4096 },
+            Rule::Sp { cfa: 16384, bp: 0 },
+            Rule::Sp { cfa: 1, bp: 1024 },
             Rule::Bp { cfa: 70000, bp: 2 },
-            Rule::Load { cfa: 16384, bp: 0 },
-            Rule::Load { cfa: -16385, bp: 0 },
-            Rule::Load { cfa: 0, bp: 2048 },
+            Rule::Load { cfa: 8192, bp: 0 },
+            Rule::Load { cfa: -8193, bp: 0 },
+            Rule::Load { cfa: 0, bp: 512 },
         ] {
             assert_eq!(Rule::unpack(rule.pack()), Rule::General, "{rule:?}");
         }

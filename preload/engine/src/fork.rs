@@ -62,7 +62,10 @@ extern "C" fn parent() {
         sites::unlock_after_fork();
         MAPPINGS.lock().unlock_raw();
     }
-    guard::leave(local());
+    let t = local();
+    guard::leave(t);
+    // A child that has children of its own (a daemon's master process) is worth recording.
+    lifecycle::hook_called(t);
 }
 
 extern "C" fn child() {

@@ -74,8 +74,18 @@ impl Report {
         Report::try_read(recordings).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same, with the tool's message as the error.
+    /// Reads one recording without its sites: for recordings of tens of thousands of stacks.
+    #[track_caller]
+    pub fn read_totals(recording: &Path) -> Report {
+        Report::read_top(&[recording], "1").unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same as `read`, with the tool's message as the error.
     pub fn try_read(recordings: &[&Path]) -> Result<Report, String> {
+        Report::read_top(recordings, "0")
+    }
+
+    fn read_top(recordings: &[&Path], top: &str) -> Result<Report, String> {
         let output = Command::new(&product().command)
             .arg("report")
             .args(recordings)
@@ -83,7 +93,7 @@ impl Report {
                 "--format",
                 "json",
                 "--top",
-                "0",
+                top,
                 "--show",
                 "healthy",
                 "--no-debuginfod",

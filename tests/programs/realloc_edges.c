@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include "keep.h"
 static void *kept[8];
+static int failed, failed_errno;
 static volatile size_t zero = 0, huge = (size_t)PTRDIFF_MAX + 1, half = SIZE_MAX / 2;
 NOIPA static void keep_failed(void) {
     void *block = malloc(111);
@@ -13,7 +14,7 @@ NOIPA static void keep_failed(void) {
     memset(block, 9, 111);
     errno = 7;
     void *moved = realloc(block, huge);
-    printf("realloc to too much: %d, errno %d\n", moved != NULL, errno);
+    failed = moved == NULL, failed_errno = errno;
     CHECK(((char *)block)[110] == 9);
     kept[0] = block;
 }
@@ -32,6 +33,7 @@ NOIPA static void keep_moved(void) {
 }
 int main(void) {
     keep_failed();
+    printf("realloc to too much: %d, errno %d\n", !failed, failed_errno);
     keep_zero();
     keep_moved();
     errno = 8;

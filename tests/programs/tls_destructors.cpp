@@ -11,7 +11,8 @@
 KEEPER(keep_after)
 NOIPA static void *in_key(size_t n) { void *p = malloc(n); CHECK(p); memset(p, 1, n); return p; }
 NOIPA static void *in_destructor(size_t n) { void *p = malloc(n); CHECK(p); memset(p, 1, n); return p; }
-static pthread_key_t keys[8];
+static pthread_key_t keys[8], last;
+struct Value { int key, round; };
 struct Owner {
     void *block = nullptr;
     std::vector<std::string> words;
@@ -22,22 +23,31 @@ struct Owner {
     ~Owner() {
         free(block);
         void *more = in_destructor(400);
-        pthread_setspecific(keys[0], more);
+        pthread_setspecific(last, more);
     }
 };
 static thread_local Owner owner;
+/* Sets its key again for two more rounds, always with a fresh block. */
 static void key_destructor(void *value) {
-    static thread_local int rounds;
+    Value old = *static_cast<Value *>(value);
     free(value);
-    if (++rounds < 20) pthread_setspecific(keys[rounds % 8], in_destructor(50 + rounds));
+    if (old.round == 2) return;
+    Value *next = static_cast<Value *>(in_destructor(60));
+    *next = {old.key, old.round + 1};
+    pthread_setspecific(keys[old.key], next);
 }
 static void *thread(void *) {
     owner.in_tls();
-    for (auto key : keys) pthread_setspecific(key, in_key(77));
+    for (int i = 0; i < 8; i++) {
+        Value *value = static_cast<Value *>(in_key(77));
+        *value = {i, 0};
+        pthread_setspecific(keys[i], value);
+    }
     return nullptr;
 }
 int main() {
     for (auto &key : keys) CHECK(!pthread_key_create(&key, key_destructor));
+    CHECK(!pthread_key_create(&last, free));
     for (int round = 0; round < 25; round++) {
         pthread_t threads[16];
         for (auto &t : threads) CHECK(!pthread_create(&t, nullptr, thread, nullptr));

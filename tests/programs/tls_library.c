@@ -20,10 +20,14 @@ __attribute__((constructor)) static void constructor(void) {
     if (pthread_create(&thread, NULL, in_thread, NULL) == 0) pthread_join(thread, NULL);
 }
 __attribute__((destructor)) static void destructor(void) { in_thread(NULL); }
+__attribute__((noipa)) static void *in_touch(void) {
+    void *volatile block = malloc(100);
+    return block;
+}
 void touch(int value) {
     memset(big, value, sizeof big);
     free(owned);
-    owned = malloc(100);
+    owned = in_touch();
 }
 void leave(void) {
     free(owned);

@@ -11,7 +11,7 @@ fn thread_local_storage_may_grow_under_the_hook() {
         .check()
         .report();
     report.expect_live("keep_worker", 4, 16_000);
-    report.expect_live("touch", 0, 0);
+    report.expect_live("in_touch", 0, 0);
     report.expect_live("in_thread", 0, 0);
 }
 

@@ -320,7 +320,7 @@ fn the_size_of_a_recording_is_bounded() {
         "{} bytes on disk for disk=1m",
         size.blocks() * 512
     );
-    let report = checked.report();
+    let report = Report::read_totals(recording);
     assert_eq!(
         report.total("live_blocks"),
         20_001,

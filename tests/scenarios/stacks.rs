@@ -1,6 +1,6 @@
 //! Stacks: hard to unwind, tiny, switched by hand, interrupted by signals.
 
-use leaktrack_tests::{Case, program};
+use leaktrack_tests::{Case, Report, program};
 
 #[test]
 fn blocks_are_told_under_the_right_function() {
@@ -123,7 +123,7 @@ fn handlers_that_jump_out_of_anything() {
     report.expect_live("keep_after", 100, 8000);
 }
 
-fn storm(how: &str) -> leaktrack_tests::Report {
+fn storm(how: &str) -> Report {
     Case::of("signal_storm.c")
         .args([how, "5000"])
         .behind(program("bump_allocator.c"))
@@ -134,7 +134,7 @@ fn storm(how: &str) -> leaktrack_tests::Report {
 #[test]
 fn depth_and_numbers_without_end() {
     let case = Case::of("many_sites.c").arg("60000").option("memory=8m");
-    let report = case.check().report();
+    let report = Report::read_totals(&case.check().recordings[0]);
     assert_eq!(
         report.total("live_blocks"),
         60_000 + 1,

@@ -12,6 +12,7 @@ pub mod library;
 pub mod library_options;
 pub mod model;
 pub mod output;
+mod parallel;
 pub mod read;
 pub mod report;
 pub mod schema;

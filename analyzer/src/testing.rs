@@ -148,7 +148,7 @@ impl Recording {
 
     /// Takes a snapshot; the head's sums follow from what the sites did.
     pub fn snapshot(&mut self, at_ms: u64, did: &[Did]) {
-        let mut buffer = vec![0; 1 << 16];
+        let mut buffer = vec![0; 1 << 20];
         let mut sink = SliceSink::new(&mut buffer);
         let mut writer = DeltaWriter::new(&mut sink);
         for (site, allocations, allocated_bytes, frees, freed_bytes) in did {
@@ -316,7 +316,7 @@ impl Recording {
 
     /// Takes a snapshot whose figures need not make sense.
     pub fn absurd(&mut self, at_ms: u64, did: &[Did]) {
-        let mut buffer = vec![0; 1 << 16];
+        let mut buffer = vec![0; 1 << 20];
         let mut sink = SliceSink::new(&mut buffer);
         let mut writer = DeltaWriter::new(&mut sink);
         for (site, allocations, allocated_bytes, frees, freed_bytes) in did {

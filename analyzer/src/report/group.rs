@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::document::Group;
+use super::judge::Judgement;
 use crate::model::{Family, Frame, History, Site};
-use crate::verdict::{self, Context, Curve, Opinion};
+use crate::verdict::{self, Opinion};
 
 /// What sites may have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -150,29 +151,12 @@ impl Members {
         })
     }
 
-    /// The opinion on the sum of the sites, process by process.
-    pub fn judge(
-        &self,
-        family: &Family,
-        frames: &[verdict::Frame],
-        context: &Context,
-    ) -> Option<Opinion> {
-        let mut histories: BTreeMap<usize, Vec<&History>> = BTreeMap::new();
-        for (process, history) in self.parts(family) {
-            histories.entry(process).or_default().push(history);
+    /// The opinion on the sites together.
+    pub fn judge(&self, family: &Family, judgement: &Judgement) -> Option<Opinion> {
+        match (self.sites.as_slice(), self.process) {
+            ([one], None) => judgement.opinions.get(*one).cloned(),
+            _ => judgement.on_sum(self.parts(family)),
         }
-        let opinions = histories
-            .into_iter()
-            .filter_map(|(process, histories)| {
-                let frame = frames.get(process)?;
-                let sum = History::sum(histories, frame.times_s.len());
-                Some((
-                    sum.last().live_bytes(),
-                    verdict::judge(&Curve::new(frame, &sum, None), context),
-                ))
-            })
-            .collect();
-        verdict::combine(opinions)
     }
 
     fn parts<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = (usize, &'a History)> {

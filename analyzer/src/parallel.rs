@@ -1,0 +1,41 @@
+//! Work on many items at once: as many threads as the machine has cores.
+
+/// `work` on each of `items`; the results in their order.
+pub fn map<T: Send, R: Send>(items: &mut [T], work: impl Fn(&mut T) -> R + Sync) -> Vec<R> {
+    // Below this many items a thread costs more than it saves.
+    const WORTH_IT: usize = 64;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if threads == 1 || items.len() < WORTH_IT {
+        return items.iter_mut().map(work).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = items
+            .chunks_mut(share)
+            .map(|chunk| scope.spawn(move || chunk.iter_mut().map(work).collect::<Vec<R>>()))
+            .collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().flat_map(join).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn results_keep_the_order() {
+        let mut items: Vec<u32> = (0..1_000).collect();
+        let doubled = super::map(&mut items, |item| *item * 2);
+        assert!(
+            doubled
+                .iter()
+                .enumerate()
+                .all(|(index, value)| *value as usize == 2 * index)
+        );
+        assert!(super::map(&mut [] as &mut [u32], |item| *item).is_empty());
+    }
+}

@@ -1,0 +1,122 @@
+//! The verdicts on a family: on each site, on sites together, on each process as a whole.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Counters, Family, History, Process, Site};
+use crate::parallel;
+use crate::verdict::{self, Context, Curve, Opinion, Pattern, Verdict};
+
+/// What was found out about a family's curves.
+pub struct Judgement {
+    frames: Vec<verdict::Frame>,
+    context: Context,
+    /// On each site, in the order of the family.
+    pub opinions: Vec<Opinion>,
+    /// Growth of each site in each of its processes, bytes per second.
+    pub rates: Vec<Vec<Option<f64>>>,
+}
+
+impl Judgement {
+    /// Judges every site.
+    pub fn of(family: &Family) -> Self {
+        let frames: Vec<verdict::Frame> = family.processes.iter().map(verdict::Frame::of).collect();
+        let mut sites: Vec<&Site> = family.sites.iter().collect();
+        let mut curves: Vec<Vec<Curve<'_>>> = parallel::map(&mut sites, |site| {
+            let curves = curves(site, &frames);
+            curves.iter().for_each(Curve::measure);
+            curves
+        });
+        let context = Context::of(curves.iter().flatten());
+        let judged = parallel::map(&mut curves, |curves| on_curves(curves, &context));
+        let (opinions, rates) = judged.into_iter().unzip();
+        Self {
+            context,
+            opinions,
+            rates,
+            frames,
+        }
+    }
+
+    /// The opinion on the sum of some histories, each with its process.
+    pub fn on_sum<'a>(&self, parts: impl Iterator<Item = (usize, &'a History)>) -> Option<Opinion> {
+        let mut histories: BTreeMap<usize, Vec<&History>> = BTreeMap::new();
+        for (process, history) in parts {
+            histories.entry(process).or_default().push(history);
+        }
+        let opinions = histories.into_iter().filter_map(|(process, histories)| {
+            let frame = self.frames.get(process)?;
+            let sum = History::sum(histories, frame.times_s.len());
+            Some(self.on(frame, &sum))
+        });
+        verdict::combine(opinions.collect())
+    }
+
+    /// The opinion on all live bytes of the malloc family.
+    pub fn on_heap(&self, family: &Family) -> Option<Opinion> {
+        let processes = family.processes.iter().zip(&self.frames);
+        let recorded = processes.filter(|(process, _)| !process.heads.is_empty());
+        verdict::combine(
+            recorded
+                .map(|(process, frame)| self.on(frame, &heap(process)))
+                .collect(),
+        )
+    }
+
+    fn on(&self, frame: &verdict::Frame, history: &History) -> (u64, Opinion) {
+        let curve = Curve::new(frame, history, None);
+        (
+            curve.end.live_bytes(),
+            verdict::judge(&curve, &self.context),
+        )
+    }
+}
+
+fn curves<'a>(site: &Site, frames: &'a [verdict::Frame]) -> Vec<Curve<'a>> {
+    let curve = |part: &crate::model::site::Part| {
+        let frame = frames.get(part.process)?;
+        Some(Curve::new(frame, &part.history, part.ages))
+    };
+    site.parts.iter().filter_map(curve).collect()
+}
+
+/// The opinion on a site, and the rate in each of its processes.
+fn on_curves(curves: &[Curve<'_>], context: &Context) -> (Opinion, Vec<Option<f64>>) {
+    let judge = |curve: &Curve<'_>| (curve.end.live_bytes(), verdict::judge(curve, context));
+    let opinions: Vec<(u64, Opinion)> = curves.iter().map(judge).collect();
+    let rate = |(_, opinion): &(u64, Opinion)| Some(opinion.rate?.value);
+    let rates = opinions.iter().map(rate).collect();
+    let unknown = || {
+        let why = "Nothing is known of it over time.";
+        Opinion::new(Verdict::Unclear, Pattern::Unclear, why)
+    };
+    (verdict::combine(opinions).unwrap_or_else(unknown), rates)
+}
+
+/// The totals of a process as a history.
+fn heap(process: &Process) -> History {
+    let counters = |head: &leaktrack_recording::SnapshotHead| Counters {
+        allocations: head.totals.allocations,
+        frees: head.totals.frees,
+        allocated_bytes: head.totals.allocated_bytes,
+        freed_bytes: head.totals.freed_bytes,
+    };
+    let base = process.base_head().map(counters).unwrap_or_default();
+    let points = process
+        .grid
+        .iter()
+        .filter_map(|index| process.heads.get(*index));
+    let changes: Vec<(u32, Counters)> = points
+        .enumerate()
+        .map(|(point, head)| (point as u32, counters(head)))
+        .collect();
+    let peak_live_bytes = changes
+        .iter()
+        .map(|(_, counters)| counters.live_bytes())
+        .max()
+        .unwrap_or_else(|| base.live_bytes());
+    History {
+        base,
+        changes,
+        peak_live_bytes,
+    }
+}

@@ -1,0 +1,73 @@
+//! Which sites are in the report, and in which order.
+
+use super::ReportOptions;
+use super::document::Extra;
+use crate::model::{Counters, Family, Frame};
+use crate::verdict::Opinion;
+
+/// A site while the report is put together.
+pub struct Selected {
+    /// Index into the family's sites.
+    pub index: usize,
+    /// The suppression that matched.
+    pub suppressed_by: Option<String>,
+    is_finding: bool,
+    harm: f64,
+    /// Live at the end.
+    pub live_bytes: u64,
+}
+
+/// The sites that the filters let through, worst first.
+pub fn select(
+    family: &Family,
+    opinions: &[Opinion],
+    options: &ReportOptions,
+    extra: &mut Extra,
+) -> Vec<Selected> {
+    let mut sites = Vec::new();
+    for (index, (site, opinion)) in family.sites.iter().zip(opinions).enumerate() {
+        let live_bytes = site.live_bytes();
+        if site.counted() == Counters::default() && live_bytes == 0 {
+            continue; // did nothing in the window and holds nothing
+        }
+        let oldest_ms = site
+            .parts
+            .iter()
+            .filter_map(|part| part.ages)
+            .map(|ages| ages.oldest_ms)
+            .max();
+        let too_young = options.older_than_ms.is_some_and(|wanted| {
+            live_bytes == 0 || oldest_ms.is_none_or(|oldest| oldest < wanted)
+        });
+        if too_young || live_bytes < options.min_bytes {
+            extra.filtered += 1;
+            continue;
+        }
+        let stack: Vec<&Frame> = site.frames().collect();
+        let suppressed_by = options.suppressions.matching(&stack).map(str::to_owned);
+        extra.suppressed += u64::from(suppressed_by.is_some());
+        *extra.counts.entry(opinion.verdict).or_default() += 1;
+        let is_finding = opinion.verdict.is_finding() && suppressed_by.is_none();
+        let harm = if is_finding {
+            opinion.rate.map_or(0.0, |rate| rate.value)
+        } else {
+            0.0
+        };
+        sites.push(Selected {
+            index,
+            suppressed_by,
+            is_finding,
+            harm,
+            live_bytes,
+        });
+    }
+    let id = |site: &Selected| family.sites.get(site.index).map(|site| site.id.as_str());
+    sites.sort_by(|a, b| {
+        b.is_finding
+            .cmp(&a.is_finding)
+            .then(b.harm.total_cmp(&a.harm))
+            .then(b.live_bytes.cmp(&a.live_bytes))
+            .then_with(|| id(a).cmp(&id(b)))
+    });
+    sites
+}

@@ -1,0 +1,158 @@
+//! One site as the report has it.
+
+use leaktrack_recording::{Mode, SiteKind};
+
+use super::document::*;
+use super::judge::Judgement;
+use super::memory::round;
+use super::select::Selected;
+use super::suppress;
+use crate::model::site::Part;
+use crate::model::{Family, Site};
+use crate::verdict::{self, Estimate};
+
+/// The report on a selected site.
+pub fn site_report(
+    family: &Family,
+    judgement: &Judgement,
+    selected: &Selected,
+) -> Option<SiteReport> {
+    let site = family.sites.get(selected.index)?;
+    let opinion = judgement.opinions.get(selected.index)?;
+    let rates = judgement.rates.get(selected.index)?;
+    let counted = site.counted();
+    let exact = is_exact(family);
+    let amount = |value: u64| Amount {
+        value,
+        low: exact.then_some(value),
+        high: exact.then_some(value),
+    };
+    let seconds = |ms: u64| round(ms as f64 / 1e3);
+    let live = selected.live_bytes > 0;
+    let ages = || {
+        site.parts
+            .iter()
+            .filter_map(|part| part.ages)
+            .filter(|_| live)
+    };
+    let largest = site
+        .parts
+        .iter()
+        .max_by_key(|part| part.history.last().live_bytes());
+    Some(SiteReport {
+        id: site.id.clone(),
+        key: site.key.clone(),
+        kind: match site.kind {
+            SiteKind::Heap => "heap",
+            SiteKind::Mmap => "mmap",
+        }
+        .to_owned(),
+        verdict: opinion.verdict,
+        why: opinion.why.clone(),
+        advice: verdict::advice::advice(opinion, site.kind),
+        suppression: suppress::suggestion(site.blamed()),
+        suppressed_by: selected.suppressed_by.clone(),
+        blame: site
+            .blame
+            .zip(site.blamed())
+            .map(|(frame, blamed)| BlameReport {
+                frame,
+                function: blamed.function.clone(),
+                file: blamed.file.clone(),
+                line: blamed.line,
+            }),
+        live_bytes: amount(selected.live_bytes),
+        live_blocks: amount(site.live_blocks()),
+        allocated_bytes: counted.allocated_bytes,
+        allocations: counted.allocations,
+        frees: counted.frees,
+        peak_live_bytes: site.parts.iter().fold(0, |sum, part| {
+            sum.saturating_add(part.history.peak_live_bytes)
+        }),
+        first_seen_s: round(
+            site.parts
+                .iter()
+                .map(|part| family.start_s(part.process) + part.first_seen_ms as f64 / 1e3)
+                .fold(f64::INFINITY, f64::min),
+        ),
+        oldest_s: ages().map(|ages| ages.oldest_ms).max().map(seconds),
+        median_age_s: largest
+            .and_then(|part| part.ages)
+            .filter(|_| live)
+            .map(|ages| seconds(ages.median_ms)),
+        growth: GrowthReport {
+            pattern: opinion.pattern,
+            rate: opinion.rate.map(rounded),
+            limit_in_s: opinion.limit_in_s.map(rounded),
+        },
+        lost: None,
+        resident_bytes: None,
+        swapped_bytes: None,
+        faults: SiteFaults::default(),
+        series: series(family, site),
+        by_process: shares(site, rates),
+        threads: site.threads.iter().cloned().collect(),
+        frames: site.frames().cloned().collect(),
+    })
+}
+
+fn is_exact(family: &Family) -> bool {
+    family
+        .processes
+        .iter()
+        .all(|process| process.mode == Mode::Exact)
+}
+
+fn rounded(estimate: Estimate) -> Estimate {
+    Estimate {
+        value: round(estimate.value),
+        low: estimate.low.map(round),
+        high: estimate.high.map(round),
+    }
+}
+
+fn shares(site: &Site, rates: &[Option<f64>]) -> Vec<ProcessShare> {
+    let share = |(part, rate): (&Part, &Option<f64>)| ProcessShare {
+        process: part.process,
+        live_bytes: part.history.last().live_bytes(),
+        rate: rate.map(round),
+    };
+    let mut shares: Vec<ProcessShare> = site.parts.iter().zip(rates).map(share).collect();
+    shares.sort_by_key(|share| (std::cmp::Reverse(share.live_bytes), share.process));
+    shares
+}
+
+/// The sum of a site's curves over the processes that run, at every grid point of any.
+fn series(family: &Family, site: &Site) -> Vec<(f64, u64)> {
+    let mut changes: Vec<(f64, usize, u64)> = Vec::new();
+    for (slot, part) in site.parts.iter().enumerate() {
+        let Some(process) = family.processes.get(part.process) else {
+            continue;
+        };
+        let start_s = family.start_s(part.process);
+        let times = process.grid_s();
+        let values = part.history.at_points(times.len());
+        changes.extend(
+            times
+                .into_iter()
+                .zip(values)
+                .map(|(t_s, counters)| (round(start_s + t_s), slot, counters.live_bytes())),
+        );
+    }
+    changes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut current = vec![0_u64; site.parts.len()];
+    let mut series: Vec<(f64, u64)> = Vec::new();
+    for (t_s, slot, live_bytes) in changes {
+        if let Some(value) = current.get_mut(slot) {
+            *value = live_bytes;
+        }
+        let sum = current
+            .iter()
+            .fold(0_u64, |sum, value| sum.saturating_add(*value));
+        match series.last_mut() {
+            Some(last) if last.0 == t_s => last.1 = sum,
+            _ => series.push((t_s, sum)),
+        }
+    }
+    series
+}

@@ -102,6 +102,8 @@ pub enum SegmentKind {
     Ages,
     /// Events and the end.
     Events,
+    /// Names of the frames, put in afterwards by a tool; no [`Record`](crate::Record)s.
+    Symbols,
     /// A kind that a newer version added; readers pass over it.
     Other(u8),
 }
@@ -114,6 +116,7 @@ impl SegmentKind {
             SegmentKind::Snapshots => 2,
             SegmentKind::Ages => 3,
             SegmentKind::Events => 4,
+            SegmentKind::Symbols => 5,
             SegmentKind::Other(byte) => byte,
         }
     }
@@ -125,6 +128,7 @@ impl SegmentKind {
             2 => SegmentKind::Snapshots,
             3 => SegmentKind::Ages,
             4 => SegmentKind::Events,
+            5 => SegmentKind::Symbols,
             other => SegmentKind::Other(other),
         }
     }

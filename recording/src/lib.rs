@@ -50,7 +50,7 @@
 //!
 //! ```text
 //!  0  4  "LTSG"
-//!  4  1  kind: 0 free, 1 definitions, 2 snapshots, 3 ages, 4 events
+//!  4  1  kind: 0 free, 1 definitions, 2 snapshots, 3 ages, 4 events, 5 symbols
 //!  5  1  level: how often its snapshots were thinned
 //!  6  2  0
 //!  8  4  length in blocks, header included

@@ -34,7 +34,7 @@ fn rank(kind: SegmentKind) -> u8 {
         SegmentKind::Snapshots => 1,
         SegmentKind::Ages => 2,
         SegmentKind::Events => 3,
-        SegmentKind::Free | SegmentKind::Other(_) => 4,
+        SegmentKind::Free | SegmentKind::Symbols | SegmentKind::Other(_) => 4,
     }
 }
 

@@ -43,10 +43,17 @@ impl<'a> Recording<'a> {
         self.header
     }
 
-    /// The segments in the order of the file, without free ones and those of a kind that a newer
-    /// version added.
+    /// The segments in the order of the file, without free ones, symbols and those of a kind
+    /// that a newer version added.
     pub fn segments(&self) -> Segments<'a> {
         Segments(self.walk())
+    }
+
+    /// What tools have put in: segments of the kind [`SegmentKind::Symbols`], in the order of the
+    /// file. Their frames hold no records.
+    pub fn symbols(&self) -> impl Iterator<Item = Segment<'a>> {
+        let segments = self.walk().filter_map(Result::ok);
+        segments.filter(|segment| segment.header.kind == SegmentKind::Symbols)
     }
 
     /// Where the snapshots are, in the order of the file, superseded ones included.
@@ -125,7 +132,8 @@ impl<'a> Segment<'a> {
 
     /// True if there are records to be read.
     fn holds_records(&self) -> bool {
-        !matches!(self.header.kind, SegmentKind::Free | SegmentKind::Other(_))
+        use SegmentKind::{Free, Other, Symbols};
+        !matches!(self.header.kind, Free | Symbols | Other(_))
     }
 
     /// What the file lacks of it.

@@ -236,6 +236,7 @@ proptest! {
             2 => SegmentKind::Snapshots,
             3 => SegmentKind::Ages,
             4 => SegmentKind::Events,
+            5 => SegmentKind::Symbols,
             other => SegmentKind::Other(other),
         };
         let header = SegmentHeader { kind, level, blocks, seq };

@@ -4,9 +4,11 @@
  * run:    leaktrack run -- ./cache [SECONDS]        (20)
  *
  * What leaktrack must report:
- *   fill_slot      retained: rises to 1,024,000 bytes in 1,000 blocks within 5 s, then nothing more
- *   replace_slot   allocations and frees in equal number once it is full; at the end it holds the
- *                  blocks of the slots it replaced. The sum with fill_slot stays at 1,024,000 bytes
+ *   fill_slot      retained: 1,000 allocations within 5 s; it falls to 921,600 bytes in 900 blocks as
+ *                  replace_slot takes over every tenth slot
+ *   replace_slot   rises to 102,400 bytes in 100 blocks, then frees as much as it allocates: healthy or
+ *                  retained
+ *   Together never more than 1,024,000 bytes.
  *   No finding.
  */
 #include <stdlib.h>

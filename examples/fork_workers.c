@@ -1,13 +1,13 @@
 /* A prefork server: what the parent allocated before the fork belongs to the parent.
  *
  * build:  cc -g -O1 -o fork_workers fork_workers.c
- * run:    leaktrack run -- ./fork_workers [SECONDS]        (5)
+ * run:    leaktrack run -- ./fork_workers [SECONDS]        (10)
  *
  * What leaktrack must report, from the family's four recordings:
  *   load_table      1,048,576 bytes in 256 blocks, in the parent only; worker 1 frees 16 of its
  *                   inherited copies, which changes nothing in the parent
- *   serve_and_keep  worker n (1 to 3) keeps n blocks of 1,000 bytes every 10 ms: growing. For 5 s:
- *                   500,000, 1,000,000 and 1,500,000 bytes
+ *   serve_and_keep  worker n (1 to 3) keeps n blocks of 1,000 bytes every 10 ms: growing. For 10 s:
+ *                   1,000,000, 2,000,000 and 3,000,000 bytes
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +57,7 @@ static void work(int number, int seconds)
 
 int main(int argc, char **argv)
 {
-    int seconds = argc > 1 ? atoi(argv[1]) : 5, failed = 0, status;
+    int seconds = argc > 1 ? atoi(argv[1]) : 10, failed = 0, status;
     load_table();
     for (int number = 1; number <= WORKERS; number++) {
         pid_t pid = fork();

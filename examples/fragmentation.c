@@ -2,11 +2,11 @@
  * it carries one small block that lives.
  *
  * build:  cc -g -O1 -o fragmentation fragmentation.c
- * run:    leaktrack run -- ./fragmentation [SECONDS]        (5)
+ * run:    leaktrack run -- ./fragmentation [SECONDS]        (10)
  *
  * What leaktrack must report:
  *   make_record   100,000 allocations of 1,000 bytes, of which 12,500,000 bytes in 12,500 blocks
- *                 (every eighth) stay live. They do not grow: no finding
+ *                 (every eighth) stay live. They do not grow: retained, no finding
  *   RSS stays near 100 MB although 12.5 MB are live; the difference is memory that is free in the
  *   allocator and cannot go back to the system
  */
@@ -25,7 +25,7 @@ __attribute__((noinline)) static void *make_record(int i)
 
 int main(int argc, char **argv)
 {
-    int seconds = argc > 1 ? atoi(argv[1]) : 5;
+    int seconds = argc > 1 ? atoi(argv[1]) : 10;
     for (int i = 0; i < RECORDS; i++)
         records[i] = make_record(i);
     sleep(1);

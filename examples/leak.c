@@ -4,7 +4,8 @@
  * run:    leaktrack run -- ./leak
  *
  * What leaktrack must report:
- *   forget_message   100,000 bytes live in 1,000 blocks (lost, when a scan ran)
+ *   forget_message   100,000 bytes live in 1,000 blocks: lost when a scan ran, else unclear,
+ *                    since the run is too short for a trend
  *   keep_settings      4,096 bytes live in 1 block, still reachable: no finding
  *   answer_and_free  1,000 allocations, 1,000 frees, nothing live
  */

@@ -5,7 +5,8 @@
  *
  * What leaktrack must report:
  *   lose_in_worker   worker n (1 to 4) loses n * 100 blocks of 64 bytes:
- *                    64,000 bytes in 1,000 blocks (lost, when a scan ran)
+ *                    64,000 bytes in 1,000 blocks: lost when a scan ran, else unclear, since the run is
+ *                    too short for a trend
  *   make_parcel      40,000 allocations of 128 bytes, 40,000 frees (by the consumer), nothing live
  */
 #include <pthread.h>

@@ -5,7 +5,7 @@
 
 use crate::permit;
 use crate::sys::{self, Errno, o};
-use crate::text::Path;
+use crate::text::{Path, Text};
 
 const RLIMIT_FSIZE: usize = 1;
 const FLAGS: i32 = o::RDWR | o::NOFOLLOW | o::NOCTTY | o::NONBLOCK;
@@ -27,6 +27,35 @@ pub enum FileError {
     Replaced,
     /// Somebody shortened the file.
     Truncated,
+}
+
+impl FileError {
+    /// In words, for a message.
+    pub fn describe<const N: usize>(self, out: &mut Text<N>) {
+        let words: &[u8] = match self {
+            FileError::Kernel(errno) => match errno {
+                Errno::EPERM | Errno::EACCES => b"permission denied",
+                Errno::ENOENT => b"no such folder",
+                Errno::ENOTDIR => b"a part of the path is not a folder",
+                Errno::EROFS => b"the file system is read-only",
+                Errno::ENOSPC => b"no space left on the device",
+                Errno::EDQUOT => b"the disk quota is used up",
+                Errno::EFBIG => b"RLIMIT_FSIZE or the file system does not allow a larger file",
+                Errno::ENAMETOOLONG => b"the path is too long",
+                Errno::ELOOP => b"too many links in the path",
+                Errno::ENOMEM => b"no memory",
+                Errno(number) => {
+                    out.push_bytes(b"error ").push_u64(number.unsigned_abs().into());
+                    return;
+                }
+            },
+            FileError::NotAFile => b"something that is not a regular file has this name",
+            FileError::TooManyNames => b"there are too many recordings of this name",
+            FileError::Replaced => b"the file was removed or replaced",
+            FileError::Truncated => b"the file was truncated",
+        };
+        out.push_bytes(words);
+    }
 }
 
 impl From<Errno> for FileError {

@@ -32,7 +32,8 @@ impl Extent {
         u64::from(self.blocks) * BLOCK
     }
 
-    fn end(self) -> u32 {
+    /// One past its last block.
+    pub fn end(self) -> u32 {
         self.block.saturating_add(self.blocks)
     }
 }
@@ -82,6 +83,17 @@ impl Space {
             .map_or(end, |last| last.block)
     }
 
+    /// Length of the longest free extent if `chosen` were in use.
+    pub fn longest_without(&self, chosen: Extent) -> u32 {
+        let left = |free: &Extent| if free.block == chosen.block { free.blocks - chosen.blocks } else { free.blocks };
+        self.free.as_slice().iter().map(left).max().unwrap_or(0)
+    }
+
+    /// The free extents, ascending.
+    pub fn extents(&self) -> &[Extent] {
+        self.free.as_slice()
+    }
+
     /// Chooses `blocks` free blocks: the smallest extent that has them, the first of equals. They
     /// stay free until [`Space::commit`].
     pub fn find(&self, blocks: u32) -> Option<Extent> {
@@ -127,6 +139,23 @@ impl Space {
             self.free.remove(at);
         }
         Ok(())
+    }
+
+    /// As [`Space::commit`] for the last `header.blocks` blocks of a free extent: the header is in
+    /// place when the free extent before it is made shorter.
+    pub fn commit_at_end(&mut self, free: Extent, header: &SegmentHeader, store: &mut Store) -> Result<Extent, FileError> {
+        let chosen = Extent { block: free.end().saturating_sub(header.blocks), blocks: header.blocks };
+        if chosen.block == free.block {
+            self.commit(chosen, header, store)?;
+            return Ok(chosen);
+        }
+        let rest = Extent { block: free.block, blocks: free.blocks.saturating_sub(header.blocks) };
+        store.write(chosen.offset(), &header.encode())?;
+        write_free(rest, store)?;
+        if let Some(slot) = self.free.as_mut_slice().iter_mut().find(|extent| extent.block == free.block) {
+            *slot = rest;
+        }
+        Ok(chosen)
     }
 
     /// Gives blocks back, joined with their free neighbours. Whatever they held is gone in one

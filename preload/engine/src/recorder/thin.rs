@@ -10,6 +10,15 @@ use super::{Failure, Recorder};
 use crate::arena::AVec;
 use leaktrack_recording::{Frames, Record, SegmentKind, SliceSink, Snapshot, frame_header, merge};
 
+/// What became of an attempt to merge a run.
+enum Outcome {
+    Done,
+    /// No two of its snapshots can be merged.
+    NoGain,
+    /// There is no memory or no disk to merge them into.
+    NoRoom,
+}
+
 /// A record in the output buffer.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -28,29 +37,29 @@ impl Piece {
 impl Recorder {
     /// Merges one run of old snapshots; false when nothing can be merged any more.
     pub(super) fn thin(&mut self) -> Result<bool, Failure> {
-        loop {
-            let Some((at, count)) = self.choose_run(self.next_index) else {
-                return Ok(false);
-            };
-            if self.thin_run(at, count)? {
-                self.thinned += 1;
-                return Ok(true);
+        // First a whole run; without room for it two snapshots; at last without leaving a gap.
+        let mut attempts = [(self.run_bytes(), true), (0, true), (0, false)].into_iter();
+        let mut attempt = attempts.next();
+        while let Some((most, keep_gap)) = attempt {
+            let Some((at, count)) = self.choose_run(self.next_index, most) else { return Ok(false) };
+            match self.thin_run(at, count, keep_gap)? {
+                Outcome::Done => {
+                    self.health.thinned += 1;
+                    return Ok(true);
+                }
+                Outcome::NoRoom => attempt = attempts.next(),
+                Outcome::NoGain => {
+                    let run = self.snapshots.as_mut_slice().get_mut(at..at + count).unwrap_or_default();
+                    run.iter_mut().for_each(|segment| segment.stuck = true);
+                }
             }
-            let run = self
-                .snapshots
-                .as_mut_slice()
-                .get_mut(at..at + count)
-                .unwrap_or_default();
-            if run.iter().all(|segment| segment.stuck) {
-                return Ok(false);
-            }
-            run.iter_mut().for_each(|segment| segment.stuck = true);
         }
+        Ok(false)
     }
 
     /// The segment whose snapshots are finest for their age, with enough of those after it to make
     /// a pair.
-    fn choose_run(&self, now: u64) -> Option<(usize, usize)> {
+    fn choose_run(&self, now: u64, most: u64) -> Option<(usize, usize)> {
         let list = self.snapshots.as_slice();
         let closed = list.len() - usize::from(self.tail_open && list.len() > 1);
         let list = list.get(..closed)?;
@@ -60,7 +69,6 @@ impl Recorder {
             .filter(|(_, segment)| !segment.stuck);
         let (mut at, _) = candidates
             .max_by_key(|(place, segment)| (segment.fineness(now), usize::MAX - place))?;
-        let most = self.run_bytes();
         let (mut bytes, mut records, mut count) = (0u64, 0u32, 0usize);
         while let Some(segment) = list.get(at + count) {
             if records >= 2 && bytes + segment.used > most {
@@ -78,7 +86,7 @@ impl Recorder {
         (records >= 2).then_some((at, count))
     }
 
-    fn thin_run(&mut self, at: usize, count: usize) -> Result<bool, Failure> {
+    fn thin_run(&mut self, at: usize, count: usize, keep_gap: bool) -> Result<Outcome, Failure> {
         let run = self
             .snapshots
             .as_slice()
@@ -95,7 +103,7 @@ impl Recorder {
         let (Some(mut source), Some(mut merged)) =
             (Buffer::of(total as usize), Buffer::of(total as usize + 64))
         else {
-            return Ok(false);
+            return Ok(Outcome::NoRoom);
         };
         let mut read = 0usize;
         for place in at..at + count {
@@ -119,18 +127,20 @@ impl Recorder {
             .unwrap_or_default();
         let mut pieces = AVec::new();
         if !merge_pairs(run, &source, &mut merged, self.payload_limit(), &mut pieces) {
-            return Ok(false);
+            return Ok(Outcome::NoRoom);
         }
         let out_bytes: u64 = pieces.as_slice().iter().map(Piece::frame_bytes).sum();
         if pieces.len() >= records as usize || out_bytes > total {
-            return Ok(false);
+            return Ok(Outcome::NoGain);
         }
         drop(source);
-        let Some(new) = self.place(&pieces, &mut merged, level)? else {
-            return Ok(false);
+        let Some(new) = self.place(&pieces, &mut merged, level, keep_gap)? else {
+            return Ok(Outcome::NoRoom);
         };
         self.exchange(at, count, &new)?;
-        Ok(true)
+        let lengths = pieces.as_slice().iter().map(|piece| piece.len as u64);
+        self.largest_payload = lengths.fold(self.largest_payload, u64::max);
+        Ok(Outcome::Done)
     }
 
     /// Writes the pieces into as few new segments as the free space allows; `None`, and nothing
@@ -140,23 +150,25 @@ impl Recorder {
         pieces: &AVec<Piece>,
         merged: &mut Buffer,
         level: u8,
+        keep_gap: bool,
     ) -> Result<Option<AVec<Segment>>, Failure> {
+        let longest = pieces.as_slice().iter().map(Piece::frame_bytes).fold(self.largest_payload + 64, u64::max);
+        let gap = if keep_gap { Segment::blocks_for(longest.max(self.segment_bytes())) } else { 0 };
         let mut new: AVec<Segment> = AVec::new();
         let mut rest = pieces.as_slice();
-        while !rest.is_empty() {
+        while let Some(first) = rest.first() {
+            // No longer than the gap through which segments are moved.
             let bytes: u64 = rest.iter().map(Piece::frame_bytes).sum();
+            let bytes = bytes.min(self.segment_bytes().max(first.frame_bytes()));
             let wanted = Segment::blocks_for(bytes);
-            let extent = self
-                .space
-                .find(wanted)
-                .or_else(|| self.space.find(self.space.longest().max(1)));
-            let Some(extent) = extent else { break };
+            let fits = |this: &Self| this.space.find(wanted).filter(|e| this.space.longest_without(*e) >= gap);
+            if fits(self).is_none() && !self.gather(wanted + gap)? {
+                break;
+            }
+            let Some(extent) = fits(self) else { break };
             let mut segment = Segment::new(extent, self.next_seq(), SegmentKind::Snapshots, level);
             let mut taken = 0;
-            while let Some(piece) = rest
-                .get(taken)
-                .filter(|piece| piece.frame_bytes() <= segment.room())
-            {
+            while let Some(piece) = rest.get(taken).filter(|piece| piece.frame_bytes() <= segment.room()) {
                 segment.add(piece.frame_bytes(), piece.first, piece.end);
                 taken += 1;
             }
@@ -178,9 +190,7 @@ impl Recorder {
             return Ok(Some(new));
         }
         for segment in new.as_slice() {
-            self.space
-                .release(segment.extent, &mut self.store)
-                .map_err(|error| self.stop(error))?;
+            self.release(segment.extent)?;
         }
         Ok(None)
     }
@@ -230,9 +240,7 @@ impl Recorder {
         }
         for _ in 0..count {
             if let Some(old) = self.snapshots.remove(at) {
-                self.space
-                    .release(old.extent, &mut self.store)
-                    .map_err(|error| self.stop(error))?;
+                self.release(old.extent)?;
             }
         }
         for (place, segment) in new.as_slice().iter().enumerate() {

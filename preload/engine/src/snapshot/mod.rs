@@ -212,8 +212,7 @@ fn finish(recorder: &mut Recorder, reason: Reason) -> Result<(), Failure> {
         },
     };
     recorder.append_event(&record)?;
-    recorder.finish();
-    Ok(())
+    recorder.finish()
 }
 
 /// Takes a snapshot.

@@ -258,7 +258,7 @@ fn a_short_run_is_kept_whole() {
         run.read().check(&run.fake);
     }
     run.tick(true).unwrap();
-    run.recorder.finish();
+    run.recorder.finish().unwrap();
     let back = run.read();
     back.check(&run.fake);
     assert_eq!(back.times_ms, (1..=21).map(|s| s * 1_000).collect::<Vec<u64>>());
@@ -278,7 +278,6 @@ fn thousands_of_snapshots_stay_under_the_cap_and_add_up() {
         for snapshot in 1..=snapshots {
             busy(&run.fake, &mut random, sites, changes);
             run.tick(false).unwrap();
-            if snapshot % 20 == 0 && disk_bytes == 1 << 20 { std::eprintln!("{snapshot} {:?} {}", run.recorder.health(), run.recorder.debug()); }
             if snapshot % 500 == 0 {
                 run.read().check(&run.fake);
             }
@@ -298,6 +297,25 @@ fn thousands_of_snapshots_stay_under_the_cap_and_add_up() {
         }
         let recent = back.times_ms.iter().rev().take(4).copied().collect::<Vec<_>>();
         assert_eq!(recent, [end, end - 1_000, end - 2_000, end - 3_000]);
-        std::eprintln!("{disk_bytes}: {} of {snapshots} snapshots, first {first}", back.times_ms.len());
+        std::eprintln!("{disk_bytes}: {} of {snapshots} snapshots, first {first} {:?}", back.times_ms.len(), run.recorder.health());
     }
+}
+
+#[test]
+fn twenty_thousand_busy_sites() {
+    let mut run = Run::new("busy", 64 << 20);
+    let mut random = Random(7);
+    let began = std::time::Instant::now();
+    let mut busy_time = std::time::Duration::ZERO;
+    let snapshots = 600;
+    for _ in 0..snapshots {
+        let b = std::time::Instant::now();
+        busy(&run.fake, &mut random, 20_000, 60_000);
+        busy_time += b.elapsed();
+        run.tick(false).unwrap();
+    }
+    let each = (began.elapsed() - busy_time) / snapshots;
+    let back = run.read();
+    back.check(&run.fake);
+    std::eprintln!("{} of {snapshots} snapshots, {each:?} each {:?}", back.times_ms.len(), run.recorder.health());
 }

@@ -9,7 +9,7 @@ mod table;
 
 use crate::glob;
 use crate::model::Frame;
-pub use names::bare;
+pub use names::{bare, short};
 
 /// The user's corrections to what is skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

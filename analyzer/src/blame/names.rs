@@ -79,6 +79,36 @@ pub fn bare(function: &str) -> &str {
     name.split_once('@').map_or(name, |(head, _)| head)
 }
 
+/// The name without template or generic arguments, for lists of callers:
+/// `<app::Pool<T> as app::Source>::get` gives `app::Pool::get`.
+pub fn short(function: &str) -> String {
+    let name = bare(function);
+    let (name, tail) = match name.strip_prefix('<') {
+        Some(inner) => {
+            let (of, tail) = inner.rsplit_once(">::").unwrap_or((inner, ""));
+            (of.split_once(" as ").map_or(of, |(of, _)| of), tail)
+        }
+        None => (name, ""),
+    };
+    let mut depth = 0_u32;
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            '<' => depth += 1,
+            '>' if depth > 0 => depth -= 1,
+            c if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    let out = out.replace("::::", "::");
+    let out = out.trim_end_matches("::");
+    match (out.is_empty(), tail.is_empty()) {
+        (true, _) => function.to_owned(),
+        (false, true) => out.to_owned(),
+        (false, false) => format!("{out}::{tail}"),
+    }
+}
+
 /// True if the function belongs to a C++ or Rust standard library (or a container of its kind),
 /// or implements a standard trait for a built-in type.
 pub fn is_standard(function: &str) -> bool {
@@ -127,6 +157,26 @@ pub fn is_standard(function: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_names() {
+        for (function, name) in [
+            (
+                "main<&alloc::string::String, std::vec::IntoIter<T>>",
+                "main",
+            ),
+            ("<app::Pool<T> as app::Source>::get", "app::Pool::get"),
+            ("app::run::{closure#0}", "app::run::{closure#0}"),
+            ("void app::take<int>(std::vector<int>)", "app::take"),
+            ("app::Vec<T>::push", "app::Vec::push"),
+            ("app::load::<u8>", "app::load"),
+            ("app::Stream::operator<<(int)", "app::Stream::operator"),
+            ("<", "<"),
+            ("", ""),
+        ] {
+            assert_eq!(short(function), name, "{function}");
+        }
+    }
 
     #[test]
     fn qualified_names() {

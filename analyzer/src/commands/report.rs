@@ -129,7 +129,7 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
         older_than_ms: args.older_than,
         min_bytes: args.min_bytes.unwrap_or(0),
         suppressions,
-        show_healthy: args.show.contains(&Show::Healthy),
+        show_healthy: args.format == Format::Json || args.show.contains(&Show::Healthy),
         group_by: args.group_by,
         now_unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)

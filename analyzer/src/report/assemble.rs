@@ -4,13 +4,13 @@ use super::document::*;
 use super::group::{self, GroupBy, Members};
 use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
-use super::select::select;
+use super::select::{Selected, select};
 use super::sites::site_report;
 use super::{ReportOptions, coverage, memory, source, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
 use crate::parallel;
-use crate::verdict::{Estimate, Opinion};
+use crate::verdict::{Estimate, Opinion, Verdict};
 
 /// The report on `family`.
 pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
@@ -42,18 +42,22 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let mut groups: Vec<Group> = grouped.into_iter().map(|grouped| grouped.group).collect();
     groups.sort_by(worst_first);
 
-    let shown = if options.top == 0 {
-        sites.len()
-    } else {
-        options.top.min(sites.len())
+    let is_listed = |site: &&Selected| {
+        let opinion = judgement.opinions.get(site.index);
+        options.show_healthy || opinion.is_some_and(|it| it.verdict != Verdict::Healthy)
     };
-    for site in sites.iter().skip(shown) {
+    let top = match options.top {
+        0 => usize::MAX,
+        top => top,
+    };
+    for site in sites.iter().filter(is_listed).skip(top) {
         extra.left_out += 1;
         extra.left_out_bytes = extra.left_out_bytes.saturating_add(site.live_bytes);
     }
     let reports: Vec<SiteReport> = sites
         .iter()
-        .take(shown)
+        .filter(is_listed)
+        .take(top)
         .filter_map(|site| site_report(family, &judgement, site))
         .collect();
     extra.plumbing = reports

@@ -2,14 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::ReportOptions;
 use super::document::{Report, SiteReport};
 use super::text::sentence;
 use crate::human;
-use crate::verdict::Verdict;
 
 /// Writes the report.
-pub fn write(report: &Report, options: &ReportOptions, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let exe = report.processes.first().map_or("", |process| &process.exe);
     writeln!(
         out,
@@ -17,11 +15,7 @@ pub fn write(report: &Report, options: &ReportOptions, out: &mut dyn Write) -> i
         escape(crate::model::identity::file_name(exe))
     )?;
     writeln!(out, "**{}**\n", escape(&sentence(report)))?;
-    let shown: Vec<&SiteReport> = report
-        .sites
-        .iter()
-        .filter(|site| options.show_healthy || site.verdict != Verdict::Healthy)
-        .collect();
+    let shown: Vec<&SiteReport> = report.sites.iter().collect();
     if !shown.is_empty() {
         writeln!(
             out,

@@ -53,7 +53,7 @@ pub struct ReportOptions {
     pub min_bytes: u64,
     /// Sites that match are no findings.
     pub suppressions: Suppressions,
-    /// Also show healthy sites in the texts.
+    /// With sites whose blocks come and go.
     pub show_healthy: bool,
     /// What to take together.
     pub group_by: GroupBy,
@@ -105,7 +105,7 @@ pub fn render(
     match format {
         Format::Text => text::write(report, options, look, out)?,
         Format::Json => json::write(report, out)?,
-        Format::Markdown => markdown::write(report, options, out)?,
+        Format::Markdown => markdown::write(report, out)?,
         Format::Html => return Err(NoHtml.into()),
     }
     Ok(())

@@ -60,10 +60,16 @@ pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
         ));
     }
     if curve.freed_at_exit {
-        opinion.why.push(format!(
-            "It was given back when the process exited, down to {}.",
-            human::bytes(curve.end.live_bytes())
-        ));
+        if curve.end.live_bytes() == 0 && !opinion.verdict.is_finding() {
+            opinion.verdict = Verdict::Healthy;
+        }
+        opinion.why.push(match curve.end.live_bytes() {
+            0 => "It was given back when the process exited.".to_owned(),
+            left => format!(
+                "It was given back when the process exited, down to {}.",
+                human::bytes(left)
+            ),
+        });
     }
     opinion
 }

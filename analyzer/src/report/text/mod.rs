@@ -15,7 +15,6 @@ use super::document::{Group, Report};
 use super::group::GroupBy;
 use super::{Look, ReportOptions};
 use crate::human;
-use crate::verdict::Verdict;
 use page::{Page, Style};
 
 /// Writes the report.
@@ -61,12 +60,20 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
             _ => line::write(report, group, &members, position + 1, page),
         }
     }
-    let is_shown = |index: &usize| {
-        let site = report.sites.get(*index);
-        !told.contains(index)
-            && site.is_some_and(|site| options.show_healthy || site.verdict != Verdict::Healthy)
+    let trifle_bytes = if options.top == 0 {
+        0
+    } else {
+        trifle_bytes(report)
     };
-    let others: Vec<usize> = (0..report.sites.len()).filter(is_shown).collect();
+    let live = |index: &usize| {
+        report
+            .sites
+            .get(*index)
+            .map_or(0, |site| site.live_bytes.value)
+    };
+    let others = (0..report.sites.len()).filter(|index| !told.contains(index));
+    let (others, trifles): (Vec<usize>, Vec<usize>) =
+        others.partition(|index| live(index) >= trifle_bytes);
     if !others.is_empty() {
         page.heading(match findings.len() {
             0 => "Call sites by live bytes",
@@ -80,15 +87,27 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
             site::brief(report, *index, findings.len() + position + 1, page);
         }
     }
-    if report.extra.left_out > 0 {
-        let left_out = human::plural(report.extra.left_out, "more site");
-        let live = human::bytes(report.extra.left_out_bytes);
+    let left_out = report.extra.left_out + trifles.len() as u64;
+    if left_out > 0 {
+        let bytes = report.extra.left_out_bytes + trifles.iter().map(live).sum::<u64>();
+        let more = human::plural(left_out, "smaller site");
+        let live = human::bytes(bytes);
         page.line(
             Style::Dim,
-            &format!("  {left_out} with {live} live: --top 0 shows all"),
+            &format!("  {more} with {live} live: --top 0 shows all"),
         );
         page.blank();
     }
+}
+
+/// Sites with less than this that are no findings are not worth a paragraph: a thousandth of
+/// what is live.
+fn trifle_bytes(report: &Report) -> u64 {
+    let live = report
+        .totals
+        .live_bytes
+        .saturating_add(report.totals.mapped_bytes);
+    live / 1000
 }
 
 /// Indices of the sites of a group that are in the report: findings first, worst first.

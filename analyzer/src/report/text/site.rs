@@ -154,7 +154,7 @@ pub fn callers(report: &Report, index: usize, page: &Page) -> String {
         .map(|frame| {
             frame.function.as_deref().map_or_else(
                 || stack::place(frame),
-                |function| shorten(crate::blame::bare(function), 40, page.unicode()).into_owned(),
+                |function| shorten(&crate::blame::short(function), 40, page.unicode()).into_owned(),
             )
         })
         .collect();

@@ -38,10 +38,13 @@ impl Rule for Level {
         let why = if drift < -DRIFT * level {
             format!("Live bytes fell by {} in {span}.", human::bytes_f(-drift))
         } else {
-            format!(
-                "Its {} have been held at the same level for {span}.",
-                human::plural(last.live_blocks(), "block")
-            )
+            match last.live_blocks() {
+                1 => format!("Its one block has been held for {span}."),
+                blocks => format!(
+                    "Its {} have been held at the same level for {span}.",
+                    human::plural(blocks, "block")
+                ),
+            }
         };
         Some(Opinion::new(Verdict::Retained, Pattern::Flat, why))
     }

@@ -81,10 +81,13 @@ fn comes_and_goes(curve: &Curve<'_>) -> bool {
 fn freed_share(curve: &Curve<'_>) -> String {
     let counted = curve.counted;
     if counted.frees == 0 {
-        format!(
-            "None of its {} was ever freed.",
-            human::plural(counted.allocations, "block")
-        )
+        match counted.allocations {
+            1 => "Its one block was never freed.".to_owned(),
+            blocks => format!(
+                "None of its {} blocks was ever freed.",
+                human::count(blocks)
+            ),
+        }
     } else {
         format!(
             "{} of its {} were freed.",

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, completions, demo, doctor, install, man, report, run};
+use crate::commands::{self, bundle, completions, demo, doctor, install, man, report, run};
 use crate::exit;
 use crate::supervise::Inherited;
 
@@ -37,6 +37,8 @@ pub enum Command {
     Report(Box<report::Args>),
     /// Print the JSON Schema of the report
     Schema,
+    /// Put the symbols into a recording, so that it can be read on any machine
+    Bundle(bundle::Args),
     /// List the tracked processes of this host, and those that have the library but do not record
     List,
     /// Say what can and cannot be measured here, and why, with the remedy
@@ -62,6 +64,7 @@ impl Command {
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
             Command::Schema => commands::schema::execute(),
+            Command::Bundle(args) => commands::bundle::execute(&args),
             Command::List => commands::list::execute(),
             Command::Doctor(args) => commands::doctor::execute(&args),
             Command::Install(args) => commands::install::execute(&args),

@@ -1,6 +1,7 @@
 //! Reads recordings, names their frames, classifies call sites and renders reports.
 
 pub mod blame;
+pub mod bundle;
 pub mod cli;
 pub mod commands;
 pub mod doctor;

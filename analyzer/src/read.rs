@@ -4,12 +4,14 @@
 //! it, and whoever truncates a mapped file kills its reader.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use leaktrack_recording::{Fault, OpenError, OpenFault, Recording, in_order};
 
 use crate::model::family::DifferentFamilies;
 use crate::model::process::{DecodeError, Ended};
 use crate::model::{Family, LoadOptions, Process};
+use crate::symbolize::Symbols;
 
 /// Why a report cannot be made: what happened, where, and what to do. Exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,7 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         path: path.to_owned(),
         error,
     })?;
+    process.symbols = Arc::new(Symbols::of(&recording));
     // A last record that is not whole is how every killed or running process looks: no damage.
     process.problems = recording
         .problems()

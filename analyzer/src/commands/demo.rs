@@ -11,11 +11,14 @@ use crate::supervise::Inherited;
 /// Name of the hidden command that is the server.
 pub const SERVER: &str = "demo-server";
 
+/// Snapshots are taken more often than by default: a short run must be enough to judge trends.
+const INTERVAL: &str = "200ms";
+
 /// How long.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Seconds of load
-    #[arg(long, value_name = "S", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
 }
 
@@ -41,7 +44,7 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
     }
     let own = std::env::current_exe().context("cannot find this executable")?;
     let seconds = args.seconds.to_string();
-    let words = ["run", "--report", "--"].map(Into::into);
+    let words = ["run", "--report", "--interval", INTERVAL, "--"].map(Into::into);
     let server = [
         own.into_os_string(),
         SERVER.into(),

@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments and what it does with them.
 
+pub mod bundle;
 pub mod completions;
 pub mod demo;
 pub mod doctor;

@@ -84,6 +84,9 @@ impl Family {
                 .for_each(|head| head.rotate_right(1));
         }
         let mut stacks = Stacks::new(options.symbols.clone());
+        for process in &processes {
+            stacks.add_bundled(process.symbols.clone());
+        }
         let sites = merge_sites(&processes, &mut stacks, &options.blame);
         let parents = link::parents(&processes);
         Ok(Self {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use leaktrack_recording::{
     self as format, EndKind, EventKind, Mode, Record, RecordingId, SnapshotHead,
@@ -11,6 +12,7 @@ use leaktrack_recording::{
 
 use super::history::{Counters, History};
 use super::window::{Bound, Window};
+use crate::symbolize::Symbols;
 
 /// Points at which histories are kept: enough for the statistics, bounded for long recordings.
 pub const GRID_POINTS: usize = 120;
@@ -137,6 +139,8 @@ pub struct Process {
     pub last_record_ms: u64,
     /// Damage to the file, in words, with offsets.
     pub problems: Vec<String>,
+    /// Names of frames that are inside the recording.
+    pub symbols: Arc<Symbols>,
 }
 
 /// Why a file's records make no process.
@@ -218,6 +222,7 @@ impl Process {
             to_ms: 0,
             last_record_ms: 0,
             problems: Vec::new(),
+            symbols: Arc::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use leaktrack_recording as format;
 use super::frame::Frame;
 use super::identity::{ContentHashes, Place, file_name};
 use super::process::{Module, Process};
-use crate::symbolize::{ModuleRef, SymbolOptions, Symbolizer};
+use crate::symbolize::{ModuleRef, SymbolOptions, Symbolizer, Symbols};
 
 /// No stack is longer than this, whatever a damaged recording says.
 const LONGEST: usize = 4096;
@@ -40,6 +40,11 @@ impl Stacks {
             hashes: ContentHashes::default(),
             known: HashMap::new(),
         }
+    }
+
+    /// Takes names from a recording that has them inside.
+    pub fn add_bundled(&mut self, symbols: Arc<Symbols>) {
+        self.symbolizer.add_bundled(symbols);
     }
 
     /// The stack whose innermost node is `leaf`, innermost frame first.

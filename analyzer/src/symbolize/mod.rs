@@ -3,6 +3,7 @@
 //! Never guesses: a file whose build-id differs from the recorded one is refused with one line
 //! that says so, and the frame keeps module and offset.
 
+mod bundled;
 mod candidates;
 mod demangle;
 mod dwarf;
@@ -14,8 +15,10 @@ mod vdso;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::model::Frame;
+pub use bundled::Symbols;
 pub use demangle::demangle;
 use dwarf::{DebugInfo, Named};
 use find::Finder;
@@ -65,6 +68,8 @@ pub enum Quality {
 #[derive(Debug, Default)]
 pub struct Symbolizer {
     finder: Finder,
+    /// Names that came with recordings; they are the ones that belong to them.
+    bundled: Vec<Arc<Symbols>>,
     /// Index into `modules` by path and build-id.
     known: HashMap<(Vec<u8>, Vec<u8>), usize>,
     modules: Vec<Module>,
@@ -109,8 +114,36 @@ impl Symbolizer {
     /// was executing: return addresses are given minus 1), innermost inlined function first.
     /// Always appends at least one frame.
     pub fn frames(&mut self, module: &ModuleRef<'_>, svma: u64, out: &mut Vec<Frame>) {
-        let index = self.module(module);
+        let mut bundled = self
+            .bundled
+            .iter()
+            .filter_map(|symbols| symbols.frames(module, svma));
+        let is_named = |frames: &&[Frame]| frames.iter().any(|frame| frame.function.is_some());
+        let found = match bundled.find(is_named) {
+            Some(frames) => frames.to_vec(),
+            None => self.look_up(module, svma),
+        };
         let options = self.finder.options();
+        for frame in found {
+            let file = frame.file.filter(|_| !options.no_source);
+            out.push(Frame {
+                line: frame.line.filter(|_| file.is_some()),
+                file: file.map(|file| paths::shown(&file, &options.path_map)),
+                ..frame
+            });
+        }
+    }
+
+    /// Takes names from recordings that have them inside.
+    pub fn add_bundled(&mut self, symbols: Arc<Symbols>) {
+        if !symbols.is_empty() {
+            self.bundled.push(symbols);
+        }
+    }
+
+    /// The frames at an address, from the module's files.
+    fn look_up(&mut self, module: &ModuleRef<'_>, svma: u64) -> Vec<Frame> {
+        let index = self.module(module);
         let module = &self.modules[index];
         let mut named = module
             .debug_info
@@ -128,18 +161,16 @@ impl Symbolizer {
             outermost.function = module.outermost(outermost.function.take(), svma);
         }
         let outermost = named.len() - 1;
-        for (depth, named) in named.into_iter().enumerate() {
-            let file = named.file.filter(|_| !options.no_source);
-            out.push(Frame {
-                function: named.function.map(|name| demangle(&name)),
-                line: named.line.filter(|_| file.is_some()),
-                file: file.map(|file| paths::shown(&file, &options.path_map)),
-                module: module.path.clone(),
-                build_id: module.build_id.clone(),
-                offset: svma,
-                inlined: depth < outermost,
-            });
-        }
+        let frames = named.into_iter().enumerate().map(|(depth, named)| Frame {
+            function: named.function.map(|name| demangle(&name)),
+            file: named.file,
+            line: named.line,
+            module: module.path.clone(),
+            build_id: module.build_id.clone(),
+            offset: svma,
+            inlined: depth < outermost,
+        });
+        frames.collect()
     }
 
     /// What there is for a module.

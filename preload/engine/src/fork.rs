@@ -5,11 +5,11 @@
 //! inherited is known by its epoch.
 
 use core::ffi::c_void;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 use crate::hooks::real::{ORIGINALS, original};
 use crate::state::{self, LIVE, MAPPINGS};
-use crate::{arena, guard, helper, lifecycle, modules, sites, snapshot, sys, thread, tls};
+use crate::{arena, guard, helper, lifecycle, loader, modules, sites, snapshot, sys, thread, tls};
 
 unsafe extern "C" {
     fn __register_atfork(
@@ -22,6 +22,8 @@ unsafe extern "C" {
 
 /// Registers the handlers: first of all, so that `prepare` runs last.
 pub fn register() {
+    let flag = loader::resolve_any(b"__libc_single_threaded").unwrap_or(0);
+    SINGLE_THREADED.store(core::ptr::with_exposed_provenance_mut(flag), Relaxed);
     // SAFETY: the handlers are functions of this library, which is never unloaded.
     unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };
 }
@@ -38,16 +40,35 @@ extern "C" fn prepare() {
         return; // A handler that forks while the thread is in our code: the child is not recorded.
     }
     guard::enter(t, guard::OURS, usize::MAX);
-    MAPPINGS.lock().lock_raw();
+    MAPPINGS.lock_for_fork();
     sites::lock_for_fork();
     modules::lock_for_fork();
-    LIVE.lock_all();
+    LIVE.lock_walks();
+    let alone = is_alone();
+    ALONE.store(alone, Relaxed);
+    if !alone {
+        LIVE.lock_all();
+    }
     arena::lock_for_fork();
     FORKING.store(sys::gettid(), Relaxed);
 }
 
 /// The thread that went through `prepare` and is forking; 0 otherwise.
-static FORKING: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+static FORKING: AtomicU32 = AtomicU32::new(0);
+
+/// The forking process had no other thread: the live table's own locks were left alone.
+static ALONE: AtomicBool = AtomicBool::new(false);
+/// libc's `__libc_single_threaded` (2.32 and later): not 0 while there is one thread.
+static SINGLE_THREADED: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
+
+/// True if nobody but the calling thread can be inside the live table. The thousand locks of the
+/// table cost a single-threaded parent and its child some 40 page copies a fork.
+fn is_alone() -> bool {
+    let p = SINGLE_THREADED.load(Relaxed);
+    // SAFETY: libc's variable lives as long as libc; it changes only through this thread while it
+    // says that there is no other.
+    !p.is_null() && unsafe { p.read_volatile() } != 0
+}
 
 extern "C" fn parent() {
     if FORKING.load(Relaxed) != sys::gettid() {
@@ -57,10 +78,13 @@ extern "C" fn parent() {
     // SAFETY: taken in `prepare` by this thread.
     unsafe {
         arena::unlock_after_fork();
-        LIVE.unlock_all();
+        if !ALONE.load(Relaxed) {
+            LIVE.unlock_all();
+        }
+        LIVE.unlock_walks();
         modules::unlock_after_fork();
         sites::unlock_after_fork();
-        MAPPINGS.lock().unlock_raw();
+        MAPPINGS.unlock_after_fork();
     }
     let t = local();
     guard::leave(t);
@@ -77,10 +101,13 @@ extern "C" fn child() {
     // SAFETY: taken in `prepare` by the thread that this one is the image of, and alone.
     unsafe {
         arena::unlock_after_fork();
-        LIVE.reset_locks_in_child();
+        if !ALONE.load(Relaxed) {
+            LIVE.reset_locks_in_child();
+        }
+        LIVE.unlock_walks();
         modules::unlock_after_fork();
         sites::unlock_after_fork();
-        MAPPINGS.lock().reset();
+        MAPPINGS.unlock_after_fork();
         thread::reset_in_child(t);
         helper::forget_in_child();
     }

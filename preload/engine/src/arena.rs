@@ -56,6 +56,11 @@ pub fn set_cap(bytes: u64) {
     ARENA.cap_bytes.store(bytes, Ordering::Relaxed);
 }
 
+/// The most bytes that may be mapped.
+pub fn cap_bytes() -> u64 {
+    ARENA.cap_bytes.load(Ordering::Relaxed)
+}
+
 /// Never call `mmap` or `munmap` any more (a seccomp filter forbids them), or do so again.
 pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);

@@ -83,7 +83,8 @@ pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family,
     Ok(Family::merge(processes, options)?)
 }
 
-fn process(path: &Path, options: &LoadOptions) -> Result<Process, LoadError> {
+/// Loads one recording, without linking or naming anything.
+pub fn process(path: &Path, options: &LoadOptions) -> Result<Process, LoadError> {
     let bytes = read(path).map_err(|error| LoadError::Io {
         path: path.to_owned(),
         error,

@@ -293,10 +293,8 @@ impl Terminal {
         }
         assert!(pid > 0);
         // SAFETY: forkpty made this descriptor and nobody else has it.
-        Self {
-            pid,
-            screen: unsafe { fs::File::from_raw_fd(master) },
-        }
+        let screen = unsafe { fs::File::from_raw_fd(master) };
+        Self { pid, screen }
     }
 
     fn press(&mut self, key: u8) {
@@ -320,10 +318,8 @@ impl Terminal {
     fn wait(&self, flags: libc::c_int) -> libc::c_int {
         let mut status = 0;
         // SAFETY: `status` is writable; the process is a child of this one.
-        assert_eq!(
-            unsafe { libc::waitpid(self.pid, &mut status, flags) },
-            self.pid
-        );
+        let waited = unsafe { libc::waitpid(self.pid, &mut status, flags) };
+        assert_eq!(waited, self.pid);
         status
     }
 }

@@ -44,8 +44,7 @@ fn redaction(text: &str) -> Result<Redaction, String> {
 /// Reads, names, writes.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let path = &args.recording;
-    let family = read::load(std::slice::from_ref(path), &LoadOptions::default())?;
-    let process = family.processes.first().context("no process in it")?;
+    let process = read::process(path, &LoadOptions::default())?;
     if args.output.is_none() && process.ended == Ended::Running {
         bail!(
             "{}: its process is still writing to it; name another file with -o FILE",
@@ -56,7 +55,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let recording = Recording::open(&bytes).with_context(|| path.display().to_string())?;
     let mut symbolizer = Symbolizer::new(args.symbols.options());
     symbolizer.add_bundled(process.symbols.clone());
-    let symbols = bundle::symbols(process, &mut symbolizer);
+    let symbols = bundle::symbols(&process, &mut symbolizer);
     let content = bundle::assemble(&recording, &symbols, args.redact)
         .with_context(|| path.display().to_string())?;
 

@@ -94,13 +94,13 @@ fn last_value(list: &[u8], key: &[u8]) -> Option<Vec<u8>> {
             byte => item.push(byte),
         }
     }
-    let values = items.iter().filter_map(|item| {
+    let mut values = items.iter().filter_map(|item| {
         item.trim_ascii_start()
             .strip_prefix(key)?
             .strip_prefix(b"=")
             .map(<[u8]>::to_vec)
     });
-    values.last()
+    values.next_back()
 }
 
 /// Folders that the library tries for the default name, in order.

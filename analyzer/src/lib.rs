@@ -15,6 +15,7 @@ pub mod model;
 pub mod output;
 mod parallel;
 pub mod read;
+mod relatives;
 pub mod report;
 pub mod schema;
 pub mod supervise;

@@ -71,10 +71,13 @@ pub fn is_plumbing(frame: &Frame) -> bool {
     };
     names::is_standard(function) || {
         let name = names::bare(function);
-        table::WRAPPERS.iter().any(|(module_pattern, functions)| {
-            glob::matches(module_pattern, module)
-                && functions.iter().any(|pattern| glob::matches(pattern, name))
-        })
+        table::RUNTIME
+            .iter()
+            .any(|pattern| glob::matches(pattern, name))
+            || table::WRAPPERS.iter().any(|(module_pattern, functions)| {
+                glob::matches(module_pattern, module)
+                    && functions.iter().any(|pattern| glob::matches(pattern, name))
+            })
     }
 }
 

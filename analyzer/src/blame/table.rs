@@ -38,6 +38,21 @@ pub const SOURCES: &[&str] = &[
     "/usr/lib/llvm*/include/c++/*",
 ];
 
+/// Functions that start programs and threads, linked into them.
+pub const RUNTIME: &[&str] = &[
+    "_start",
+    "__libc_start_*",
+    "start_thread",
+    "clone",
+    "clone3",
+    "__clone*",
+    "thread_start",
+    "_dl_*",
+    "call_init",
+    "__rust_begin_short_backtrace",
+    "lang_start*",
+];
+
 /// Allocation wrappers: module pattern, function patterns.
 pub const WRAPPERS: &[(&str, &[&str])] = &[
     // The C and C++ entry points themselves, when linked into the program.

@@ -14,7 +14,7 @@ use crate::commands::symbol_args::SymbolArgs;
 use crate::model::window::Bound;
 use crate::model::{LoadOptions, Window};
 use crate::report::{self, Format, GroupBy, Look, NoHtml, ReportOptions, Suppressions};
-use crate::{read, units};
+use crate::{read, relatives, units};
 
 /// Which recordings, what of them, and how to write it down.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,11 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let options = report_options(args)?;
     let family = read::load(&args.recordings, &load_options(args))?;
-    let report = report::assemble(&family, &options);
+    let mut report = report::assemble(&family, &options);
+    report.extra.relatives = relatives::beside(family)
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     match &args.output {
         None => {
             let stdout = io::stdout();

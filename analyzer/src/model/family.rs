@@ -36,6 +36,9 @@ pub struct Family {
     pub processes: Vec<Process>,
     /// Index of each process's parent.
     pub parents: Vec<Option<usize>>,
+    /// For each process whether it became another one of the family by exec: its memory is gone
+    /// and no part of the report.
+    pub superseded: Vec<bool>,
     /// Call stacks, in no particular order.
     pub sites: Vec<Site>,
     /// What symbols are missing, in words.
@@ -87,14 +90,22 @@ impl Family {
         for process in &processes {
             stacks.add_bundled(process.symbols.clone());
         }
-        let sites = merge_sites(&processes, &mut stacks, &options.blame);
         let parents = link::parents(&processes);
+        let superseded = link::superseded(&processes, &parents);
+        let sites = merge_sites(&processes, &superseded, &mut stacks, &options.blame);
         Ok(Self {
             processes,
             parents,
+            superseded,
             sites,
             symbol_notes: stacks.notes().to_vec(),
         })
+    }
+
+    /// The processes whose memory is reported, with their indices.
+    pub fn present(&self) -> impl Iterator<Item = (usize, &Process)> {
+        let all = self.processes.iter().enumerate();
+        all.filter(|(index, _)| self.superseded.get(*index) != Some(&true))
     }
 
     /// Seconds from the root's start to that of `process`.
@@ -119,10 +130,18 @@ impl Family {
 /// Raw sites of one merged site: in which process, and which.
 type Members<'a> = Vec<(usize, &'a RawSite)>;
 
-fn merge_sites(processes: &[Process], stacks: &mut Stacks, blame: &Blame) -> Vec<Site> {
+fn merge_sites(
+    processes: &[Process],
+    superseded: &[bool],
+    stacks: &mut Stacks,
+    blame: &Blame,
+) -> Vec<Site> {
     let mut order: Vec<(String, Vec<super::stacks::MachineFrame>, Members<'_>)> = Vec::new();
     let mut by_id: HashMap<String, usize> = HashMap::new();
     for (index, process) in processes.iter().enumerate() {
+        if superseded.get(index) == Some(&true) {
+            continue;
+        }
         for raw in &process.sites {
             let stack = stacks.resolve(process, raw.site.leaf);
             let id = site_id(raw.site.kind, stack.iter().map(|machine| &machine.place));

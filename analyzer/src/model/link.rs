@@ -54,6 +54,24 @@ fn is_by_pid(child: &Process, other: &Process) -> bool {
         && child.started_unix_ns <= ended_unix_ns.saturating_add(slack_ns)
 }
 
+/// For each process whether its memory went away because it became another program whose
+/// recording is here too.
+pub fn superseded(processes: &[Process], parents: &[Option<usize>]) -> Vec<bool> {
+    let mut superseded = vec![false; processes.len()];
+    for (child, parent) in processes.iter().zip(parents) {
+        let before = parent.and_then(|index| Some((index, processes.get(index)?)));
+        let same = before.filter(|(_, before)| {
+            before.pid == child.pid
+                && before.start_ticks == child.start_ticks
+                && before.host == child.host
+        });
+        if let Some(slot) = same.and_then(|(index, _)| superseded.get_mut(index)) {
+            *slot = true;
+        }
+    }
+    superseded
+}
+
 /// Damaged ids could make a process its own ancestor: such a link is cut.
 fn break_cycles(parents: &mut [Option<usize>]) {
     for index in 0..parents.len() {

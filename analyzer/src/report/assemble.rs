@@ -10,7 +10,7 @@ use super::{ReportOptions, coverage, memory, source, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
 use crate::parallel;
-use crate::verdict::{Estimate, Opinion, Verdict};
+use crate::verdict::{self, Estimate, Opinion, Verdict};
 
 /// The report on `family`.
 pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
@@ -76,6 +76,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let totals = memory::totals(family, &timeline);
     let memory = memory::memory(family, &totals);
     extra.live_growth = judgement.on_heap(family);
+    extra.too_short = too_short(family);
     extra.limit_in_s = memory
         .limit_bytes
         .zip(memory.rss_bytes)
@@ -155,4 +156,23 @@ fn finding_rate(lines: &[Grouped], opinions: &[Opinion]) -> Option<Estimate> {
         })
     };
     lines.iter().filter_map(of_line).reduce(Estimate::plus)
+}
+
+/// What to say if no process was recorded for long enough to judge any of its sites.
+fn too_short(family: &Family) -> Option<String> {
+    let (points, process) = family
+        .present()
+        .map(|(_, process)| (process.grid.len(), process))
+        .max_by_key(|(points, _)| *points)?;
+    if points >= verdict::ENOUGH_POINTS || points == 0 {
+        return None;
+    }
+    let taken = match points {
+        1 => "Only one snapshot was taken".to_owned(),
+        _ => format!("Only {points} snapshots were taken"),
+    };
+    let frame = verdict::Frame::of(process);
+    let needed = verdict::ENOUGH_POINTS;
+    let more = frame.more_time(needed - points);
+    Some(format!("{taken}; a trend needs {needed}. {more}"))
 }

@@ -20,7 +20,7 @@ pub fn coverage(family: &Family) -> Coverage {
         ..Coverage::default()
     };
     let mut allocations: u64 = 0;
-    for process in &family.processes {
+    for (_, process) in family.present() {
         let Some(head) = process.last_head() else {
             continue;
         };
@@ -49,7 +49,7 @@ pub fn coverage(family: &Family) -> Coverage {
     if coverage.dropped as f64 > DROPPED_SHARE * allocations as f64 {
         coverage.usable = false;
     }
-    for process in &family.processes {
+    for (_, process) in family.present() {
         process_notes(process, notes);
     }
     loss_notes(family, &mut coverage);
@@ -145,9 +145,8 @@ fn process_notes(process: &Process, notes: &mut Vec<String>) {
 fn loss_notes(family: &Family, coverage: &mut Coverage) {
     let sum = |f: fn(&leaktrack_recording::Coverage) -> u64| {
         family
-            .processes
-            .iter()
-            .filter_map(|process| process.last_head())
+            .present()
+            .filter_map(|(_, process)| process.last_head())
             .fold(0_u64, |sum, head| sum.saturating_add(f(&head.coverage)))
     };
     let mut note = |count: u64, noun: &str, rest: &str| {

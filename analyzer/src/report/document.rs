@@ -467,6 +467,10 @@ pub struct Extra {
     pub source: BTreeMap<(String, u32), String>,
     /// How the family's live bytes do, in one opinion.
     pub live_growth: Option<crate::verdict::Opinion>,
+    /// If no process was recorded for long enough to judge anything: what would settle it.
+    pub too_short: Option<String>,
+    /// Recordings of the same family that lie beside the given ones.
+    pub relatives: Vec<String>,
     /// Opinions on blamed lines of several sites, by the key of their group.
     pub lines: BTreeMap<String, crate::verdict::Opinion>,
     /// Sites by verdict, before `--top`.

@@ -53,7 +53,9 @@ impl Judgement {
 
     /// The opinion on all live bytes of the malloc family.
     pub fn on_heap(&self, family: &Family) -> Option<Opinion> {
-        let processes = family.processes.iter().zip(&self.frames);
+        let present = family.present();
+        let processes =
+            present.filter_map(|(index, process)| Some((process, self.frames.get(index)?)));
         let recorded = processes.filter(|(process, _)| !process.heads.is_empty());
         verdict::combine(
             recorded

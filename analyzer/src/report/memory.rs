@@ -10,7 +10,7 @@ use crate::model::{Family, Process};
 /// Totals at the end of the window; counts are those of the window.
 pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
     let mut totals = Totals::default();
-    for process in &family.processes {
+    for (_, process) in family.present() {
         let Some(last) = process.last_head() else {
             continue;
         };
@@ -71,12 +71,10 @@ pub fn live_bytes(head: &SnapshotHead) -> u64 {
 /// Last snapshots of the processes that had not ended when the window closed; of all, if none is left.
 fn present(family: &Family) -> Vec<(&Process, &SnapshotHead)> {
     let last = |process| Process::last_head(process).map(|head| (process, head));
-    let all = || family.processes.iter().filter_map(last);
+    let all = || family.present().filter_map(|(_, process)| last(process));
     let end_s = family.end_s();
     let open: Vec<_> = family
-        .processes
-        .iter()
-        .enumerate()
+        .present()
         .filter(|(index, process)| {
             matches!(process.ended, Ended::Running | Ended::Unfinished)
                 || family.start_s(*index) + process.to_ms as f64 / 1e3

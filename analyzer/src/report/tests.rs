@@ -770,6 +770,70 @@ fn a_process_goes_on_after_exec() {
 }
 
 #[test]
+fn what_was_before_an_exec_is_gone() {
+    let (mut before, mut after) = (Recording::new(), server());
+    let site = before.heap(0x7777);
+    before.snapshot(1, &[(site, 1, 1 << 20, 0, 0)]);
+    before.event(1, EventKind::Exec, "/opt/app");
+    (before.exe, after.number, after.started_ms) = ("/usr/bin/env".to_owned(), 2, 3);
+    let options = LoadOptions::default();
+    let processes = vec![before.process(&options), after.process(&options)];
+    let mut family = Family::merge(processes, &options).expect("one family");
+    testing::name(&mut family, NAMES, &Blame::default());
+    let alone = assemble(&named(&server()), &all());
+    let report = assemble(&family, &all());
+    assert_eq!(report.totals.live_bytes, alone.totals.live_bytes);
+    assert_eq!(report.sites.len(), alone.sites.len());
+    let written = text(&report, &all(), LOOK);
+    assert!(written.starts_with("app: 2 findings"), "{written}");
+    assert!(
+        written.contains("/opt/app --port=80 (before exec: env)"),
+        "{written}"
+    );
+    let alone = assemble(&before.family(), &all());
+    assert_eq!(
+        alone.totals.live_bytes,
+        1 << 20,
+        "unless it is all there is"
+    );
+}
+
+#[test]
+fn recordings_of_relatives_are_found_beside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let save = |name: &str, recording: &Recording| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, recording.bytes()).expect("written");
+        path
+    };
+    let (mut child, mut stranger) = (Recording::new(), Recording::new());
+    (child.number, child.parent, child.pid, child.ppid) = (2, Some(1), 4712, 4711);
+    (stranger.number, stranger.pid, stranger.start_ticks) = (3, 99, 7);
+    let first = save("a.ltk", &server());
+    let second = save("a.ltk.2", &child);
+    save("b.ltk", &stranger);
+    std::fs::write(folder.path().join("c.ltk"), "no recording").expect("written");
+    let family = crate::read::load(&[&first], &LoadOptions::default()).expect("loaded");
+    assert_eq!(crate::relatives::beside(family), [second.clone()]);
+    let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
+    assert!(crate::relatives::beside(both).is_empty());
+}
+
+#[test]
+fn short_recordings_say_once_what_is_missing() {
+    let mut r = Recording::new();
+    let site = r.heap(0x1111);
+    r.every_second(3, |_| vec![(site, 1, 64, 0, 0)]);
+    r.exit(3_000, 0);
+    let written = text(&assemble(&named(&r), &all()), &all(), LOOK);
+    assert!(
+        written
+            .contains("Only 3 snapshots were taken; a trend needs 8. A run at least 5.0 s longer"),
+        "{written}"
+    );
+}
+
+#[test]
 fn strangers_are_refused_by_name() {
     let (mut a, mut b) = (Recording::new(), Recording::new());
     a.snapshot(1_000, &[]);

@@ -23,11 +23,14 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
         );
         let goes_on = at_end(family, index, process);
         if let Some(last) = process.window_heads().next_back().filter(|_| !goes_on) {
-            changes.push((
-                at(last) + process.interval_ms.max(1) as f64 / 1e3,
-                index,
-                None,
-            ));
+            // At an exec the memory is gone at once, else by the next snapshot at the latest.
+            let replaced = family.superseded.get(index) == Some(&true);
+            let until_s = if replaced {
+                0.0
+            } else {
+                process.interval_ms.max(1) as f64 / 1e3
+            };
+            changes.push((at(last) + until_s, index, None));
         }
     }
     changes.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -53,6 +56,9 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
 
 /// True if no other process is seen after `process` ended: what it last held is then the end state.
 fn at_end(family: &Family, index: usize, process: &Process) -> bool {
+    if family.superseded.get(index) == Some(&true) {
+        return false;
+    }
     family.start_s(index) + process.to_ms as f64 / 1e3 + 2.0 * process.interval_ms as f64 / 1e3
         >= family.end_s()
 }

@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 
 use super::stats::{self, Trend};
+use crate::human;
 use crate::model::process::{Ages, Ended};
 use crate::model::{Counters, History, Process};
 
@@ -71,6 +72,23 @@ impl Frame {
                 && process.to_ms == process.last_record_ms,
             times_s,
         }
+    }
+
+    /// What would give so many more snapshots.
+    pub fn more_time(&self, snapshots: usize) -> String {
+        let missing = human::duration(snapshots as f64 * self.interval_s);
+        if !self.exited {
+            return format!("{missing} more of recording would settle it.");
+        }
+        // An interval that would have given some twenty snapshots.
+        let lived_ms = self.times_s.last().copied().unwrap_or(0.0) * 1e3;
+        let steps_ms = [10, 20, 50, 100, 200, 500];
+        let fits = |ms: &&u32| f64::from(**ms) <= lived_ms / 20.0;
+        let interval_ms = steps_ms.iter().rev().find(fits).unwrap_or(&10);
+        format!(
+            "A run at least {missing} longer, or more snapshots (interval={interval_ms}ms), \
+             would settle it."
+        )
     }
 }
 

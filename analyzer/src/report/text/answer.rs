@@ -6,6 +6,9 @@ use crate::verdict::{Estimate, Verdict};
 
 use super::super::document::{ProcessInfo, Report};
 
+/// Processes named at most.
+const PROCESSES: usize = 8;
+
 /// Writes who, how long, what.
 pub fn write(report: &Report, page: &mut Page) {
     let style = match report.finding_count {
@@ -18,23 +21,48 @@ pub fn write(report: &Report, page: &mut Page) {
         page.prose("", Style::Plain, &more);
     }
     page.blank();
-    for process in report.processes.iter().take(8) {
+    let present: Vec<&ProcessInfo> = report
+        .processes
+        .iter()
+        .filter(|process| next_image(report, process).is_none())
+        .collect();
+    for process in present.iter().take(PROCESSES) {
         page.line(Style::Dim, &subject(report, process));
     }
-    if report.processes.len() > 8 {
+    if let Some(more) = present
+        .len()
+        .checked_sub(PROCESSES)
+        .filter(|more| *more > 0)
+    {
         page.line(
             Style::Dim,
-            &format!("  and {} more processes", report.processes.len() - 8),
+            &format!(
+                "  and {}",
+                match more {
+                    1 => "1 more process".to_owned(),
+                    more => format!("{} more processes", human::count(more as u64)),
+                }
+            ),
         );
     }
 }
 
-/// Name of the root process.
+/// What a process became by exec.
+fn next_image<'a>(report: &'a Report, process: &ProcessInfo) -> Option<&'a ProcessInfo> {
+    let mut others = report.processes.iter();
+    others.find(|other| {
+        process.ended == "exec" && other.parent == Some(process.index) && other.pid == process.pid
+    })
+}
+
+/// Name of the root process, under which it ended.
 pub fn name(report: &Report) -> String {
-    report.processes.first().map_or_else(
-        || "The program".to_owned(),
-        |process| crate::model::identity::file_name(&process.exe).to_owned(),
-    )
+    let mut process = report.processes.first();
+    for _ in 0..report.processes.len() {
+        process = process.and_then(|one| next_image(report, one)).or(process);
+    }
+    let exe = process.map_or("the program", |process| &process.exe);
+    crate::model::identity::file_name(exe).to_owned()
 }
 
 fn observed_s(report: &Report) -> f64 {
@@ -127,6 +155,7 @@ fn details(report: &Report) -> Vec<String> {
             time_between(in_s)
         ));
     }
+    details.extend(report.extra.too_short.clone());
     for process in report.processes.iter().filter(|process| process.oom.likely) {
         details.push(format!(
             "pid {} was probably killed for want of memory. {}",
@@ -134,6 +163,21 @@ fn details(report: &Report) -> Vec<String> {
         ));
     }
     details
+}
+
+/// What a process was before it became this by exec, first image first.
+fn images_before<'a>(report: &'a Report, process: &'a ProcessInfo) -> Vec<&'a ProcessInfo> {
+    let mut images = Vec::new();
+    let mut at = process;
+    while let Some(before) = at.parent.and_then(|parent| report.processes.get(parent))
+        && before.pid == at.pid
+        && before.ended == "exec"
+        && images.len() < report.processes.len()
+    {
+        images.insert(0, before);
+        at = before;
+    }
+    images
 }
 
 fn time_between(time: Estimate) -> String {
@@ -151,7 +195,7 @@ fn time_between(time: Estimate) -> String {
 fn subject(report: &Report, process: &ProcessInfo) -> String {
     let end = match (process.ended.as_str(), process.exit_status) {
         ("exit", Some(status)) => format!("exited with status {status}"),
-        ("exec", _) => "became another program".to_owned(),
+        ("exec", _) => "became another program (recorded in a file of its own)".to_owned(),
         ("running", _) => "still running".to_owned(),
         _ => "ended without a word (killed or crashed)".to_owned(),
     };
@@ -160,11 +204,18 @@ fn subject(report: &Report, process: &ProcessInfo) -> String {
     } else {
         process.argv.join(" ")
     };
-    let parent = process
-        .parent
-        .and_then(|parent| report.processes.get(parent))
-        .map(|parent| format!(", child of {}", parent.pid))
-        .unwrap_or_default();
+    let before = images_before(report, process);
+    let first = before.first().copied().unwrap_or(process);
+    let parent = first.parent.and_then(|parent| report.processes.get(parent));
+    let parent = parent.map_or_else(String::new, |parent| format!(", child of {}", parent.pid));
+    let names: Vec<&str> = before
+        .iter()
+        .map(|image| crate::model::identity::file_name(&image.exe))
+        .collect();
+    let what = match names.as_slice() {
+        [] => what,
+        names => format!("{what} (before exec: {})", names.join(", ")),
+    };
     format!(
         "  pid {}{parent} on {}, {} for {}, {end}: {what}",
         process.pid,

@@ -140,13 +140,40 @@ fn recording(report: &Report) -> String {
     )
 }
 
+/// More files are not listed one by one.
+const FILES: usize = 12;
+
 fn commands(report: &Report) -> Vec<(String, String)> {
     let files = match report.extra.paths.as_slice() {
         [one] => quote(one),
         [first, ..] => format!("{} ...", quote(first)),
         [] => return Vec::new(),
     };
-    let mut commands = vec![
+    let mut commands = Vec::new();
+    let relatives = &report.extra.relatives;
+    if !relatives.is_empty() && report.extra.paths.len() + relatives.len() <= FILES {
+        let all: Vec<String> = report
+            .extra
+            .paths
+            .iter()
+            .chain(relatives)
+            .map(|path| quote(path))
+            .collect();
+        commands.push((
+            format!("leaktrack report {}", all.join(" ")),
+            "with the other processes of this family, which have recordings of their own"
+                .to_owned(),
+        ));
+    } else if let Some(one) = relatives.first() {
+        commands.push((
+            format!("leaktrack report {files} {} ...", quote(one)),
+            format!(
+                "with the {} other processes of this family, which have recordings of their own",
+                relatives.len()
+            ),
+        ));
+    }
+    commands.extend([
         (
             format!("leaktrack report --group-by function {files}"),
             "the same, taken together by function; also by line, file, module, thread, process"
@@ -156,7 +183,7 @@ fn commands(report: &Report) -> Vec<(String, String)> {
             format!("leaktrack report --format json --top 0 {files}"),
             "everything, for programs; --format markdown for an issue".to_owned(),
         ),
-    ];
+    ]);
     if let Some(site) = report.sites.iter().find(|site| {
         site.verdict.is_finding() && site.suppressed_by.is_none() && !site.suppression.is_empty()
     }) {

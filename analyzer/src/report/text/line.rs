@@ -23,11 +23,11 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
         })
     });
     let number = format!("{number:>3}. ");
-    let size = format!(
-        "  {} in {}",
-        human::bytes(group.live_bytes),
-        human::plural(group.sites.len() as u64, "call stack")
-    );
+    let stacks = human::plural(group.sites.len() as u64, "call stack");
+    let size = match group.live_bytes {
+        0 => format!("  in {stacks}, freed at exit"),
+        bytes => format!("  {} in {stacks}", human::bytes(bytes)),
+    };
     let mut rest = judged.map_or_else(String::new, |opinion| {
         format!(", {}", opinion.pattern.name())
     });
@@ -49,10 +49,7 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     site::place(report, worst, page);
     page.line(
         Style::Dim,
-        &format!(
-            "     the largest stack holds {}:",
-            human::bytes(worst.live_bytes.value)
-        ),
+        &format!("     the worst of them{}:", held(worst)),
     );
     site::stack(report, *index, page);
     for (other, index) in sites().zip(members).skip(1).take(STACKS) {
@@ -88,6 +85,13 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
         advice.as_deref().unwrap_or(&worst.advice),
     );
     page.blank();
+}
+
+fn held(site: &SiteReport) -> String {
+    match site.live_bytes.value {
+        0 => String::new(),
+        bytes => format!(", {}", human::bytes(bytes)),
+    }
 }
 
 fn another(report: &Report, site: &SiteReport, index: usize, page: &Page) -> String {

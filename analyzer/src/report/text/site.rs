@@ -53,14 +53,18 @@ pub fn brief(report: &Report, index: usize, number: usize, page: &mut Page) {
     if !callers.is_empty() {
         page.line(Style::Dim, &format!("     called by {callers}"));
     }
-    let mut words = site.why.join(" ");
-    if site.verdict == Verdict::Unclear {
-        words = format!("{words} {}", site.advice);
-    }
+    let mut words = match site.verdict {
+        // Said once, with the answer.
+        Verdict::Unclear if report.extra.too_short.is_some() => String::new(),
+        Verdict::Unclear => format!("{} {}", site.why.join(" "), site.advice),
+        _ => site.why.join(" "),
+    };
     if let Some(name) = &site.suppressed_by {
         words = format!("{words} Suppressed by {name}.");
     }
-    page.prose("     ", Style::Dim, &words);
+    if !words.is_empty() {
+        page.prose("     ", Style::Dim, &words);
+    }
     page.blank();
 }
 
@@ -74,11 +78,14 @@ fn style_of(verdict: Verdict) -> Style {
 
 fn headline(site: &SiteReport, number: usize, page: &mut Page) {
     let number = format!("{number:>3}. ");
-    let size = format!(
-        "  {} in {}",
-        human::bytes(site.live_bytes.value),
-        human::plural(site.live_blocks.value, "block")
-    );
+    // Given back at exit: what it had grown to tells more than what is left.
+    let is_gone = site.live_bytes.value == 0 && site.verdict.is_finding();
+    let size = if is_gone {
+        format!("  to {}, freed at exit", human::bytes(site.peak_live_bytes))
+    } else {
+        let blocks = human::plural(site.live_blocks.value, "block");
+        format!("  {} in {blocks}", human::bytes(site.live_bytes.value))
+    };
     let kind = if site.kind == "mmap" { ", mapped" } else { "" };
     let mut rest = kind.to_owned();
     if !matches!(site.growth.pattern, Pattern::Unclear) {

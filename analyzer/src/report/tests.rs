@@ -814,7 +814,10 @@ fn recordings_of_relatives_are_found_beside() {
     save("b.ltk", &stranger);
     std::fs::write(folder.path().join("c.ltk"), "no recording").expect("written");
     let family = crate::read::load(&[&first], &LoadOptions::default()).expect("loaded");
-    assert_eq!(crate::relatives::beside(family), [second.clone()]);
+    assert_eq!(
+        crate::relatives::beside(family),
+        std::slice::from_ref(&second)
+    );
     let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
     assert!(crate::relatives::beside(both).is_empty());
 }

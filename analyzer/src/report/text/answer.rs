@@ -135,7 +135,9 @@ pub fn sentence(report: &Report) -> String {
 
 fn details(report: &Report) -> Vec<String> {
     let mut details = Vec::new();
-    let (first, last) = (report.timeline.first(), report.timeline.last());
+    // Between an exec and the next image's first snapshot there is nothing to be seen.
+    let first = report.timeline.iter().find(|moment| moment.rss_bytes > 0);
+    let last = report.timeline.last();
     if let (Some(first), Some(last)) = (first, last)
         && report.timeline.len() > 1
     {

@@ -28,13 +28,23 @@ const CLASSES: usize = 8;
 const FIRST_CHUNK_BYTES: usize = 64 << 10;
 const LARGEST_CHUNK_BYTES: usize = 1 << 20;
 const MADV_DONTDUMP: i32 = 16;
+const PROT_READ_WRITE: i32 = 3;
+/// MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE.
+const MAP_PLAIN: i32 = 0x4022;
+const MAP_POPULATE: i32 = 0x8000;
 
 static ARENA: Arena = Arena::new();
 
 /// Zeroed memory of `bytes` bytes aligned to `align`; null when the cap is reached, when the kernel
 /// refuses or may not be asked, when `bytes` is 0, or when `align` is no power of two up to a page.
 pub fn alloc(bytes: usize, align: usize) -> *mut u8 {
-    ARENA.alloc(bytes, align)
+    ARENA.alloc(bytes, align, 0)
+}
+
+/// As [`alloc`], for memory that will be used all at once and at once: large pieces get their pages
+/// in one go.
+pub fn alloc_populated(bytes: usize, align: usize) -> *mut u8 {
+    ARENA.alloc(bytes, align, MAP_POPULATE)
 }
 
 /// Takes back a piece.
@@ -66,9 +76,15 @@ pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
 }
 
-/// Maps a chunk for small pieces in advance, for the time after [`forbid_mmap`].
+/// Makes sure that there is a chunk for small pieces, for the time after [`forbid_mmap`].
 pub fn prefill() {
-    ARENA.with(|s| ARENA.refill(&mut s.chunk, &mut s.chunk_end, &mut s.chunk_bytes));
+    ARENA.with(|s| {
+        if s.chunk_left < FIRST_CHUNK_BYTES {
+            s.chunk_left = 0;
+            compiler_fence(Ordering::SeqCst);
+            ARENA.refill(&mut s.chunk, &mut s.chunk_left, &mut s.chunk_bytes);
+        }
+    });
 }
 
 /// Takes the arena's lock for the time of a `fork`.
@@ -105,15 +121,17 @@ struct Free {
 #[derive(Clone, Copy)]
 struct Class {
     free: *mut Free,
-    /// Fresh memory of the page being carved, all zero.
+    /// Next piece of the page that is being carved, all zero; at the end of a page it is used up.
     fresh: usize,
-    fresh_end: usize,
 }
 
+/// Whole at every instruction: each change takes effect with one store.
 struct State {
     classes: [Class; CLASSES],
+    /// Next page of the current chunk, if `chunk_left` is not 0.
     chunk: usize,
-    chunk_end: usize,
+    chunk_left: usize,
+    /// Size of the next chunk.
     chunk_bytes: usize,
     /// Large pieces that could not be unmapped.
     spare: *mut Free,
@@ -147,14 +165,13 @@ impl Arena {
         let class = Class {
             free: ptr::null_mut(),
             fresh: 0,
-            fresh_end: 0,
         };
         Arena {
             lock: WordLock::new(),
             state: UnsafeCell::new(State {
                 classes: [class; CLASSES],
                 chunk: 0,
-                chunk_end: 0,
+                chunk_left: 0,
                 chunk_bytes: FIRST_CHUNK_BYTES,
                 spare: ptr::null_mut(),
             }),
@@ -164,14 +181,14 @@ impl Arena {
         }
     }
 
-    fn alloc(&self, bytes: usize, align: usize) -> *mut u8 {
+    fn alloc(&self, bytes: usize, align: usize, flags: i32) -> *mut u8 {
         if bytes == 0 || !align.is_power_of_two() || align > PAGE_BYTES {
             return ptr::null_mut();
         }
         match class_of(bytes, align) {
             Some(class) => self.alloc_small(class),
             None => match whole_pages(bytes) {
-                Some(bytes) => self.alloc_large(bytes),
+                Some(bytes) => self.alloc_large(bytes, flags),
                 None => ptr::null_mut(),
             },
         }
@@ -216,24 +233,23 @@ impl Arena {
                 recycled = true;
                 return p;
             }
-            if c.fresh == c.fresh_end {
-                if s.chunk == s.chunk_end {
-                    self.refill(&mut s.chunk, &mut s.chunk_end, &mut s.chunk_bytes);
+            let mut p = c.fresh;
+            if p.is_multiple_of(PAGE_BYTES) {
+                if s.chunk_left == 0 {
+                    self.refill(&mut s.chunk, &mut s.chunk_left, &mut s.chunk_bytes);
                 }
-                if s.chunk == s.chunk_end {
+                if s.chunk_left == 0 {
                     return ptr::null_mut();
                 }
-                let page = s.chunk;
+                p = s.chunk;
+                // Torn out between these, a page is lost.
+                s.chunk_left -= PAGE_BYTES;
+                compiler_fence(Ordering::SeqCst);
                 s.chunk += PAGE_BYTES;
                 compiler_fence(Ordering::SeqCst);
-                c.fresh_end = page;
-                c.fresh = page;
-                compiler_fence(Ordering::SeqCst);
-                c.fresh_end = page + PAGE_BYTES;
             }
-            let p = c.fresh as *mut u8;
-            c.fresh += size;
-            p
+            c.fresh = p + size;
+            p as *mut u8
         });
         let p = p.unwrap_or(ptr::null_mut());
         if recycled && !p.is_null() {
@@ -243,25 +259,25 @@ impl Arena {
         p
     }
 
-    /// Maps a new chunk; leaves the old, exhausted one if the kernel refuses.
-    fn refill(&self, chunk: &mut usize, end: &mut usize, bytes: &mut usize) {
-        let mut want = *bytes;
-        let mut p = self.map(want);
+    /// Maps a new chunk; leaves none if the kernel refuses.
+    fn refill(&self, chunk: &mut usize, left: &mut usize, next_bytes: &mut usize) {
+        let mut bytes = *next_bytes;
+        let mut p = self.map(bytes, 0);
         if p.is_null() {
-            want = PAGE_BYTES;
-            p = self.map(want);
+            bytes = PAGE_BYTES;
+            p = self.map(bytes, 0);
         }
         if !p.is_null() {
-            *end = p as usize;
+            *next_bytes = (*next_bytes * 2).min(LARGEST_CHUNK_BYTES);
             *chunk = p as usize;
+            // Nothing is taken from the chunk before there is something left.
             compiler_fence(Ordering::SeqCst);
-            *end = p as usize + want;
-            *bytes = (*bytes * 2).min(LARGEST_CHUNK_BYTES);
+            *left = bytes;
         }
     }
 
-    fn alloc_large(&self, bytes: usize) -> *mut u8 {
-        let p = self.map(bytes);
+    fn alloc_large(&self, bytes: usize, flags: i32) -> *mut u8 {
+        let p = self.map(bytes, flags);
         if !p.is_null() {
             return p;
         }
@@ -276,16 +292,21 @@ impl Arena {
         p
     }
 
-    fn map(&self, bytes: usize) -> *mut u8 {
+    fn map(&self, bytes: usize, flags: i32) -> *mut u8 {
         if self.mmap_forbidden.load(Ordering::Relaxed) {
             return ptr::null_mut();
         }
         let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let fits = before.saturating_add(bytes as u64) <= self.cap_bytes.load(Ordering::Relaxed);
-        if fits && let Ok(p) = sys::map_anonymous(bytes) {
-            // SAFETY: a fresh mapping of our own. A kernel that refuses only makes cores larger.
-            let _ = unsafe { sys::madvise(p, bytes, MADV_DONTDUMP) };
-            return p;
+        if fits {
+            let flags = MAP_PLAIN | flags;
+            // SAFETY: a fresh mapping where the kernel likes disturbs nothing.
+            if let Ok(p) = unsafe { sys::mmap(0, bytes, PROT_READ_WRITE, flags, -1, 0) } {
+                let p = p as *mut u8;
+                // SAFETY: the mapping is ours. A kernel that refuses only makes cores larger.
+                let _ = unsafe { sys::madvise(p, bytes, MADV_DONTDUMP) };
+                return p;
+            }
         }
         self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         ptr::null_mut()

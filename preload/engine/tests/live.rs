@@ -245,7 +245,7 @@ fn threads_with_addresses_of_their_own_see_only_their_own() {
                 for i in 0..60_000u64 {
                     // Interleaved: the threads share pages, hence shards.
                     let addr = 0x6000_0000 + (next(&mut seed) % 4000 * 4 + thread) * 16;
-                    if next(&mut seed) % 2 == 0 {
+                    if next(&mut seed) & 1 == 0 {
                         let expected = model
                             .insert(addr, block(i))
                             .map_or(Insert::New, Insert::Replaced);
@@ -276,7 +276,7 @@ fn threads_on_the_same_addresses_lose_and_invent_nothing() {
                     barrier.wait();
                     for i in 0..60_000u64 {
                         let addr = 0x6000_0000 + next(&mut seed) % 300 * 16;
-                        if next(&mut seed) % 2 == 0 {
+                        if next(&mut seed) & 1 == 0 {
                             balance += i64::from(table.insert(addr, block(i)) == Insert::New);
                         } else {
                             balance -= i64::from(table.remove(addr).is_some());

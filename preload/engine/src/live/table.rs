@@ -148,6 +148,13 @@ impl Bucket {
         &self.0
     }
 
+    /// Bit `i`: entry `i` is empty.
+    #[inline(always)]
+    fn empty(&self) -> u32 {
+        let [a, b, c, d] = self.0.each_ref().map(|entry| u32::from(entry.is_empty()));
+        a | b << 1 | c << 2 | d << 3
+    }
+
     fn empty_entry(&self) -> Option<&Entry> {
         self.0.iter().find(|entry| entry.is_empty())
     }
@@ -179,6 +186,17 @@ impl<'a> Pair<'a> {
         Probe {
             hits: one.hits | two.hits << ENTRIES,
             empty: one.empty | two.empty << ENTRIES,
+        }
+    }
+
+    /// The empty entries; those of the second bucket only if there is none in the first.
+    #[inline(always)]
+    fn empty(self) -> u32 {
+        let one = self.0.empty();
+        if one != 0 {
+            one
+        } else {
+            self.1.empty() << ENTRIES
         }
     }
 
@@ -291,9 +309,23 @@ impl Table {
 
     /// Copies every block into an empty table with buckets; false if it cannot take them all.
     pub(super) fn copy_to(&self, target: Table) -> bool {
-        let mut blocks = self.buckets().iter().flat_map(Bucket::live);
-        // SAFETY: the caller's promise.
-        blocks.all(|words| matches!(unsafe { target.put(words) }, Put::New))
+        self.buckets().iter().flat_map(Bucket::live).all(|words| {
+            // SAFETY: the caller's promise.
+            let pair = unsafe { target.pair(words.key()) };
+            let mut empty = pair.empty();
+            if empty == 0 {
+                empty = if target.make_room(pair) {
+                    pair.empty()
+                } else {
+                    0
+                };
+            }
+            if empty != 0 {
+                // SAFETY: just compared.
+                unsafe { pair.lowest(empty) }.store(words);
+            }
+            empty != 0
+        })
     }
 
     /// Starts fetching the buckets of a key. The table may be gone: nothing is read.

@@ -353,12 +353,11 @@ impl PieceList {
 
     fn spare_capacity(&self) -> usize {
         let spare = self.spare_directory();
-        // SAFETY: directories are arrays or null.
         if spare.is_null() {
-            0
-        } else {
-            unsafe { (*spare).capacity() }
+            return 0;
         }
+        // SAFETY: what is not null is an array.
+        unsafe { (*spare).capacity() }
     }
 
     fn replace_spare(&mut self, next: Directory) -> Directory {

@@ -221,6 +221,12 @@ impl Found {
 /// `_dl_find_object`, where libc has it (2.35 and later). 0: absent.
 static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
 
+/// Goes on as if libc had no `_dl_find_object`; for tests.
+#[doc(hidden)]
+pub fn forget_find_object() {
+    FIND_OBJECT.store(0, Relaxed);
+}
+
 /// True if [`find_object`] can be asked.
 pub fn can_find_object() -> bool {
     FIND_OBJECT.load(Relaxed) != 0

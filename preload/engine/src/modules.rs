@@ -536,3 +536,6 @@ fn absolute<'a>(name: &'a [u8], buffer: &'a mut [u8]) -> &'a [u8] {
     }
     buffer.get(..end).unwrap_or(name)
 }
+
+#[cfg(test)]
+mod tests;

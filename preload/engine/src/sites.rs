@@ -9,7 +9,7 @@ mod ids;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::arena::Chunked;
+use crate::arena::{self, Chunked};
 use crate::modules::{self, Placement};
 use crate::owned::Owned;
 use crate::state::COVERAGE;
@@ -88,6 +88,20 @@ impl SiteCounters {
 
 /// Site ids fit in 24 bits.
 const MOST_SITES: u32 = (1 << 24) - 1;
+/// At this many sites those for what cannot be kept are added, while there is memory.
+const EARLY_SITES: u32 = 1024;
+
+/// Share of leaktrack's memory that stacks may take, whatever the program does (generated code has
+/// addresses without end): the live table needs the rest.
+fn is_full(sites: bool) -> bool {
+    const NODE_BYTES: u64 = (size_of::<Node>() + 2 * size_of::<u32>()) as u64;
+    const SITE_BYTES: u64 =
+        (size_of::<SiteInfo>() + size_of::<SiteCounters>() + 4 * size_of::<u64>()) as u64;
+    let used = u64::from(nodes_len()) * NODE_BYTES + u64::from(len()) * SITE_BYTES;
+    let share = arena::cap_bytes() / 2;
+    // Nodes stop first, so that shortened stacks still get sites.
+    used >= if sites { share } else { share / 8 * 7 }
+}
 
 struct State {
     nodes: Ids,
@@ -156,19 +170,26 @@ fn add(stack: &Stack, kind: Kind, now_ms: u64, tid: u32, hash: u64) -> u32 {
         if TABLES.generation.swap(generation, Relaxed) != generation {
             TABLES.by_hash.clear();
         }
+        if len() == EARLY_SITES {
+            state.add_roots(seen);
+        }
         let (leaf, folded) = state.leaf(stack);
-        let site = state.site(SiteInfo {
+        let whole = SiteInfo {
             leaf,
             folded,
             ..seen
-        })?;
+        };
+        let site = state.site(whole).or_else(|| state.site(seen.root()))?;
         TABLES.by_hash.put(hash, site);
-        Some(site)
+        Some((site, folded))
     });
-    let site = site.flatten().unwrap_or(0);
+    let (site, folded) = site.flatten().unwrap_or((0, false));
     if site != 0 {
+        COVERAGE.folded_stacks.fetch_add(u64::from(folded), Relaxed);
         COVERAGE.cut_stacks.fetch_add(u64::from(stack.cut), Relaxed);
-        COVERAGE.broken_stacks.fetch_add(u64::from(stack.broken), Relaxed);
+        COVERAGE
+            .broken_stacks
+            .fetch_add(u64::from(stack.broken), Relaxed);
     }
     site
 }
@@ -216,6 +237,16 @@ impl SiteInfo {
         ])
     }
 
+    /// What takes the stacks of this kind that cannot be kept even in part.
+    fn root(self) -> SiteInfo {
+        SiteInfo {
+            leaf: 0,
+            cut: false,
+            folded: true,
+            ..self
+        }
+    }
+
     fn is_like(&self, other: &SiteInfo) -> bool {
         (self.leaf, self.kind, self.cut, self.folded)
             == (other.leaf, other.kind, other.cut, other.folded)
@@ -223,6 +254,16 @@ impl SiteInfo {
 }
 
 impl State {
+    /// Adds the sites that every kind falls back to.
+    fn add_roots(&mut self, seen: SiteInfo) {
+        for kind in [Kind::Heap, Kind::Mmap] {
+            self.site(SiteInfo {
+                kind,
+                ..seen.root()
+            });
+        }
+    }
+
     /// The tree's node for a whole stack, and whether it is a shorter one for want of memory: then
     /// the outer part of the stack.
     fn leaf(&mut self, stack: &Stack) -> (u32, bool) {
@@ -265,6 +306,9 @@ impl State {
             .find(hash, |id| site(id).is_some_and(|s| s.is_like(&seen)))
         {
             return Some(id);
+        }
+        if is_full(true) {
+            return None;
         }
         let room = self.sites.reserve(|id| site(id).map_or(0, |s| s.hash()));
         let id = TABLES
@@ -330,3 +374,6 @@ pub unsafe fn abandon() {
     // SAFETY: the caller's promise; a torn insertion loses an entry at most.
     unsafe { TABLES.lock.abandon() }
 }
+
+#[cfg(test)]
+mod tests;

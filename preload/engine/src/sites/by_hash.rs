@@ -11,7 +11,7 @@ use crate::arena;
 const TAG_BITS: u32 = 40;
 const TAG_MASK: u64 = (1 << TAG_BITS) - 1;
 const FIRST_BITS: u32 = 10;
-const LAST_BITS: u32 = 22;
+const LAST_BITS: u32 = 20;
 /// Alignment of a table: it leaves room for the logarithm, and tables begin with a cache line.
 const LINE_BYTES: usize = 64;
 /// Places looked at from the first one on.
@@ -68,10 +68,10 @@ impl ByHash {
 
     /// Keeps the site of a hash. Calls must not overlap.
     pub fn put(&self, hash: u64, site: u32) {
-        let used = self.used.load(Ordering::Relaxed);
+        let used = || self.used.load(Ordering::Relaxed);
         if self
             .entries()
-            .is_none_or(|(entries, _)| used >= entries.len() / 2)
+            .is_none_or(|(entries, _)| used() == entries.len() / 2)
         {
             self.grow();
         }
@@ -84,7 +84,7 @@ impl ByHash {
             .filter_map(place)
             .find(|e| e.load(Ordering::Relaxed) == 0);
         self.used
-            .store(used + usize::from(empty.is_some()), Ordering::Relaxed);
+            .store(used() + usize::from(empty.is_some()), Ordering::Relaxed);
         if let Some(entry) = empty.or(place(0)) {
             entry.store(
                 u64::from(site) << TAG_BITS | hash & TAG_MASK,
@@ -94,7 +94,7 @@ impl ByHash {
     }
 
     /// Four times the entries. They are learnt anew, since they hold too little of the hash to be
-    /// moved; at the last size, or without memory, the table is emptied.
+    /// moved; at the last size, or without memory, newer entries take the place of older ones.
     fn grow(&self) {
         let table = self.table.load(Ordering::Relaxed);
         let bits = if table == 0 {
@@ -107,7 +107,6 @@ impl ByHash {
             _ => 0,
         };
         if fresh == 0 {
-            self.clear();
             return;
         }
         // Release pairs with the acquire in `entries`.

@@ -215,9 +215,13 @@ fn thread_stack(control_block: usize) -> Option<(usize, usize)> {
     /// The block and what rounds it up end within this.
     const BLOCK_MAX_BYTES: usize = 0x2000;
     let word = |offset: usize| {
-        // SAFETY: glibc's control block is longer than what is searched, on every version.
+        // SAFETY: the ABI has the first word; if it and the third point at the block, as glibc's
+        // do, then the block is glibc's and longer than what is searched, on every version.
         unsafe { ((control_block + offset) as *const usize).read() }
     };
+    if word(0) != control_block || word(16) != control_block {
+        return None;
+    }
     SEARCHED.step_by(8).find_map(|offset| {
         let (start, bytes, guard) = (word(offset), word(offset + 8), word(offset + 16));
         let end = start.checked_add(bytes)?;

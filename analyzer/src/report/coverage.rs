@@ -24,7 +24,9 @@ pub fn coverage(family: &Family) -> Coverage {
         let Some(head) = process.last_head() else {
             continue;
         };
-        allocations = allocations.saturating_add(head.totals.allocations);
+        allocations = allocations
+            .saturating_add(head.totals.allocations)
+            .saturating_add(head.totals.mappings);
         let lost = &head.coverage;
         coverage.unknown_frees = coverage.unknown_frees.saturating_add(lost.unknown_frees);
         coverage.dropped = coverage.dropped.saturating_add(lost.dropped);

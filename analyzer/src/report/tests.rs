@@ -601,6 +601,15 @@ fn an_empty_recording_says_so_instead_of_looking_clean() {
 }
 
 #[test]
+fn a_program_that_only_maps_memory_is_no_empty_recording() {
+    let mut r = Recording::new();
+    let map = r.site(SiteKind::Mmap, &[(1, 0x5555), (1, 0x100)]);
+    r.every_second(10, |_| vec![(map, 1, 1 << 16, 0, 0)]);
+    let report = assemble(&named(&r), &all());
+    assert_eq!((report.coverage.usable, report.finding_count), (true, 1));
+}
+
+#[test]
 fn losses_are_told() {
     let mut r = server();
     r.lose(Coverage {

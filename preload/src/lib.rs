@@ -47,7 +47,13 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     }
 }
 
-/// `core` is built to unwind and names this symbol; nothing of ours ever unwinds.
-#[cfg(not(test))]
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
+// `core` is built to unwind and names this symbol; nothing of ours ever unwinds. Defined here and
+// hidden, so that neither side of the process can take it for its own.
+core::arch::global_asm!(
+    ".globl rust_eh_personality",
+    ".hidden rust_eh_personality",
+    ".type rust_eh_personality,@function",
+    "rust_eh_personality:",
+    "ud2",
+    ".size rust_eh_personality, . - rust_eh_personality",
+);

@@ -13,7 +13,7 @@ NOIPA static void *in_sized(size_t n) { void *p = malloc(n); CHECK(p); return p;
 int main(void) {
     void (*sized)(void *, size_t) = (void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "free_sized");
     void (*aligned)(void *, size_t, size_t) = (void (*)(void *, size_t, size_t))dlsym(RTLD_DEFAULT, "free_aligned_sized");
-    void (*old)(void *) = (void (*)(void *))dlvsym(RTLD_DEFAULT, "cfree", "GLIBC_2.2.5");
+    void (*old)(void *) = (void (*)(void *))dlsym(RTLD_DEFAULT, "cfree");
     for (int i = 0; i < 20; i++) {
         void *p = in_sized(100 + i), *q = in_sized(50), *r = aligned_alloc(64, 128);
         sized ? sized(p, 100 + i) : free(p);

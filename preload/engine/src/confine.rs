@@ -16,8 +16,7 @@ const RESERVE_BYTES: u64 = 4 << 20;
 pub fn around(real: impl FnOnce() -> i32) -> i32 {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
-    // In a child by vfork the memory is the parent's and the call is not.
-    if !lifecycle::is_recording() || t.phase.load(Relaxed) != guard::IDLE || !state::in_recorded_process() {
+    if !is_ours(t) {
         return real();
     }
     guard::enter(t, guard::OURS, usize::MAX);
@@ -40,7 +39,7 @@ pub fn around(real: impl FnOnce() -> i32) -> i32 {
 pub fn around_seccomp(all_threads: bool, real: impl FnOnce() -> isize) -> isize {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
-    if !lifecycle::is_recording() || t.phase.load(Relaxed) != guard::IDLE || !state::in_recorded_process() {
+    if !is_ours(t) {
         return real();
     }
     guard::enter(t, guard::OURS, usize::MAX);
@@ -62,6 +61,15 @@ pub fn around_seccomp(all_threads: bool, real: impl FnOnce() -> isize) -> isize 
         }
     }
     r
+}
+
+/// True if the call changes the recorded process: not a nested one, not that of a child by vfork
+/// (whose memory is the parent's), and not one under a filter that already keeps us quiet.
+fn is_ours(t: &tls::Local) -> bool {
+    lifecycle::is_recording()
+        && t.phase.load(Relaxed) == guard::IDLE
+        && guard::QUIET.load(Relaxed) == 0
+        && state::in_recorded_process()
 }
 
 /// Stops, or allows again, system calls from hooks.

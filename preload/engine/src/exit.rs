@@ -20,7 +20,11 @@ fn finish(reason: Reason) {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
     let phase = t.phase.load(Relaxed);
-    if phase == guard::OURS || !lifecycle::is_recording() || !state::in_recorded_process() {
+    if phase == guard::OURS || !lifecycle::is_recording() {
+        return;
+    }
+    // A filter may forbid the question who we are; what forks under one is announced.
+    if guard::QUIET.load(Relaxed) == 0 && !state::in_recorded_process() {
         return;
     }
     guard::enter(t, guard::OURS, usize::MAX);

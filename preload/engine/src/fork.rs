@@ -5,7 +5,7 @@
 //! inherited is known by its epoch.
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use crate::hooks::real::{ORIGINALS, original};
 use crate::state::{self, LIVE, MAPPINGS};
@@ -50,11 +50,11 @@ extern "C" fn prepare() {
         LIVE.lock_all();
     }
     arena::lock_for_fork();
-    FORKING.store(sys::gettid(), Relaxed);
+    FORKING.store(sys::thread_pointer(), Relaxed);
 }
 
 /// The thread that went through `prepare` and is forking; 0 otherwise.
-static FORKING: AtomicU32 = AtomicU32::new(0);
+static FORKING: AtomicUsize = AtomicUsize::new(0);
 
 /// The forking process had no other thread: the live table's own locks were left alone.
 static ALONE: AtomicBool = AtomicBool::new(false);
@@ -71,7 +71,7 @@ fn is_alone() -> bool {
 }
 
 extern "C" fn parent() {
-    if FORKING.load(Relaxed) != sys::gettid() {
+    if FORKING.load(Relaxed) != sys::thread_pointer() {
         return;
     }
     FORKING.store(0, Relaxed);

@@ -7,10 +7,13 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::facts::process;
 use crate::lock::WordLock;
 use crate::snapshot::{self, Reason};
 use crate::{guard, state, sys, tls};
 
+/// How often a helper that nobody may wake looks for orders.
+const QUIET_POLL_MS: u64 = 5;
 const STACK_BYTES: usize = 128 << 10;
 /// Room above the thread pointer: libc's own words in the control block, never used.
 const CONTROL_BLOCK_BYTES: usize = 4096;
@@ -101,7 +104,10 @@ extern "C" fn run() {
     loop {
         let now_ms = state::tick();
         if now_ms < due_ms {
-            let _ = sys::futex_wait(&ORDER, seen, Some((due_ms - now_ms) * 1_000_000), false);
+            let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
+            // Threads that must not wake us are looked after instead.
+            let wait_ms = if quiet { (due_ms - now_ms).min(QUIET_POLL_MS) } else { due_ms - now_ms };
+            let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
         }
         // Pairs with the release in `order`.
         let order = ORDER.load(Ordering::Acquire);
@@ -114,6 +120,11 @@ extern "C" fn run() {
         }
         let now_ms = state::tick();
         if now_ms >= due_ms {
+            if process::only_helper_is_left() {
+                // The others ended by `exit(2)`, one by one: this thread must not keep the process.
+                snapshot::take(Reason::FastExit { status: 0 });
+                return;
+            }
             snapshot::take(Reason::Periodic);
             let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
             due_ms = (due_ms + interval_ms).max(state::tick());
@@ -147,7 +158,10 @@ fn order(kind: u32, status: i32) -> bool {
     let order = ((before >> KIND_BITS).wrapping_add(1) << KIND_BITS) | kind;
     // Pairs with the acquire in `run`.
     ORDER.store(order, Ordering::Release);
-    sys::futex_wake(&ORDER, u32::MAX, false);
+    let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
+    if !quiet {
+        sys::futex_wake(&ORDER, u32::MAX, false);
+    }
     loop {
         // Pairs with the release in `obey`.
         let done = DONE.load(Ordering::Acquire);
@@ -157,7 +171,11 @@ fn order(kind: u32, status: i32) -> bool {
         if !is_running() {
             return false;
         }
-        let _ = sys::futex_wait(&DONE, done, Some(1_000_000), false);
+        if quiet {
+            core::hint::spin_loop();
+        } else {
+            let _ = sys::futex_wait(&DONE, done, Some(1_000_000), false);
+        }
     }
 }
 
@@ -173,7 +191,8 @@ pub fn snapshot_now(reason: Reason) {
     };
     // SAFETY: taken above by this thread.
     unsafe { LOCK.unlock_raw() };
-    if !taken {
+    // Under a seccomp filter only the helper may write: without one the last state stands.
+    if !taken && guard::QUIET.load(Ordering::Relaxed) == 0 {
         state::tick();
         snapshot::take(reason);
     }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use crate::lock::WordLock;
 use crate::tls::Local;
 use crate::unwind::Scratch;
-use crate::{arena, sys};
+use crate::{arena, guard, sys};
 
 /// Frees that a signal handler may leave behind while the thread is in our code.
 const RING: usize = 64;
@@ -84,7 +84,7 @@ fn take() -> *mut ThreadState {
         // another thread knew of its stack must go.
         unsafe {
             p.cast::<u8>().write_bytes(0, size_of::<ThreadState>());
-            (*p).tid = sys::gettid();
+            (*p).tid = if guard::QUIET.load(Relaxed) == 0 { sys::gettid() } else { 0 };
         }
     }
     sys::restore_signals(signals);

@@ -35,6 +35,26 @@ impl ProcessFacts {
     }
 }
 
+/// True if every thread but the calling helper has ended: then the process's first thread is a
+/// zombie that waits for the rest, and there are two of them in the count.
+pub fn only_helper_is_left() -> bool {
+    let mut buf = [0u8; 1024];
+    let len = lines::read_start(c"/proc/self/stat", &mut buf).unwrap_or(0);
+    let stat = buf.get(..len).unwrap_or_default();
+    // The name may hold anything; the fields begin behind its last parenthesis.
+    let Some(end) = stat.iter().rposition(|&byte| byte == b')') else {
+        return false;
+    };
+    let mut fields = stat
+        .get(end + 1..)
+        .unwrap_or_default()
+        .split(|&byte| byte == b' ')
+        .skip(1);
+    let is_zombie = fields.next() == Some(b"Z");
+    let threads = fields.nth(16); // state is field 3, the number of threads field 20
+    is_zombie && threads == Some(b"2")
+}
+
 /// Asks the kernel. Without `/proc` only the faults are known.
 pub fn read() -> ProcessFacts {
     let mut facts = ProcessFacts::default();

@@ -223,7 +223,8 @@ pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32, shared: bool
 pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
     let local = [dest.as_mut_ptr() as usize, dest.len()];
     let remote = [source, dest.len()];
-    let pid = getpid() as usize;
+    // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
+    let pid = gettid() as usize;
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer and checks the source.
     check(unsafe { syscall6(nr::PROCESS_VM_READV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) })
 }
@@ -236,7 +237,8 @@ pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
 pub unsafe fn write_own_memory(dest: usize, source: &[u8]) -> Result<usize> {
     let local = [source.as_ptr() as usize, source.len()];
     let remote = [dest, source.len()];
-    let pid = getpid() as usize;
+    // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
+    let pid = gettid() as usize;
     // SAFETY: the source is a live slice; the destination is the caller's promise.
     check(unsafe { syscall6(nr::PROCESS_VM_WRITEV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) })
 }
@@ -419,17 +421,24 @@ pub fn is_writable_now(fd: i32) -> bool {
 /// Writes once. A reader that is gone is an error, not a signal.
 pub fn write_without_sigpipe(fd: i32, bytes: &[u8]) {
     const SIGPIPE: u64 = 1 << 12;
+    const SIGXFSZ: u64 = 1 << 24;
     const EPIPE: Errno = Errno(32);
+    const EFBIG: Errno = Errno(27);
     let pending = || {
         let mut set = 0u64;
         // SAFETY: the mask is 8 bytes long, as told.
         unsafe { syscall6(nr::RT_SIGPENDING, &raw mut set as usize, 8, 0, 0, 0, 0) };
-        set & SIGPIPE != 0
+        set
     };
     let Some(mask) = block_signals() else { return };
     let before = pending();
-    if write(fd, bytes) == Err(EPIPE) && !before {
-        let (set, zero) = (SIGPIPE, [0u64; 2]);
+    let raised = match write(fd, bytes) {
+        Err(EPIPE) => SIGPIPE,
+        Err(EFBIG) => SIGXFSZ,
+        _ => 0,
+    };
+    if raised & !before != 0 {
+        let (set, zero) = (raised, [0u64; 2]);
         // SAFETY: the mask is 8 bytes long, as told; the time is zero: no waiting.
         unsafe {
             syscall6(nr::RT_SIGTIMEDWAIT, &raw const set as usize, 0, zero.as_ptr() as usize, 8, 0, 0);

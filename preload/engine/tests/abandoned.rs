@@ -26,7 +26,7 @@ static STEPS: AtomicU32 = AtomicU32::new(0);
 static FAILED_AT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Unoptimised code has many times as many instructions for the same stores.
-const EVERY: u32 = if cfg!(debug_assertions) { 13 } else { 1 };
+const EVERY: u32 = if cfg!(debug_assertions) { 61 } else { 1 };
 const TRAP_FLAG: i64 = 0x100;
 
 extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {

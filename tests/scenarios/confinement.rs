@@ -120,7 +120,7 @@ fn no_new_files_processes_or_descriptors() {
     for limit in [
         "ulimit -f 0",
         "ulimit -f 8",
-        "ulimit -n 3",
+        "ulimit -n 4",
         "ulimit -u 1",
         "ulimit -c 0",
         "ulimit -s 256",

@@ -154,3 +154,21 @@ fn run_with_report_forwards_signals() {
     tracked.outcome.expect_code(33);
     assert_eq!(tracked.outcome.text(), "ready\ngot it\n");
 }
+
+#[test]
+fn messages_never_end_the_program() {
+    // Nobody reads standard error any more: a write there would raise SIGPIPE. Or it is a file that may not grow: SIGXFSZ.
+    let keep = program("keep_some.c");
+    for surroundings in [
+        "{ sleep 0.3; exec PROGRAM; } 2> >(exec true)",
+        "set -o pipefail; (ulimit -f 0; exec PROGRAM 2>errors) | cat",
+        "exec PROGRAM 2>&-",
+        "exec PROGRAM 2>/dev/full",
+    ] {
+        let script = surroundings.replace("PROGRAM", &keep.to_string_lossy());
+        let script = format!("( {script} ); echo ended $?");
+        let case = Case::new(tool("bash")).args(["-c", &script]).any_stderr();
+        let checked = case.option("only=keep_some").option("verbose=2").check();
+        assert_eq!(checked.outcome.text(), "ok\nended 0\n", "{surroundings}");
+    }
+}

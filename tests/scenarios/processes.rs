@@ -149,7 +149,7 @@ fn shells_and_pipelines_behave() {
 
 #[test]
 fn other_preloads_stay_and_the_environment_is_kept() {
-    let other = program("dlsym_wrapper.c");
+    let other = program("false_clock.c");
     let case = Case::new(tool("sh"))
         .args(["-c", "env | grep -v ^LEAKTRACK | sort"])
         .behind(&other);

@@ -31,17 +31,15 @@ const PF_R: u32 = 4;
 /// Most loadable segments kept of one object; further ones are treated as not mapped.
 const MAX_SEGMENTS: usize = 12;
 
-/// One mapped segment, `start..end`.
+/// Most note segments looked into.
+const MAX_NOTES: usize = 4;
+
+/// A range of an object, counted from its first mapped byte; objects are smaller than 4 GiB.
 #[derive(Clone, Copy, Default)]
-pub struct Segment {
-    /// First address.
-    pub start: usize,
-    /// One past the last address.
-    pub end: usize,
-    /// Holds instructions.
-    pub executable: bool,
-    /// May be read.
-    pub readable: bool,
+struct Extent {
+    offset: u32,
+    bytes: u32,
+    flags: u8,
 }
 
 /// A mapped object: where it lies and where its tables are. Plain data; valid while it is loaded.
@@ -58,52 +56,66 @@ pub struct Image {
     eh_frame_hdr_bytes: usize,
     /// Address of the dynamic section; 0 if there is none.
     dynamic: usize,
-    segments: [Segment; MAX_SEGMENTS],
-    notes: [(usize, usize); 2],
+    segments: [Extent; MAX_SEGMENTS],
+    notes: [Extent; MAX_NOTES],
 }
 
 impl Image {
     /// Reads program headers; `None` for an object without a loadable segment.
     pub fn new(bias: usize, phdrs: &[Phdr]) -> Option<Image> {
+        let range = |ph: &Phdr| {
+            let start = bias.wrapping_add(ph.vaddr as usize);
+            start
+                .checked_add(ph.memory_bytes as usize)
+                .filter(|end| *end > start)
+                .map(|end| (start, end))
+        };
+        let loads = || {
+            phdrs
+                .iter()
+                .filter(|ph| ph.kind == PT_LOAD)
+                .filter_map(range)
+        };
+        let start = loads().map(|l| l.0).min()?;
+        let end = loads().map(|l| l.1).max()?;
         let mut image = Image {
             bias,
-            start: usize::MAX,
+            start,
+            end,
             ..Image::default()
         };
-        let mut segments = image.segments.iter_mut();
-        let mut notes = image.notes.iter_mut();
+        let (mut segments, mut notes) = (image.segments.iter_mut(), image.notes.iter_mut());
         for ph in phdrs {
-            let start = bias.wrapping_add(ph.vaddr as usize);
-            let Some(end) = start.checked_add(ph.memory_bytes as usize) else {
+            let Some((from, to)) = range(ph) else {
                 continue;
             };
-            match ph.kind {
-                PT_LOAD if start < end => {
-                    image.start = image.start.min(start);
-                    image.end = image.end.max(end);
-                    if let Some(slot) = segments.next() {
-                        *slot = Segment {
-                            start,
-                            end,
-                            executable: ph.flags & PF_X != 0,
-                            readable: ph.flags & PF_R != 0,
-                        };
-                    }
+            let slot = match ph.kind {
+                PT_LOAD => segments.next(),
+                PT_NOTE => notes.next(),
+                PT_DYNAMIC => {
+                    image.dynamic = from;
+                    None
                 }
-                PT_DYNAMIC => image.dynamic = start,
                 PT_GNU_EH_FRAME => {
-                    image.eh_frame_hdr = start;
-                    image.eh_frame_hdr_bytes = end - start;
+                    image.eh_frame_hdr = from;
+                    image.eh_frame_hdr_bytes = to - from;
+                    None
                 }
-                PT_NOTE => {
-                    if let Some(slot) = notes.next() {
-                        *slot = (start, end);
-                    }
-                }
-                _ => {}
+                _ => None,
+            };
+            let offset = from
+                .checked_sub(start)
+                .and_then(|offset| u32::try_from(offset).ok());
+            if let (Some(slot), Some(offset), Ok(bytes)) = (slot, offset, u32::try_from(to - from))
+            {
+                *slot = Extent {
+                    offset,
+                    bytes,
+                    flags: ph.flags as u8,
+                };
             }
         }
-        (image.end != 0).then_some(image)
+        Some(image)
     }
 
     /// An object of which only the extent is known: one segment that holds everything.
@@ -115,20 +127,29 @@ impl Image {
             eh_frame_hdr,
             ..Image::default()
         };
+        let bytes = u32::try_from(end.saturating_sub(start)).unwrap_or(u32::MAX);
         if let Some(segment) = image.segments.first_mut() {
-            *segment = Segment {
-                start,
-                end,
-                executable: true,
-                readable: true,
+            *segment = Extent {
+                offset: 0,
+                bytes,
+                flags: (PF_R | PF_X) as u8,
             };
         }
         image
     }
 
-    /// The segments, in the order of the program headers.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().filter(|s| s.end != 0)
+    /// First address and one past the last of an extent.
+    fn range(&self, extent: &Extent) -> (usize, usize) {
+        let start = self.start + extent.offset as usize;
+        (start, start + extent.bytes as usize)
+    }
+
+    /// The range of the segment with this flag that an address lies in.
+    fn segment(&self, addr: usize, flag: u32) -> Option<(usize, usize)> {
+        let with_flag = self.segments.iter().filter(|s| s.flags & flag as u8 != 0);
+        with_flag
+            .map(|s| self.range(s))
+            .find(|&(start, end)| start <= addr && addr < end)
     }
 
     /// True if the address lies between the object's first and last mapped byte.
@@ -138,8 +159,7 @@ impl Image {
 
     /// True if the address lies in an executable segment.
     pub fn is_text(&self, addr: usize) -> bool {
-        self.segments()
-            .any(|s| s.executable && s.start <= addr && addr < s.end)
+        self.segment(addr, PF_X).is_some()
     }
 
     /// All mapped readable bytes from `addr` to the end of its segment.
@@ -147,13 +167,11 @@ impl Image {
     /// # Safety
     /// The object must be loaded, and stay so while the slice is used.
     pub unsafe fn bytes_from<'a>(&self, addr: usize) -> Option<&'a [u8]> {
-        let s = self
-            .segments()
-            .find(|s| s.readable && s.start <= addr && addr < s.end)?;
+        let (_, end) = self.segment(addr, PF_R)?;
         // SAFETY: the loader mapped the whole segment readable and the caller keeps it loaded.
         // What is read through such slices (hash and symbol tables, notes, unwind tables) does not
         // change once the loader is done with it.
-        Some(unsafe { core::slice::from_raw_parts(addr as *const u8, s.end - addr) })
+        Some(unsafe { core::slice::from_raw_parts(addr as *const u8, end - addr) })
     }
 
     /// Copies a value out.
@@ -175,10 +193,8 @@ impl Image {
     /// # Safety
     /// The object must be loaded, and stay so while the slice is used.
     pub unsafe fn build_id<'a>(&self) -> &'a [u8] {
-        for &(start, end) in &self.notes {
-            if start == 0 {
-                continue;
-            }
+        for note in self.notes.iter().filter(|n| n.bytes != 0) {
+            let (start, end) = self.range(note);
             // SAFETY: passed on to the caller.
             let Some(bytes) = (unsafe { self.bytes_from(start) }) else {
                 continue;

@@ -153,9 +153,12 @@ pub fn find(addr: usize) -> Option<&'static Placement> {
 /// The object at an address; asks the loader if no known one is there. May take the loader's lock
 /// where libc is older than 2.35, so none of ours may be held.
 pub fn find_or_learn(addr: usize) -> Option<&'static Placement> {
-    if let Some(placement) = find(addr) {
-        return Some(placement);
-    }
+    find(addr).or_else(|| discover(addr))
+}
+
+#[cold]
+#[inline(never)]
+fn discover(addr: usize) -> Option<&'static Placement> {
     if !loader::can_find_object() {
         refresh();
         return find(addr);
@@ -243,8 +246,9 @@ fn learn(image: &Image, name: &[u8], link_map: usize) {
     } else {
         0
     };
-    let mut buffer = [0u8; 1024];
-    let path = absolute(name, &mut buffer);
+    // Not on the host's stack: it may be a small one.
+    let mut buffer = Buffer::new();
+    let path = absolute(name, buffer.bytes());
     let seen_ms = state::now_ms();
     let replaced = TABLE.lock.with(|| {
         let replaced = forget_overlapping(image, path, build_id, link_map)?;
@@ -510,6 +514,31 @@ fn keep(bytes: &[u8]) -> Option<&'static [u8]> {
     unsafe {
         copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         Some(core::slice::from_raw_parts(copy, bytes.len()))
+    }
+}
+
+/// A page of scratch memory.
+struct Buffer(*mut u8);
+
+impl Buffer {
+    fn new() -> Buffer {
+        Buffer(arena::alloc(arena::PAGE_BYTES, 8))
+    }
+
+    /// Empty if there is no memory.
+    fn bytes(&mut self) -> &mut [u8] {
+        if self.0.is_null() {
+            return &mut [];
+        }
+        // SAFETY: a piece of this size, borrowed exclusively with `self`.
+        unsafe { core::slice::from_raw_parts_mut(self.0, arena::PAGE_BYTES) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this size; the borrow has ended.
+        unsafe { arena::dealloc(self.0, arena::PAGE_BYTES, 8) };
     }
 }
 

@@ -209,9 +209,16 @@ impl Recorder {
         if self.health.growth_stopped.is_some() { self.store.end() } else { self.disk_bytes }
     }
 
-    /// Size at which a segment is full.
+    /// Size at which a segment is full. Follows the file's length, so that the file can stop growing
+    /// at any length and still have room for a few segments.
     fn segment_bytes(&self) -> u64 {
-        (self.cap() / 1024).clamp(2 * BLOCK, 256 << 10) - HEADER_BYTES - END_BYTES
+        (self.store.end() / 512).clamp(2 * BLOCK, 256 << 10) / BLOCK * BLOCK - HEADER_BYTES - END_BYTES
+    }
+
+    /// Longest payload of a merged snapshot: no larger than there are already, once the file cannot
+    /// grow.
+    fn merge_limit(&self) -> u64 {
+        self.payload_limit().max(self.largest_payload)
     }
 
     /// Bytes of snapshots that are thinned in one go.
@@ -222,7 +229,7 @@ impl Recorder {
     /// The longest free extent stays at least this long, so that any segment can be moved through
     /// it, also one that two of the largest snapshots are merged into.
     fn gap_blocks(&self) -> u32 {
-        let merged = (2 * self.largest_payload).min(self.payload_limit()) + 64;
+        let merged = (2 * self.largest_payload).min(self.merge_limit()) + 64;
         Segment::blocks_for(self.segment_bytes().max(merged))
     }
 

@@ -64,16 +64,6 @@ impl Space {
             .sum()
     }
 
-    /// Length of the longest free extent in blocks.
-    pub fn longest(&self) -> u32 {
-        self.free
-            .as_slice()
-            .iter()
-            .map(|extent| extent.blocks)
-            .max()
-            .unwrap_or(0)
-    }
-
     /// Where the free extent at the very end of `end` blocks begins; `end` if it is in use.
     pub fn used_end(&self, end: u32) -> u32 {
         self.free

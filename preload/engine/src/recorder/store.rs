@@ -114,6 +114,8 @@ impl Store {
 
     /// Writes `bytes` at `offset`.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        #[cfg(test)]
+        super::testing::note_write(offset, bytes);
         let end = offset.saturating_add(bytes.len() as u64);
         if end > self.end {
             return Err(FileError::Kernel(Errno::EINVAL));

@@ -39,7 +39,8 @@ pub fn in_child(body: impl FnOnce() -> i32) -> i32 {
         let pid = libc::fork();
         assert!(pid >= 0);
         if pid == 0 {
-            libc::_exit(body());
+            let body = std::panic::AssertUnwindSafe(body);
+            libc::_exit(std::panic::catch_unwind(body).unwrap_or(101));
         }
         let mut status = 0;
         assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
@@ -49,4 +50,26 @@ pub fn in_child(body: impl FnOnce() -> i32) -> i32 {
             128 + libc::WTERMSIG(status)
         }
     }
+}
+
+/// A write into a recording: where and what.
+pub type Write = (u64, std::vec::Vec<u8>);
+
+std::thread_local! {
+    static WRITES: core::cell::RefCell<Option<std::vec::Vec<Write>>> = const { core::cell::RefCell::new(None) };
+}
+
+/// Keeps what this thread writes into recordings while `body` runs.
+pub fn writes_of(body: impl FnOnce()) -> std::vec::Vec<Write> {
+    WRITES.with(|writes| *writes.borrow_mut() = Some(std::vec::Vec::new()));
+    body();
+    WRITES.with(|writes| writes.borrow_mut().take().unwrap())
+}
+
+pub fn note_write(offset: u64, bytes: &[u8]) {
+    WRITES.with(|writes| {
+        if let Some(list) = writes.borrow_mut().as_mut() {
+            list.push((offset, bytes.to_vec()));
+        }
+    });
 }

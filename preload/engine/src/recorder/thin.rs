@@ -126,7 +126,7 @@ impl Recorder {
             .get(at..at + count)
             .unwrap_or_default();
         let mut pieces = AVec::new();
-        if !merge_pairs(run, &source, &mut merged, self.payload_limit(), &mut pieces) {
+        if !merge_pairs(run, &source, &mut merged, self.merge_limit(), &mut pieces) {
             return Ok(Outcome::NoRoom);
         }
         let out_bytes: u64 = pieces.as_slice().iter().map(Piece::frame_bytes).sum();

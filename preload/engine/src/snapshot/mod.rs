@@ -298,4 +298,8 @@ pub fn control_word() -> Option<usize> {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

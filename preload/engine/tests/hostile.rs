@@ -48,7 +48,7 @@ fn use_all(tables: &Damaged, machine: &mut Machine, header: usize, pc: usize) ->
     };
     let rule = Rule::of_row(&row, frame.signal, tables);
     assert_ne!(rule.pack(), 0);
-    let mut evaluate =
+    let evaluate =
         |addr, len| expression::evaluate(tables, addr, len, Some(8), &mut Anything(pc as u64));
     if let CfaRule::Expression { len, addr } = row.cfa {
         evaluate(addr, len);
@@ -88,7 +88,7 @@ fn damaged_tables_of_libc() {
         let mut damaged = whole.clone();
         let bytes = &mut damaged.0[0].1;
         for _ in 0..1 << (round % 14) {
-            let (at, len) = tables[(random(&mut seed) % 4 != 0) as usize];
+            let (at, len) = tables[(!random(&mut seed).is_multiple_of(4)) as usize];
             let at = at + (random(&mut seed) % len) as usize;
             match random(&mut seed) % 3 {
                 0 => bytes[at] = random(&mut seed) as u8,

@@ -445,6 +445,17 @@ impl Tracked {
             .map(|recording| Report::read(&[recording]))
             .collect()
     }
+
+    /// The most allocations that one recording counts. A report with all its sites may have a
+    /// hundred megabytes; none is kept.
+    #[track_caller]
+    pub fn most_allocations(&self) -> u64 {
+        self.recordings
+            .iter()
+            .map(|recording| Report::read_totals(recording).total("allocations"))
+            .max()
+            .unwrap_or(0)
+    }
 }
 
 /// A number that no other run in this test process has.

@@ -97,7 +97,6 @@ impl Report {
                 "--show",
                 "healthy",
                 "--no-debuginfod",
-                "--no-source",
             ])
             .output()
             .map_err(|error| format!("leaktrack report: {error}"))?;

@@ -125,5 +125,4 @@ fn threads() {
 #[test]
 fn early_and_late() {
     run_both(&program("early_malloc.c"), &[], &[], &[], "").expect_equal_totals();
-    run_both(&program("realloc_edges.c"), &[], &[], &[], "").expect_equal_totals();
 }

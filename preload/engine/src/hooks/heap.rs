@@ -14,7 +14,7 @@ use crate::guard::{self, IDLE, OURS, REAL};
 use crate::state::{self, LIVE};
 use crate::thread;
 use crate::tls::{self, Local};
-use crate::unwind::Entry;
+use crate::unwind::{self, Entry};
 
 type Malloc = unsafe extern "C" fn(usize) -> *mut u8;
 type Calloc = unsafe extern "C" fn(usize, usize) -> *mut u8;
@@ -185,13 +185,21 @@ pub unsafe extern "C" fn posix_memalign(out: *mut *mut u8, align: usize, size: u
     r
 }
 
-/// Forgets a block that is about to be freed; the guard is in phase `OURS`.
+/// A block from this size on may be a mapping of its own, which glibc gives back in `free`.
+const MAPPED_FROM_BYTES: u64 = 32 << 10;
+
+/// Forgets a block that is about to be freed; the guard is in phase `OURS`. Its size, or the
+/// largest if it was not known.
 #[inline(always)]
-fn release(p: *mut u8) {
+fn release(p: *mut u8) -> u64 {
     match LIVE.remove(p.addr()) {
-        Some(block) => settle(block),
+        Some(block) => {
+            settle(block);
+            block.size
+        }
         None => {
             state::COVERAGE.unknown_frees.fetch_add(1, Relaxed);
+            u64::MAX
         }
     }
 }
@@ -201,9 +209,13 @@ fn release(p: *mut u8) {
 /// # Safety
 /// As `free`.
 #[inline(always)]
-unsafe fn really_free(p: *mut u8, real: impl Fn(*mut u8)) {
+unsafe fn really_free(p: *mut u8, bytes: u64, real: impl Fn(*mut u8)) {
     if boot::size_of_block(p).is_none() {
         real(p);
+        if bytes >= MAPPED_FROM_BYTES {
+            // It may have been the stack of a fiber, or lain behind one.
+            unwind::note_unmap();
+        }
     }
 }
 
@@ -223,10 +235,10 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
         return;
     }
     guard::enter(t, OURS, sp);
-    release(p);
+    let bytes = release(p);
     guard::turn(t, REAL);
     // SAFETY: passed on.
-    unsafe { really_free(p, real) };
+    unsafe { really_free(p, bytes, real) };
     leave(t);
 }
 
@@ -240,7 +252,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
     }
     if !state::tracking() {
         // SAFETY: passed on.
-        unsafe { really_free(p, real) };
+        unsafe { really_free(p, 0, real) };
         return;
     }
     match guard::nested_phase(t, sp) {
@@ -250,7 +262,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
             if !thread::defer(t, p.addr()) {
                 state::COVERAGE.nested.fetch_add(1, Relaxed);
                 // SAFETY: passed on.
-                unsafe { really_free(p, real) };
+                unsafe { really_free(p, u64::MAX, real) };
             }
         }
         // The allocator calls itself, or a handler interrupted it: our data are at rest.
@@ -259,15 +271,15 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
                 settle(block);
             }
             // SAFETY: passed on.
-            unsafe { really_free(p, real) };
+            unsafe { really_free(p, u64::MAX, real) };
         }
         _ => {
             crate::lifecycle::hook_called(t);
             guard::enter(t, OURS, sp);
-            release(p);
+            let bytes = release(p);
             guard::turn(t, REAL);
             // SAFETY: passed on.
-            unsafe { really_free(p, real) };
+            unsafe { really_free(p, bytes, real) };
             leave(t);
         }
     }
@@ -362,6 +374,9 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     // SAFETY: the original has this type.
     let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
     guard::turn(t, OURS);
+    if old.as_ref().is_none_or(|block| block.size >= MAPPED_FROM_BYTES) {
+        unwind::note_unmap();
+    }
     if r.is_null() && size != 0 {
         // It failed: the block is as it was.
         if let Some(block) = old {
@@ -448,7 +463,7 @@ unsafe fn realloc_slowly(t: &Local, p: *mut u8, size: usize, sp: usize, bp: usiz
             unsafe { core::ptr::copy_nonoverlapping(p, r, old.min(size)) };
             if !thread::defer(t, p.addr()) {
                 // SAFETY: as said above the match.
-                unsafe { really_free(p, |p| original::<Free>(&ORIGINALS.free)(p)) };
+                unsafe { really_free(p, u64::MAX, |p| original::<Free>(&ORIGINALS.free)(p)) };
             }
             Some(r)
         }

@@ -166,11 +166,14 @@ pub unsafe extern "C" fn mmap(
 /// # Safety
 /// As `munmap`; see [`mmap`].
 pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) -> i32 {
-    unwind::note_unmap();
     let t = local();
     let recorded = recorded(t, sp);
-    // SAFETY: the original has this type.
-    let real = || unsafe { original::<Munmap>(&ORIGINALS.munmap)(addr, len) };
+    let real = || {
+        // SAFETY: the original has this type.
+        let r = unsafe { original::<Munmap>(&ORIGINALS.munmap)(addr, len) };
+        unwind::note_unmap();
+        r
+    };
     if !recorded || addr & 4095 != 0 {
         if ORIGINALS.munmap.load(Relaxed) == 0 {
             // SAFETY: the caller's arguments.
@@ -207,11 +210,14 @@ pub unsafe extern "C" fn mremap(
     sp: usize,
     bp: usize,
 ) -> usize {
-    unwind::note_unmap();
     let t = local();
     let recorded = recorded(t, sp);
-    // SAFETY: the original has this type; it reads the last argument only when `flags` say so.
-    let real = || unsafe { original::<Mremap>(&ORIGINALS.mremap)(old, old_len, new_len, flags, new) };
+    let real = || {
+        // SAFETY: the original has this type; it reads the last argument only when `flags` say so.
+        let r = unsafe { original::<Mremap>(&ORIGINALS.mremap)(old, old_len, new_len, flags, new) };
+        unwind::note_unmap();
+        r
+    };
     if !recorded {
         return real();
     }

@@ -10,8 +10,8 @@ const SPACING_SHARE: u64 = 65_536;
 pub struct Epochs {
     entries: [(u32, u64); ENTRIES],
     len: usize,
-    /// Only every so many epochs are kept.
-    step: u32,
+    /// Only every so many epochs are kept: this power of two.
+    step_log2: u32,
     last: (u32, u64),
 }
 
@@ -21,7 +21,7 @@ impl Epochs {
         Epochs {
             entries: [(0, 0); ENTRIES],
             len: 0,
-            step: 1,
+            step_log2: 0,
             last: (0, 0),
         }
     }
@@ -45,10 +45,10 @@ impl Epochs {
                 }
             }
             self.len = kept;
-            self.step = self.step.saturating_mul(2);
+            self.step_log2 = (self.step_log2 + 1).min(31);
         }
         let newest = self.len.checked_sub(1).and_then(|at| self.entries.get(at));
-        if newest.is_none_or(|&(before, _)| epoch.saturating_sub(before) >= self.step)
+        if newest.is_none_or(|&(before, _)| epoch.saturating_sub(before) >> self.step_log2 > 0)
             && let Some(slot) = self.entries.get_mut(self.len)
         {
             *slot = (epoch, now_ms);

@@ -63,13 +63,15 @@ struct State {
 /// Held while a snapshot is taken.
 static LOCK: WordLock = WordLock::new();
 
-struct Shared(UnsafeCell<State>, UnsafeCell<Start>);
+struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: the state is reached only under `LOCK`, the start only by the constructor, under `LOCK`,
-// and by a forked child while it is alone.
-unsafe impl Sync for Shared {}
+// SAFETY: reached only under `LOCK`, or by a forked child while it is alone.
+unsafe impl<T> Sync for Shared<T> {}
 
-static SHARED: Shared = Shared(UnsafeCell::new(State::new()), UnsafeCell::new(Start::new()));
+static STATE: Shared<State> = Shared(UnsafeCell::new(State::new(false)));
+static START: Shared<Start> = Shared(UnsafeCell::new(Start::new()));
+/// What a forked child begins with; never written.
+static FRESH: Shared<State> = Shared(UnsafeCell::new(State::new(true)));
 
 /// A file exists: children name it as their parent's.
 static CREATED: AtomicBool = AtomicBool::new(false);
@@ -78,12 +80,12 @@ static CREATED: AtomicBool = AtomicBool::new(false);
 static INHERITED_FREED: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 impl State {
-    const fn new() -> State {
+    const fn new(inherits: bool) -> State {
         State {
             writer: Writer::new(),
             recorder: None,
             over: false,
-            inherits: false,
+            inherits,
             not_before_ms: 0,
         }
     }
@@ -93,7 +95,7 @@ impl State {
 fn with<R>(f: impl FnOnce(&mut State, &mut Start) -> R) -> R {
     let _guard = LOCK.lock();
     // SAFETY: the lock is held, and nothing called from here comes back.
-    unsafe { f(&mut *SHARED.0.get(), &mut *SHARED.1.get()) }
+    unsafe { f(&mut *STATE.0.get(), &mut *START.0.get()) }
 }
 
 /// The options in force.
@@ -237,12 +239,9 @@ pub fn begin_child() {
     // here, its memory is shared with the parent until written, and it may be in any condition.
     unsafe {
         LOCK.reset();
-        let fresh = State {
-            inherits: true,
-            ..State::new()
-        };
-        core::ptr::write(SHARED.0.get(), fresh);
-        (*SHARED.1.get()).fork(CREATED.swap(false, Relaxed));
+        // Not by way of the stack: that of a thread that forks may be small.
+        core::ptr::copy_nonoverlapping(FRESH.0.get(), STATE.0.get(), 1);
+        (*START.0.get()).fork(CREATED.swap(false, Relaxed));
     }
 }
 

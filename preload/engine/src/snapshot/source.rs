@@ -34,8 +34,6 @@ pub trait Source {
     fn with_module(&self, id: u32, show: &mut dyn FnMut(&Module<'_>, u64));
     /// What could not be recorded.
     fn coverage(&self) -> Coverage;
-    /// Bytes mapped by the program now.
-    fn mapped_bytes(&self) -> u64;
     /// Bytes by which the program moved the break.
     fn brk_bytes(&self) -> u64;
     /// leaktrack's own memory.
@@ -158,10 +156,6 @@ impl Source for Engine {
 
     fn coverage(&self) -> Coverage {
         state::COVERAGE.read()
-    }
-
-    fn mapped_bytes(&self) -> u64 {
-        state::MAPPINGS.total_bytes()
     }
 
     fn brk_bytes(&self) -> u64 {

@@ -34,14 +34,16 @@ impl Fake {
         }
     }
 
-    pub fn allocate(&self, site: u32, bytes: u64) {
+    pub fn add(&self, site: u32, more: Counts) {
         let mut counts = self.counts.borrow_mut();
         while counts.len() < site as usize {
             counts.push(Counts::ZERO);
         }
-        let c = &mut counts[site as usize - 1];
-        c.allocations += 1;
-        c.allocated_bytes += bytes;
+        counts[site as usize - 1].add(&more);
+    }
+
+    pub fn allocate(&self, site: u32, bytes: u64) {
+        self.add(site, Counts { allocations: 1, allocated_bytes: bytes, ..Counts::ZERO });
     }
 
     pub fn free(&self, site: u32, bytes: u64) {
@@ -114,9 +116,6 @@ impl Source for Fake {
     }
     fn coverage(&self) -> Coverage {
         Coverage::default()
-    }
-    fn mapped_bytes(&self) -> u64 {
-        self.sums(SiteKind::Mmap).live_bytes()
     }
     fn brk_bytes(&self) -> u64 {
         0

@@ -228,14 +228,14 @@ impl Writer {
     fn totals_of(&self, sums: &Sums, source: &impl Source, now_ms: u64) -> Totals {
         let [heap, maps] = sums;
         let [base_heap, base_maps] = &self.base;
-        let heap = heap.since(base_heap);
+        let (heap, maps) = (heap.since(base_heap), maps.since(base_maps));
         let mut totals = Totals {
             allocations: heap.allocations,
             frees: heap.frees,
             allocated_bytes: heap.allocated_bytes,
             freed_bytes: heap.freed_bytes,
-            mappings: maps.since(base_maps).allocations,
-            mapped_bytes: source.mapped_bytes(),
+            mappings: maps.allocations,
+            mapped_bytes: maps.live_bytes(),
             brk_bytes: source.brk_bytes(),
             ..self.totals
         };

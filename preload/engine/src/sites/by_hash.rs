@@ -94,7 +94,8 @@ impl ByHash {
     }
 
     /// Four times the entries. They are learnt anew, since they hold too little of the hash to be
-    /// moved; at the last size, or without memory, newer entries take the place of older ones.
+    /// moved; at the last size, or at a sixteenth of leaktrack's memory, newer entries take
+    /// the place of older ones.
     fn grow(&self) {
         let table = self.table.load(Ordering::Relaxed);
         let bits = if table == 0 {
@@ -102,8 +103,9 @@ impl ByHash {
         } else {
             (table & 63) as u32 + 2
         };
+        let share = arena::cap_bytes() / 16;
         let fresh = match bits {
-            ..=LAST_BITS => arena::alloc(8 << bits, LINE_BYTES) as usize,
+            ..=LAST_BITS if 8 << bits <= share => arena::alloc(8 << bits, LINE_BYTES) as usize,
             _ => 0,
         };
         if fresh == 0 {

@@ -49,7 +49,7 @@ impl Valgrind {
         let log = folder.join("valgrind.log");
         std::fs::write(folder.join("valgrind.in"), input).expect("valgrind's input");
         // Debian's `valgrind` is a script that changes the environment before it starts the real one.
-        let output = Command::new(find_tool("valgrind.bin").unwrap_or_else(|| tool("valgrind")))
+        let status = Command::new(find_tool("valgrind.bin").unwrap_or_else(|| tool("valgrind")))
             .args([
                 "--tool=memcheck",
                 "--leak-check=full",
@@ -72,12 +72,15 @@ impl Valgrind {
             .envs(env.iter().copied())
             .current_dir(folder)
             .stdin(std::fs::File::open(folder.join("valgrind.in")).expect("valgrind's input"))
-            .output()
+            // A file, as in the other run: programs buffer and flush by what they write to.
+            .stdout(std::fs::File::create(folder.join("valgrind.out")).expect("a file"))
+            .stderr(std::fs::File::create(folder.join("valgrind.err")).expect("a file"))
+            .status()
             .expect("valgrind can be started");
         let text = std::fs::read_to_string(&log).expect("valgrind's log");
         let mut read = Valgrind::parse(&text);
-        read.code = output.status.code();
-        read.stdout = output.stdout;
+        read.code = status.code();
+        read.stdout = std::fs::read(folder.join("valgrind.out")).expect("valgrind's output");
         read
     }
 

@@ -2,7 +2,7 @@
  *   cc -g -O1 apimisuse.c $(pkg-config --cflags --libs libxml-2.0 libssl libcrypto) [-lsqlite3 -lcurl glib]
  * usage: apimisuse MODE N     each mode leaks exactly one thing per iteration
  * (the expected function is named in the comment above it).
- * build: -O1 -DHAVE_SQLITE -DHAVE_CURL -DHAVE_GLIB -I/usr/include/libxml2 -I/usr/include/glib-2.0 -I/usr/lib/x86_64-linux-gnu/glib-2.0/include -lxml2 -lssl -lcrypto -lsqlite3 -lcurl -lglib-2.0 */
+ * build: -O1 -DHAVE_SQLITE -DHAVE_CURL -I/usr/include/libxml2 -lxml2 -lssl -lcrypto -lsqlite3 -lcurl */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

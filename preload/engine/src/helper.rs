@@ -98,6 +98,9 @@ extern "C" fn run() {
     let t = unsafe { &*tls::local() };
     // Should a symbol of ours ever be reached from here, it passes through.
     guard::enter(t, guard::OURS, 0);
+    // The program may close descriptor 0 and count on getting it with its next `open`. A table of
+    // our own also keeps the kernel's cheaper path for programs with one thread.
+    sys::leave_descriptor_table();
     sys::set_thread_name(c"leaktrack");
     let mut due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
     let mut seen = OBEYED.load(Ordering::Relaxed);

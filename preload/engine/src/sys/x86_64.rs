@@ -76,6 +76,7 @@ pub mod nr {
     pub const PROCESS_VM_WRITEV: usize = 311;
     pub const GETDENTS64: usize = 217;
     pub const GETRANDOM: usize = 318;
+    pub const CLOSE_RANGE: usize = 436;
     pub const GETRUSAGE: usize = 98;
 }
 

@@ -96,6 +96,23 @@ fn survives_growing_and_shrinking_under_every_length() {
     assert!(table.is_empty());
 }
 
+/// Allocators hand out equal distances, and with a weak hash some of them crowd into few buckets.
+#[test]
+fn takes_blocks_at_any_equal_distance() {
+    for distance in [16, 48, 96, 400, 800, 1104] {
+        let table = table();
+        let addr = |i: usize| 0x7F12_0000_0010 + i * distance;
+        let refused = (0..400_000).filter(|&i| table.insert(addr(i), block(88)) == Insert::Refused);
+        assert_eq!(refused.count(), 0, "{distance} bytes apart");
+        assert_eq!(
+            (0..400_000)
+                .filter(|&i| table.remove(addr(i)).is_some())
+                .count(),
+            400_000
+        );
+    }
+}
+
 #[test]
 fn refuses_what_an_entry_cannot_hold() {
     let table = table();

@@ -12,6 +12,8 @@ use crate::lock::{Guard, WordLock};
 
 const SMALLEST_BUCKETS: u32 = 2;
 const LARGEST_BUCKETS: u32 = 1 << 28;
+/// Sizes tried when a table cannot take its blocks.
+const GROWTH_TRIES: u32 = 4;
 
 /// One shard, alone on its cache line. All but the lock is changed only under the lock; relaxed
 /// throughout, as the lock orders between threads and compiler fences order against a signal
@@ -195,8 +197,18 @@ impl Shard {
     #[cold]
     #[inline(never)]
     fn grow(&self) -> bool {
-        let buckets = self.buckets.load(Ordering::Relaxed);
-        buckets < LARGEST_BUCKETS && self.rebuild(larger(buckets))
+        let mut buckets = self.buckets.load(Ordering::Relaxed);
+        // A table that is only a little larger may crowd in another place.
+        for _ in 0..GROWTH_TRIES {
+            if buckets >= LARGEST_BUCKETS {
+                return false;
+            }
+            buckets = larger(buckets);
+            if self.rebuild(buckets) {
+                return true;
+            }
+        }
+        false
     }
 
     #[cold]

@@ -3,6 +3,10 @@
 //! Never allocates, never looks at anything but the bytes it is given. Options of `LEAKTRACK`
 //! win over those of `LEAKTRACK_KEY`; other `LEAKTRACK_*` variables are not ours to judge
 //! (Kubernetes makes `LEAKTRACK_PORT` for a service of that name).
+#![allow(
+    clippy::result_large_err,
+    reason = "told once, at start, and there is no heap to box it on"
+)]
 
 pub mod glob;
 mod keys;

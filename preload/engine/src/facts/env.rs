@@ -184,11 +184,7 @@ mod tests {
         assert_eq!(found, [(&b"A"[..], &b"1"[..]), (b"B", b""), (b"C", b"x=y")]);
         assert_eq!(env.get(b"C"), Some(&b"x=y"[..]));
         // SAFETY: null means empty.
-        assert_eq!(
-            unsafe { Environment::new(core::ptr::null()) }
-                .into_iter()
-                .count(),
-            0
-        );
+        let nothing = unsafe { Environment::new(core::ptr::null()) };
+        assert_eq!(nothing.into_iter().count(), 0);
     }
 }

@@ -16,7 +16,9 @@ impl Recorder {
     /// the file; `Full` once they take `share` quarters of that.
     pub fn append_def(&mut self, record: &Record<'_>, share: u64) -> Result<(), Failure> {
         self.check()?;
-        if self.defs_bytes + self.staged as u64 > self.cap() / 16 * share || !self.stage.grow(STAGE_BYTES) {
+        if self.defs_bytes + self.staged as u64 > self.cap() / 16 * share
+            || !self.stage.grow(STAGE_BYTES)
+        {
             return Err(Failure::Full);
         }
         if self.stage_def(record) {
@@ -27,15 +29,25 @@ impl Recorder {
             return Ok(());
         }
         self.begin_defs()?;
-        if self.stage_def(record) { Ok(()) } else { Err(Failure::Full) }
+        if self.stage_def(record) {
+            Ok(())
+        } else {
+            Err(Failure::Full)
+        }
     }
 
     /// Adds a definition to the batch; false if that or the segment is full.
     fn stage_def(&mut self, record: &Record<'_>) -> bool {
-        let Some(tail) = self.defs.as_slice().last().copied() else { return false };
+        let Some(tail) = self.defs.as_slice().last().copied() else {
+            return false;
+        };
         let room = tail.room().saturating_sub(self.staged as u64);
         let end = STAGE_BYTES - TAIL_BYTES;
-        let free = self.stage.as_mut_slice().get_mut(self.staged..end).unwrap_or_default();
+        let free = self
+            .stage
+            .as_mut_slice()
+            .get_mut(self.staged..end)
+            .unwrap_or_default();
         match frame_into(tail.seq, record, free) {
             Ok(len) if len as u64 <= room => {
                 self.staged += len;
@@ -49,7 +61,11 @@ impl Recorder {
     fn begin_defs(&mut self) -> Result<(), Failure> {
         let target = self.segment_bytes().max(STAGE_BYTES as u64);
         let segment = match self.begin(SegmentKind::Defs, target, false) {
-            Err(Failure::Full) => self.begin(SegmentKind::Defs, 2 * BLOCK - HEADER_BYTES - END_BYTES, true)?,
+            Err(Failure::Full) => self.begin(
+                SegmentKind::Defs,
+                2 * BLOCK - HEADER_BYTES - END_BYTES,
+                true,
+            )?,
             other => other?,
         };
         self.trim_last_defs()?;
@@ -64,13 +80,21 @@ impl Recorder {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.check()?;
         let len = core::mem::take(&mut self.staged);
-        let Some(segment) = self.defs.as_mut_slice().last_mut().filter(|_| len > 0) else { return Ok(()) };
-        let frames = self.stage.as_mut_slice().get_mut(..len + TAIL_BYTES).unwrap_or_default();
+        let Some(segment) = self.defs.as_mut_slice().last_mut().filter(|_| len > 0) else {
+            return Ok(());
+        };
+        let frames = self
+            .stage
+            .as_mut_slice()
+            .get_mut(..len + TAIL_BYTES)
+            .unwrap_or_default();
         frames.get_mut(len..).unwrap_or_default().fill(0);
         let offset = segment.write_offset();
         segment.used += len as u64;
         self.defs_bytes += len as u64;
-        self.store.write(offset, frames).map_err(|error| self.stop(error))
+        self.store
+            .write(offset, frames)
+            .map_err(|error| self.stop(error))
     }
 
     /// Appends a snapshot that covers indices from `first` to before `end`. The encoded record is
@@ -90,7 +114,9 @@ impl Recorder {
         if self.open_tail().is_none_or(|tail| tail.room() < bytes) {
             self.begin_tail(bytes, last_resort)?;
         }
-        let Some(mut tail) = self.open_tail() else { return Err(Failure::Full) };
+        let Some(mut tail) = self.open_tail() else {
+            return Err(Failure::Full);
+        };
         self.write_frame(&tail, buf, len)?;
         tail.add(bytes, first, end);
         self.largest_payload = self.largest_payload.max(len as u64);
@@ -101,7 +127,11 @@ impl Recorder {
     }
 
     fn open_tail(&self) -> Option<Segment> {
-        self.snapshots.as_slice().last().copied().filter(|_| self.tail_open)
+        self.snapshots
+            .as_slice()
+            .last()
+            .copied()
+            .filter(|_| self.tail_open)
     }
 
     fn begin_tail(&mut self, bytes: u64, last_resort: bool) -> Result<(), Failure> {
@@ -147,9 +177,13 @@ impl Recorder {
             None => self.begin_events(len as u64)?,
         };
         frame(tail.seq)?;
-        buf.get_mut(len..len + TAIL_BYTES).unwrap_or_default().fill(0);
+        buf.get_mut(len..len + TAIL_BYTES)
+            .unwrap_or_default()
+            .fill(0);
         let bytes = buf.get(..len + TAIL_BYTES).unwrap_or_default();
-        self.store.write(tail.write_offset(), bytes).map_err(|error| self.stop(error))?;
+        self.store
+            .write(tail.write_offset(), bytes)
+            .map_err(|error| self.stop(error))?;
         tail.used += len as u64;
         tail.records += 1;
         if let Some(slot) = self.events.as_mut_slice().last_mut() {
@@ -160,7 +194,12 @@ impl Recorder {
 
     fn begin_events(&mut self, bytes: u64) -> Result<Segment, Failure> {
         let budget = (self.cap() / 32).max(4 * BLOCK);
-        let used: u64 = self.events.as_slice().iter().map(|segment| segment.extent.bytes()).sum();
+        let used: u64 = self
+            .events
+            .as_slice()
+            .iter()
+            .map(|segment| segment.extent.bytes())
+            .sum();
         // The first ones stay: they tell how it began.
         if used >= budget
             && let Some(old) = self.events.remove(1)
@@ -180,14 +219,28 @@ impl Recorder {
         Err(Failure::Full)
     }
 
-    fn write_frame(&mut self, segment: &Segment, buf: &mut [u8], len: usize) -> Result<(), Failure> {
-        let payload = buf.get(FRAME_BYTES..FRAME_BYTES + len).ok_or(Failure::Full)?;
+    fn write_frame(
+        &mut self,
+        segment: &Segment,
+        buf: &mut [u8],
+        len: usize,
+    ) -> Result<(), Failure> {
+        let payload = buf
+            .get(FRAME_BYTES..FRAME_BYTES + len)
+            .ok_or(Failure::Full)?;
         let frame = frame_header(segment.seq, payload).map_err(|_| Failure::Full)?;
-        let whole = buf.get_mut(..FRAME_BYTES + len + TAIL_BYTES).ok_or(Failure::Full)?;
+        let whole = buf
+            .get_mut(..FRAME_BYTES + len + TAIL_BYTES)
+            .ok_or(Failure::Full)?;
         if let Some(front) = whole.first_chunk_mut() {
             *front = frame;
         }
-        whole.get_mut(FRAME_BYTES + len..).unwrap_or_default().fill(0);
-        self.store.write(segment.write_offset(), whole).map_err(|error| self.stop(error))
+        whole
+            .get_mut(FRAME_BYTES + len..)
+            .unwrap_or_default()
+            .fill(0);
+        self.store
+            .write(segment.write_offset(), whole)
+            .map_err(|error| self.stop(error))
     }
 }

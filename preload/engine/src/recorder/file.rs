@@ -45,7 +45,8 @@ impl FileError {
                 Errno::ELOOP => b"too many links in the path",
                 Errno::ENOMEM => b"no memory",
                 Errno(number) => {
-                    out.push_bytes(b"error ").push_u64(number.unsigned_abs().into());
+                    out.push_bytes(b"error ")
+                        .push_u64(number.unsigned_abs().into());
                     return;
                 }
             },

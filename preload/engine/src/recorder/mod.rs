@@ -129,7 +129,10 @@ impl Recorder {
             stopped: None,
             health: Health::default(),
         };
-        let free = Extent { block: 1, blocks: blocks_for(first) - 1 };
+        let free = Extent {
+            block: 1,
+            blocks: blocks_for(first) - 1,
+        };
         let header = FileHeader::new(id, created_unix_ns).encode();
         let begun = recorder.space.release(free, &mut recorder.store);
         match begun.and_then(|()| recorder.store.write(0, &header)) {
@@ -148,7 +151,10 @@ impl Recorder {
 
     /// What became of it.
     pub fn health(&self) -> Health {
-        Health { file_bytes: self.store.end(), ..self.health }
+        Health {
+            file_bytes: self.store.end(),
+            ..self.health
+        }
     }
 
     /// Longest payload of a snapshot or of ages; more is to be split.
@@ -172,7 +178,9 @@ impl Recorder {
     /// Reads from the control page.
     pub fn read_control(&mut self, offset: u64, buf: &mut [u8]) -> Result<(), Failure> {
         self.check()?;
-        self.store.read(offset, buf).map_err(|error| self.stop(error))
+        self.store
+            .read(offset, buf)
+            .map_err(|error| self.stop(error))
     }
 
     /// Writes into the control page.
@@ -182,7 +190,9 @@ impl Recorder {
         if offset < control::OFFSET || end > control::OFFSET + control::LEN {
             return Err(Failure::Full);
         }
-        self.store.write(offset, bytes).map_err(|error| self.stop(error))
+        self.store
+            .write(offset, bytes)
+            .map_err(|error| self.stop(error))
     }
 
     /// Lets go of the parent's recording in a forked child, without touching it.
@@ -206,13 +216,19 @@ impl Recorder {
 
     /// What the file can reach: the cap, or what is reserved when it cannot grow.
     fn cap(&self) -> u64 {
-        if self.health.growth_stopped.is_some() { self.store.end() } else { self.disk_bytes }
+        if self.health.growth_stopped.is_some() {
+            self.store.end()
+        } else {
+            self.disk_bytes
+        }
     }
 
     /// Size at which a segment is full. Follows the file's length, so that the file can stop growing
     /// at any length and still have room for a few segments.
     fn segment_bytes(&self) -> u64 {
-        (self.store.end() / 512).clamp(2 * BLOCK, 256 << 10) / BLOCK * BLOCK - HEADER_BYTES - END_BYTES
+        (self.store.end() / 512).clamp(2 * BLOCK, 256 << 10) / BLOCK * BLOCK
+            - HEADER_BYTES
+            - END_BYTES
     }
 
     /// Longest payload of a merged snapshot: no larger than there are already, once the file cannot
@@ -246,5 +262,3 @@ impl Recorder {
 
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod tests;

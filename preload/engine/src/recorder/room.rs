@@ -15,10 +15,19 @@ const ATTEMPTS: u32 = 256;
 impl Recorder {
     /// Begins a segment with room for `bytes` of frames. `last_resort`: take from what is kept
     /// free for thinning, too.
-    pub(super) fn begin(&mut self, kind: SegmentKind, bytes: u64, last_resort: bool) -> Result<Segment, Failure> {
+    pub(super) fn begin(
+        &mut self,
+        kind: SegmentKind,
+        bytes: u64,
+        last_resort: bool,
+    ) -> Result<Segment, Failure> {
         let blocks = Segment::blocks_for(bytes);
         for _ in 0..ATTEMPTS {
-            let (reserve, gap) = if last_resort { (0, 0) } else { (self.reserve_blocks(), self.gap_blocks()) };
+            let (reserve, gap) = if last_resort {
+                (0, 0)
+            } else {
+                (self.reserve_blocks(), self.gap_blocks())
+            };
             let wanted = u64::from(blocks) + u64::from(reserve);
             let spare = self.space.free_bytes() >= wanted * BLOCK;
             let leaves_gap = |extent: &Extent| self.space.longest_without(*extent) >= gap;
@@ -38,14 +47,20 @@ impl Recorder {
     fn commit(&mut self, kind: SegmentKind, extent: Extent) -> Result<Segment, Failure> {
         let segment = Segment::new(extent, self.next_seq(), kind, 0);
         let zeros = [0u8; END_BYTES as usize];
-        self.store.write(segment.write_offset(), &zeros).map_err(|error| self.stop(error))?;
-        self.space.commit(extent, &segment.header(), &mut self.store).map_err(|error| self.stop(error))?;
+        self.store
+            .write(segment.write_offset(), &zeros)
+            .map_err(|error| self.stop(error))?;
+        self.space
+            .commit(extent, &segment.header(), &mut self.store)
+            .map_err(|error| self.stop(error))?;
         Ok(segment)
     }
 
     /// Gives blocks back.
     pub(super) fn release(&mut self, extent: Extent) -> Result<(), Failure> {
-        self.space.release(extent, &mut self.store).map_err(|error| self.stop(error))
+        self.space
+            .release(extent, &mut self.store)
+            .map_err(|error| self.stop(error))
     }
 
     /// Makes the file longer by at least `bytes` (or up to its cap), if it may be.
@@ -56,7 +71,9 @@ impl Recorder {
         }
         let most = self.disk_bytes - from;
         let least = bytes.next_multiple_of(BLOCK).min(most);
-        let step = (from / 2).clamp(SMALLEST_STEP_BYTES, LARGEST_STEP_BYTES).next_multiple_of(BLOCK);
+        let step = (from / 2)
+            .clamp(SMALLEST_STEP_BYTES, LARGEST_STEP_BYTES)
+            .next_multiple_of(BLOCK);
         let mut result = self.store.grow(from + least.max(step).min(most));
         if result.is_err() && least < step.min(most) {
             result = self.store.grow(from + least);
@@ -68,7 +85,10 @@ impl Recorder {
             }
             return false;
         }
-        let new = Extent { block: blocks_for(from), blocks: blocks_for(self.store.end() - from) };
+        let new = Extent {
+            block: blocks_for(from),
+            blocks: blocks_for(self.store.end() - from),
+        };
         self.release(new).is_ok()
     }
 
@@ -97,11 +117,15 @@ impl Recorder {
         self.release(spare)?;
         segment.extent.blocks = blocks;
         let header = segment.header().encode();
-        self.store.write(segment.extent.offset(), &header).map_err(|error| self.stop(error))
+        self.store
+            .write(segment.extent.offset(), &header)
+            .map_err(|error| self.stop(error))
     }
 
     pub(super) fn trim_last_defs(&mut self) -> Result<(), Failure> {
-        let Some(mut last) = self.defs.as_slice().last().copied() else { return Ok(()) };
+        let Some(mut last) = self.defs.as_slice().last().copied() else {
+            return Ok(());
+        };
         self.trim(&mut last)?;
         if let Some(slot) = self.defs.as_mut_slice().last_mut() {
             *slot = last;
@@ -110,7 +134,12 @@ impl Recorder {
     }
 
     pub(super) fn trim_last_snapshots(&mut self) -> Result<(), Failure> {
-        let last = self.snapshots.as_slice().last().copied().filter(|_| self.tail_open);
+        let last = self
+            .snapshots
+            .as_slice()
+            .last()
+            .copied()
+            .filter(|_| self.tail_open);
         let Some(mut last) = last else { return Ok(()) };
         self.trim(&mut last)?;
         if let Some(slot) = self.snapshots.as_mut_slice().last_mut() {

@@ -75,7 +75,13 @@ impl Space {
 
     /// Length of the longest free extent if `chosen` were in use.
     pub fn longest_without(&self, chosen: Extent) -> u32 {
-        let left = |free: &Extent| if free.block == chosen.block { free.blocks - chosen.blocks } else { free.blocks };
+        let left = |free: &Extent| {
+            if free.block == chosen.block {
+                free.blocks - chosen.blocks
+            } else {
+                free.blocks
+            }
+        };
         self.free.as_slice().iter().map(left).max().unwrap_or(0)
     }
 
@@ -133,16 +139,32 @@ impl Space {
 
     /// As [`Space::commit`] for the last `header.blocks` blocks of a free extent: the header is in
     /// place when the free extent before it is made shorter.
-    pub fn commit_at_end(&mut self, free: Extent, header: &SegmentHeader, store: &mut Store) -> Result<Extent, FileError> {
-        let chosen = Extent { block: free.end().saturating_sub(header.blocks), blocks: header.blocks };
+    pub fn commit_at_end(
+        &mut self,
+        free: Extent,
+        header: &SegmentHeader,
+        store: &mut Store,
+    ) -> Result<Extent, FileError> {
+        let chosen = Extent {
+            block: free.end().saturating_sub(header.blocks),
+            blocks: header.blocks,
+        };
         if chosen.block == free.block {
             self.commit(chosen, header, store)?;
             return Ok(chosen);
         }
-        let rest = Extent { block: free.block, blocks: free.blocks.saturating_sub(header.blocks) };
+        let rest = Extent {
+            block: free.block,
+            blocks: free.blocks.saturating_sub(header.blocks),
+        };
         store.write(chosen.offset(), &header.encode())?;
         write_free(rest, store)?;
-        if let Some(slot) = self.free.as_mut_slice().iter_mut().find(|extent| extent.block == free.block) {
+        if let Some(slot) = self
+            .free
+            .as_mut_slice()
+            .iter_mut()
+            .find(|extent| extent.block == free.block)
+        {
             *slot = rest;
         }
         Ok(chosen)

@@ -41,7 +41,9 @@ impl Recorder {
         let mut attempts = [(self.run_bytes(), true), (0, true), (0, false)].into_iter();
         let mut attempt = attempts.next();
         while let Some((most, keep_gap)) = attempt {
-            let Some((at, count)) = self.choose_run(self.next_index, most) else { return Ok(false) };
+            let Some((at, count)) = self.choose_run(self.next_index, most) else {
+                return Ok(false);
+            };
             match self.thin_run(at, count, keep_gap)? {
                 Outcome::Done => {
                     self.health.thinned += 1;
@@ -49,7 +51,11 @@ impl Recorder {
                 }
                 Outcome::NoRoom => attempt = attempts.next(),
                 Outcome::NoGain => {
-                    let run = self.snapshots.as_mut_slice().get_mut(at..at + count).unwrap_or_default();
+                    let run = self
+                        .snapshots
+                        .as_mut_slice()
+                        .get_mut(at..at + count)
+                        .unwrap_or_default();
                     run.iter_mut().for_each(|segment| segment.stuck = true);
                 }
             }
@@ -152,8 +158,16 @@ impl Recorder {
         level: u8,
         keep_gap: bool,
     ) -> Result<Option<AVec<Segment>>, Failure> {
-        let longest = pieces.as_slice().iter().map(Piece::frame_bytes).fold(self.largest_payload + 64, u64::max);
-        let gap = if keep_gap { Segment::blocks_for(longest.max(self.segment_bytes())) } else { 0 };
+        let longest = pieces
+            .as_slice()
+            .iter()
+            .map(Piece::frame_bytes)
+            .fold(self.largest_payload + 64, u64::max);
+        let gap = if keep_gap {
+            Segment::blocks_for(longest.max(self.segment_bytes()))
+        } else {
+            0
+        };
         let mut new: AVec<Segment> = AVec::new();
         let mut rest = pieces.as_slice();
         while let Some(first) = rest.first() {
@@ -161,14 +175,21 @@ impl Recorder {
             let bytes: u64 = rest.iter().map(Piece::frame_bytes).sum();
             let bytes = bytes.min(self.segment_bytes().max(first.frame_bytes()));
             let wanted = Segment::blocks_for(bytes);
-            let fits = |this: &Self| this.space.find(wanted).filter(|e| this.space.longest_without(*e) >= gap);
+            let fits = |this: &Self| {
+                this.space
+                    .find(wanted)
+                    .filter(|e| this.space.longest_without(*e) >= gap)
+            };
             if fits(self).is_none() && !self.gather(wanted + gap)? {
                 break;
             }
             let Some(extent) = fits(self) else { break };
             let mut segment = Segment::new(extent, self.next_seq(), SegmentKind::Snapshots, level);
             let mut taken = 0;
-            while let Some(piece) = rest.get(taken).filter(|piece| piece.frame_bytes() <= segment.room()) {
+            while let Some(piece) = rest
+                .get(taken)
+                .filter(|piece| piece.frame_bytes() <= segment.room())
+            {
                 segment.add(piece.frame_bytes(), piece.first, piece.end);
                 taken += 1;
             }

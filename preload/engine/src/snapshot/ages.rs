@@ -28,7 +28,11 @@ struct Histogram {
 
 impl Histogram {
     const EMPTY: Histogram = Histogram {
-        octaves: [Octave { blocks: 0, youngest: u32::MAX, oldest: 0 }; OCTAVES],
+        octaves: [Octave {
+            blocks: 0,
+            youngest: u32::MAX,
+            oldest: 0,
+        }; OCTAVES],
         blocks: 0,
         oldest: 0,
     };
@@ -164,17 +168,29 @@ mod tests {
 
     #[test]
     fn medians_are_exact_for_bursts_and_near_elsewhere() {
-        for ages in [&[0][..], &[999], &[500; 9], &[0, 0, 0, 999], &[997, 997, 997, 0], &[600, 600, 600, 997]] {
+        for ages in [
+            &[0][..],
+            &[999],
+            &[500; 9],
+            &[0, 0, 0, 999],
+            &[997, 997, 997, 0],
+            &[600, 600, 600, 997],
+        ] {
             let (guess, exact) = median_of(ages);
             assert!(guess.abs_diff(exact) <= exact / 3, "{ages:?}: {guess}");
         }
         assert_eq!(median_of(&[997, 997, 997, 0]).0, 997);
-        assert_eq!(median_of(&(0..10_000).collect::<std::vec::Vec<u32>>()).0, 4_999);
+        assert_eq!(
+            median_of(&(0..10_000).collect::<std::vec::Vec<u32>>()).0,
+            4_999
+        );
         let mut seed = 1u64;
         for most in [10, 1_000, 100_000, (1 << 20) - 1] {
             for count in [1, 2, 3, 10, 1_001] {
                 let random = |_| {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed = seed
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     (seed >> 33) as u32 % most
                 };
                 let ages: std::vec::Vec<u32> = (0..count).map(random).collect();

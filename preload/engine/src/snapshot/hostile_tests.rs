@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::vec::Vec;
 
+use super::Source;
 use super::testing::{Random, ReadBack, Run, busy};
-use super::{Source, Writer};
+use super::writer::Writer;
 use crate::recorder::testing::{in_child, writes_of};
 use crate::recorder::{Failure, FileError};
 use crate::sys::Errno;
@@ -37,13 +38,18 @@ fn a_kill_between_any_two_writes_loses_one_snapshot_at_most() {
             run.tick(false).unwrap();
         }
     });
-    assert!(run.recorder.health().thinned > health.thinned && run.recorder.health().moved_bytes > health.moved_bytes);
+    assert!(
+        run.recorder.health().thinned > health.thinned
+            && run.recorder.health().moved_bytes > health.moved_bytes
+    );
     let mut last = before;
     let mut checked = 0;
     for (offset, bytes) in &writes {
         let start = *offset as usize;
         // A write that crosses pages may be cut at any of them.
-        let mut cuts: Vec<usize> = (1..bytes.len()).filter(|at| (start + at) % 4096 == 0).collect();
+        let mut cuts: Vec<usize> = (1..bytes.len())
+            .filter(|at| (start + at).is_multiple_of(4096))
+            .collect();
         cuts.push(bytes.len());
         for cut in cuts {
             image[start..start + cut].copy_from_slice(&bytes[..cut]);
@@ -92,7 +98,11 @@ fn a_copy_at_a_random_moment_adds_up() {
 
 #[test]
 fn a_truncated_file_ends_recording_and_nothing_else() {
-    for (name, len, again) in [("trunc-0", 0, false), ("trunc-half", 100 << 10, false), ("trunc-again", 0, true)] {
+    for (name, len, again) in [
+        ("trunc-0", 0, false),
+        ("trunc-half", 100 << 10, false),
+        ("trunc-again", 0, true),
+    ] {
         let mut run = Run::new(name, 1 << 20);
         let mut random = Random(5);
         let mut last = Ok(());
@@ -141,7 +151,11 @@ fn a_removed_or_replaced_file_takes_what_is_mapped() {
         let health = run.recorder.health();
         assert_eq!(health.growth_stopped, Some(FileError::Replaced));
         assert!(health.thinned > 0);
-        let image = fs::read(std::format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open))).unwrap();
+        let image = fs::read(std::format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&open)
+        ))
+        .unwrap();
         let back = adds_up(&image);
         back.check(&run.fake);
         assert_eq!(back.events, 1);
@@ -159,10 +173,17 @@ fn a_full_disk_is_thinned_within() {
             return 77;
         }
         let folder = crate::recorder::testing::Folder::new("tmpfs");
-        let mount = |args: &[&str]| Command::new("mount").args(args).status().is_ok_and(|s| s.success());
+        let mount = |args: &[&str]| {
+            Command::new("mount")
+                .args(args)
+                .status()
+                .is_ok_and(|s| s.success())
+        };
         let at = folder.join("");
         let at = at.to_str().unwrap();
-        if !mount(&["--make-rprivate", "/"]) || !mount(&["-t", "tmpfs", "-o", "size=700k", "tmpfs", at]) {
+        if !mount(&["--make-rprivate", "/"])
+            || !mount(&["-t", "tmpfs", "-o", "size=700k", "tmpfs", at])
+        {
             return 77;
         }
         let mut run = Run::at(&folder.join("r.ltk"), 64 << 20);
@@ -174,8 +195,14 @@ fn a_full_disk_is_thinned_within() {
         run.read().check(&run.fake);
         run.tick(true).unwrap();
         let health = run.recorder.health();
-        assert_eq!(health.growth_stopped, Some(FileError::Kernel(Errno::ENOSPC)));
-        assert!(health.file_bytes <= 700 << 10 && health.thinned > 0, "{health:?}");
+        assert_eq!(
+            health.growth_stopped,
+            Some(FileError::Kernel(Errno::ENOSPC))
+        );
+        assert!(
+            health.file_bytes <= 700 << 10 && health.thinned > 0,
+            "{health:?}"
+        );
         let back = run.read();
         back.check(&run.fake);
         assert_eq!(back.events, 1);
@@ -193,7 +220,10 @@ fn a_full_disk_is_thinned_within() {
 #[test]
 fn the_file_size_limit_is_never_overstepped() {
     let code = in_child(|| {
-        let limit = libc::rlimit { rlim_cur: 300 << 10, rlim_max: libc::RLIM_INFINITY };
+        let limit = libc::rlimit {
+            rlim_cur: 300 << 10,
+            rlim_max: libc::RLIM_INFINITY,
+        };
         // SAFETY: the child's own limit and signal.
         unsafe {
             libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
@@ -235,7 +265,10 @@ fn a_changed_root_leaves_what_was_reserved() {
         }
         let health = run.recorder.health();
         assert_eq!(health.growth_stopped, Some(FileError::Replaced));
-        assert!(health.file_bytes >= 1 << 20 && health.thinned > 0, "{health:?}");
+        assert!(
+            health.file_bytes >= 1 << 20 && health.thinned > 0,
+            "{health:?}"
+        );
         let mut image = std::vec![0u8; health.file_bytes as usize];
         std::os::unix::fs::FileExt::read_exact_at(&open, &mut image, 0).unwrap();
         adds_up(&image).check(&run.fake);
@@ -254,7 +287,10 @@ fn refuse_copying() -> bool {
         statement(0x06, 0, 0, 0x0005_0000 | libc::EPERM as u32),
         statement(0x06, 0, 0, 0x7fff_0000),
     ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
     // SAFETY: a well-formed filter for this process alone.
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -327,7 +363,10 @@ fn a_child_never_writes_into_its_parents_recording() {
     let code = in_child(|| {
         let mut fresh = Writer::new();
         let inherited = fresh.inherit(&run.fake);
-        assert_eq!(inherited, run.fake.sums(leaktrack_recording::SiteKind::Heap));
+        assert_eq!(
+            inherited,
+            run.fake.sums(leaktrack_recording::SiteKind::Heap)
+        );
         let own = Run::at(&path, 1 << 20);
         core::mem::replace(&mut run.recorder, own.recorder).forget_in_child();
         run.fake.allocate(7, 1_000);
@@ -338,7 +377,10 @@ fn a_child_never_writes_into_its_parents_recording() {
     assert_eq!(fs::read(run.path()).unwrap(), before);
     let back = ReadBack::of(&fs::read(&path).unwrap());
     assert_eq!(back.sums.len(), 1);
-    assert_eq!((back.totals.allocations, back.totals.allocated_bytes), (1, 1_000));
+    assert_eq!(
+        (back.totals.allocations, back.totals.allocated_bytes),
+        (1, 1_000)
+    );
     assert_eq!((back.sites.len(), back.nodes.len()), (1, 4));
 }
 
@@ -360,10 +402,21 @@ fn the_recording_is_not_in_the_resident_set() {
     while let Some(line) = lines.next() {
         if line.contains(&inode) && line.contains("rw-s") {
             parts += 1;
-            let rss = lines.by_ref().find(|line| line.starts_with("Rss:")).unwrap();
-            resident_kib += rss.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+            let rss = lines
+                .by_ref()
+                .find(|line| line.starts_with("Rss:"))
+                .unwrap();
+            resident_kib += rss
+                .split_whitespace()
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap();
         }
     }
-    assert!(parts > 1 && resident_kib <= 64, "{parts} parts, {resident_kib} KiB");
+    assert!(
+        parts > 1 && resident_kib <= 64,
+        "{parts} parts, {resident_kib} KiB"
+    );
     assert_eq!(run.fake.sites(), 2_000);
 }

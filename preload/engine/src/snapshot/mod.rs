@@ -25,7 +25,7 @@ use crate::text::Text;
 use crate::{lifecycle, message, state, sys};
 use begin::Start;
 pub use source::{Engine, Source};
-pub use writer::Writer;
+use writer::Writer;
 
 /// Why a snapshot is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

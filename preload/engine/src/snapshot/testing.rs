@@ -8,9 +8,10 @@ use std::vec::Vec;
 
 use leaktrack_recording::{Coverage, Module, Node, Record, Recording, Site, SiteKind};
 
+use super::Source;
 use super::counts::Counts;
 use super::defs::OTHER_HEAP;
-use super::{Source, Writer};
+use super::writer::Writer;
 use crate::recorder::testing::{Folder, path_of};
 use crate::recorder::{Failure, Recorder};
 
@@ -43,7 +44,14 @@ impl Fake {
     }
 
     pub fn allocate(&self, site: u32, bytes: u64) {
-        self.add(site, Counts { allocations: 1, allocated_bytes: bytes, ..Counts::ZERO });
+        self.add(
+            site,
+            Counts {
+                allocations: 1,
+                allocated_bytes: bytes,
+                ..Counts::ZERO
+            },
+        );
     }
 
     pub fn free(&self, site: u32, bytes: u64) {
@@ -64,7 +72,11 @@ impl Fake {
 }
 
 pub fn kind_of(id: u32) -> SiteKind {
-    if id % 10 == 0 { SiteKind::Mmap } else { SiteKind::Heap }
+    if id.is_multiple_of(10) {
+        SiteKind::Mmap
+    } else {
+        SiteKind::Heap
+    }
 }
 
 impl Source for Fake {
@@ -86,17 +98,35 @@ impl Source for Fake {
     }
     fn site(&self, id: u32) -> Option<Site> {
         let leaf = id * 4; // four frames of its own for each site
-        Some(Site { id, leaf, kind: kind_of(id), cut: false, folded: false, first_seen_ms: 1, thread: 0 })
+        Some(Site {
+            id,
+            leaf,
+            kind: kind_of(id),
+            cut: false,
+            folded: false,
+            first_seen_ms: 1,
+            thread: 0,
+        })
     }
     fn counts(&self, id: u32) -> Counts {
-        self.counts.borrow().get(id as usize - 1).copied().unwrap_or_default()
+        self.counts
+            .borrow()
+            .get(id as usize - 1)
+            .copied()
+            .unwrap_or_default()
     }
     fn nodes(&self) -> u32 {
         self.sites() * 4
     }
     fn node(&self, id: u32) -> Option<Node> {
         let parent = if id % 4 == 1 { 0 } else { id - 1 };
-        Some(Node { id, parent, module: 1, offset: u64::from(id) * 77, exact: false })
+        Some(Node {
+            id,
+            parent,
+            module: 1,
+            offset: u64::from(id) * 77,
+            exact: false,
+        })
     }
     fn modules(&self) -> u32 {
         1
@@ -130,7 +160,10 @@ impl Source for Fake {
         self.births.borrow().len() as u64
     }
     fn for_each_live(&self, show: &mut dyn FnMut(u32, u32)) {
-        self.births.borrow().iter().for_each(|&(site, epoch)| show(site, epoch));
+        self.births
+            .borrow()
+            .iter()
+            .for_each(|&(site, epoch)| show(site, epoch));
     }
 }
 
@@ -146,14 +179,24 @@ impl Run {
         let folder = Folder::new(name);
         let path = path_of(&folder.join("r.ltk"));
         let recorder = Recorder::create(&path, 0o600, disk_bytes, [9; 16], 1).unwrap();
-        Run { folder, fake: Fake::new(), writer: Writer::new(), recorder }
+        Run {
+            folder,
+            fake: Fake::new(),
+            writer: Writer::new(),
+            recorder,
+        }
     }
 
     /// Another recording, at this path.
     pub fn at(path: &std::path::Path, disk_bytes: u64) -> Run {
         let recorder = Recorder::create(&path_of(path), 0o600, disk_bytes, [9; 16], 1).unwrap();
         let folder = Folder::new(&std::format!("at-{}", std::process::id()));
-        Run { folder, fake: Fake::new(), writer: Writer::new(), recorder }
+        Run {
+            folder,
+            fake: Fake::new(),
+            writer: Writer::new(),
+            recorder,
+        }
     }
 
     /// A path beside the recording.
@@ -191,7 +234,10 @@ pub struct ReadBack {
 impl ReadBack {
     pub fn of(bytes: &[u8]) -> ReadBack {
         let recording = Recording::open(bytes).unwrap();
-        let mut back = ReadBack { problems: recording.problems().count(), ..Default::default() };
+        let mut back = ReadBack {
+            problems: recording.problems().count(),
+            ..Default::default()
+        };
         let mut segments: Vec<_> = recording.segments().collect();
         let mut snapshots: Vec<_> = recording.snapshots().collect();
         for record in leaktrack_recording::in_order(&mut segments, &mut snapshots) {
@@ -217,13 +263,22 @@ impl ReadBack {
     pub fn check_totals(&self) {
         let mut sums = [Counts::ZERO; 2];
         for (id, sum) in &self.sums {
-            let site = self.sites.get(id).unwrap_or_else(|| panic!("site {id} has no definition"));
+            let site = self
+                .sites
+                .get(id)
+                .unwrap_or_else(|| panic!("site {id} has no definition"));
             sums[usize::from(site.kind == SiteKind::Mmap)].add(sum);
         }
         let [heap, maps] = sums;
         let totals = &self.totals;
-        assert_eq!((totals.allocations, totals.frees), (heap.allocations, heap.frees));
-        assert_eq!((totals.allocated_bytes, totals.freed_bytes), (heap.allocated_bytes, heap.freed_bytes));
+        assert_eq!(
+            (totals.allocations, totals.frees),
+            (heap.allocations, heap.frees)
+        );
+        assert_eq!(
+            (totals.allocated_bytes, totals.freed_bytes),
+            (heap.allocated_bytes, heap.freed_bytes)
+        );
         assert_eq!(totals.mappings, maps.allocations);
         assert!(self.times_ms.is_sorted());
     }
@@ -233,7 +288,10 @@ impl ReadBack {
         assert_eq!(self.problems, 0);
         let mut sums = [Counts::ZERO; 2];
         for (id, sum) in &self.sums {
-            let site = self.sites.get(id).unwrap_or_else(|| panic!("site {id} has no definition"));
+            let site = self
+                .sites
+                .get(id)
+                .unwrap_or_else(|| panic!("site {id} has no definition"));
             sums[usize::from(site.kind == SiteKind::Mmap)].add(sum);
             let mut node = site.leaf;
             while node != 0 {
@@ -253,7 +311,10 @@ pub struct Random(pub u64);
 
 impl Random {
     pub fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % most
     }
 }
@@ -268,4 +329,3 @@ pub fn busy(fake: &Fake, random: &mut Random, sites: u64, changes: u64) {
         }
     }
 }
-

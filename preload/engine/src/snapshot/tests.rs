@@ -19,7 +19,10 @@ fn a_short_run_is_kept_whole() {
     run.recorder.finish().unwrap();
     let back = run.read();
     back.check(&run.fake);
-    assert_eq!(back.times_ms, (1..=21).map(|s| s * 1_000).collect::<Vec<u64>>());
+    assert_eq!(
+        back.times_ms,
+        (1..=21).map(|s| s * 1_000).collect::<Vec<u64>>()
+    );
     assert_eq!(back.sites.len(), 50);
     assert_eq!(back.nodes.len(), 200);
     let size = std::fs::metadata(run.path()).unwrap().len();
@@ -28,9 +31,11 @@ fn a_short_run_is_kept_whole() {
 
 #[test]
 fn thousands_of_snapshots_stay_under_the_cap_and_add_up() {
-    for (disk_bytes, sites, changes, snapshots) in
-        [(256 << 10, 100, 50, 5_000), (1 << 20, 2_000, 1_500, 2_000), (512 << 10, 30, 5, 10_000)]
-    {
+    for (disk_bytes, sites, changes, snapshots) in [
+        (256 << 10, 100, 50, 5_000),
+        (1 << 20, 2_000, 1_500, 2_000),
+        (512 << 10, 30, 5, 10_000),
+    ] {
         let mut run = Run::new(&std::format!("thin-{disk_bytes}-{sites}"), disk_bytes);
         let mut random = Random(disk_bytes);
         for snapshot in 1..=snapshots {
@@ -51,9 +56,19 @@ fn thousands_of_snapshots_stay_under_the_cap_and_add_up() {
         assert!(first <= end / 4, "begins at {first} of {end}");
         for pair in back.times_ms.windows(2) {
             let (spacing, age) = (pair[1] - pair[0], end - pair[0]);
-            assert!(spacing <= age / 2 + 2_000, "{spacing} at age {age} in {:?}", back.times_ms.len());
+            assert!(
+                spacing <= age / 2 + 2_000,
+                "{spacing} at age {age} in {:?}",
+                back.times_ms.len()
+            );
         }
-        let recent = back.times_ms.iter().rev().take(4).copied().collect::<Vec<_>>();
+        let recent = back
+            .times_ms
+            .iter()
+            .rev()
+            .take(4)
+            .copied()
+            .collect::<Vec<_>>();
         assert_eq!(recent, [end, end - 1_000, end - 2_000, end - 3_000]);
     }
 }
@@ -68,7 +83,10 @@ fn many_busy_sites_stay_cheap() {
         run.tick(false).unwrap();
     }
     let health = run.recorder.health();
-    assert!(health.thinned > 0 && health.file_bytes <= 3 << 20, "{health:?}");
+    assert!(
+        health.thinned > 0 && health.file_bytes <= 3 << 20,
+        "{health:?}"
+    );
     let back = run.read();
     back.check(&run.fake);
     assert_eq!(back.sites.len(), 6_000);
@@ -80,13 +98,26 @@ fn a_snapshot_too_long_for_one_record_is_several() {
     for _ in 0..5 {
         for site in 1..=4_000 {
             // As long as numbers get: 140 KB of changes, where a record holds 128 KiB.
-            run.fake.add(site, Counts { allocations: 1 << 55, frees: 1 << 55, allocated_bytes: 1 << 55, freed_bytes: 1 << 55 });
+            run.fake.add(
+                site,
+                Counts {
+                    allocations: 1 << 55,
+                    frees: 1 << 55,
+                    allocated_bytes: 1 << 55,
+                    freed_bytes: 1 << 55,
+                },
+            );
         }
         run.tick(false).unwrap();
         run.read().check(&run.fake);
     }
     let parts = run.read().times_ms;
-    assert_eq!(parts, [1_000, 1_000, 2_000, 2_000, 3_000, 3_000, 4_000, 4_000, 5_000, 5_000]);
+    assert_eq!(
+        parts,
+        [
+            1_000, 1_000, 2_000, 2_000, 3_000, 3_000, 4_000, 4_000, 5_000, 5_000
+        ]
+    );
 }
 
 #[test]
@@ -108,7 +139,10 @@ fn sites_without_room_for_a_definition_are_counted_together() {
     back.check(&run.fake);
     assert!(back.sites.contains_key(&OTHER_HEAP) && back.sites[&OTHER_HEAP].folded);
     assert!(back.sites.contains_key(&OTHER_MMAP));
-    assert!(back.sites.contains_key(&heavy), "a heavy site is told apart");
+    assert!(
+        back.sites.contains_key(&heavy),
+        "a heavy site is told apart"
+    );
     assert!(back.sums[&heavy].allocated_bytes >= 2 << 30);
     assert!(back.sites.len() > 300, "{}", back.sites.len());
     assert!(std::fs::metadata(run.path()).unwrap().len() <= 256 << 10);
@@ -135,8 +169,16 @@ fn ages_tell_the_oldest_and_the_median() {
     assert_eq!((ages[&1].blocks, ages[&2].blocks), (300, 5));
     let near = |ms: u64, second: u64| ms.abs_diff(second * 1_000) <= 1_000;
     assert!(near(ages[&1].oldest_ms, 1), "{:?}", ages[&1]);
-    assert!(ages[&1].median_ms.abs_diff(150_000) < 15_000, "{:?}", ages[&1]);
-    assert!(near(ages[&2].oldest_ms, 100) && near(ages[&2].median_ms, 100), "{:?}", ages[&2]);
+    assert!(
+        ages[&1].median_ms.abs_diff(150_000) < 15_000,
+        "{:?}",
+        ages[&1]
+    );
+    assert!(
+        near(ages[&2].oldest_ms, 100) && near(ages[&2].median_ms, 100),
+        "{:?}",
+        ages[&2]
+    );
 }
 
 #[test]
@@ -145,7 +187,11 @@ fn events_are_kept_the_first_and_the_last() {
     let text = [b'e'; 200];
     for at_ms in 0..2_000 {
         let kind = leaktrack_recording::EventKind::Mark;
-        let event = leaktrack_recording::Record::Event { at_ms, kind, text: &text };
+        let event = leaktrack_recording::Record::Event {
+            at_ms,
+            kind,
+            text: &text,
+        };
         run.recorder.append_event(&event).unwrap();
         run.tick(false).unwrap();
     }

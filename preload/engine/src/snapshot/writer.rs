@@ -80,11 +80,6 @@ impl Writer {
         self.own_cpu_ns = self.own_cpu_ns.saturating_add(ns);
     }
 
-    /// Snapshots written.
-    pub fn snapshots(&self) -> u64 {
-        self.index
-    }
-
     /// Takes a snapshot. `last`: more will hardly follow, so everything must get in.
     pub fn take(
         &mut self,

@@ -164,10 +164,40 @@ operator!(_ZdaPv, delete_array, plain_delete, delete);
 operator!(_ZdlPvm, delete_sized, plain_delete, delete);
 operator!(_ZdaPvm, delete_array_sized, plain_delete, delete);
 operator!(_ZdlPvRKSt9nothrow_t, delete_nothrow, plain_delete, delete);
-operator!(_ZdaPvRKSt9nothrow_t, delete_array_nothrow, plain_delete, delete);
+operator!(
+    _ZdaPvRKSt9nothrow_t,
+    delete_array_nothrow,
+    plain_delete,
+    delete
+);
 operator!(_ZdlPvSt11align_val_t, delete_aligned, plain_delete, delete);
-operator!(_ZdaPvSt11align_val_t, delete_array_aligned, plain_delete, delete);
-operator!(_ZdlPvmSt11align_val_t, delete_sized_aligned, plain_delete, delete);
-operator!(_ZdaPvmSt11align_val_t, delete_array_sized_aligned, plain_delete, delete);
-operator!(_ZdlPvSt11align_val_tRKSt9nothrow_t, delete_aligned_nothrow, plain_delete, delete);
-operator!(_ZdaPvSt11align_val_tRKSt9nothrow_t, delete_array_aligned_nothrow, plain_delete, delete);
+operator!(
+    _ZdaPvSt11align_val_t,
+    delete_array_aligned,
+    plain_delete,
+    delete
+);
+operator!(
+    _ZdlPvmSt11align_val_t,
+    delete_sized_aligned,
+    plain_delete,
+    delete
+);
+operator!(
+    _ZdaPvmSt11align_val_t,
+    delete_array_sized_aligned,
+    plain_delete,
+    delete
+);
+operator!(
+    _ZdlPvSt11align_val_tRKSt9nothrow_t,
+    delete_aligned_nothrow,
+    plain_delete,
+    delete
+);
+operator!(
+    _ZdaPvSt11align_val_tRKSt9nothrow_t,
+    delete_array_aligned_nothrow,
+    plain_delete,
+    delete
+);

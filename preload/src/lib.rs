@@ -7,6 +7,7 @@
 mod cxx;
 mod heap;
 mod map;
+mod memory;
 mod process;
 mod start;
 

@@ -110,7 +110,11 @@ pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usi
     }
     // SAFETY: the original takes these in registers, however many it reads.
     let real = || unsafe { original::<F>(&ORIGINALS.prctl)(option, a, b, c, d) };
-    if option == PR_SET_SECCOMP { confine::around_seccomp(false, || real() as isize) as i32 } else { real() }
+    if option == PR_SET_SECCOMP {
+        confine::around_seccomp(false, || real() as isize) as i32
+    } else {
+        real()
+    }
 }
 
 /// Passes through; installing a seccomp filter is prepared for.
@@ -148,6 +152,8 @@ unsafe extern "C" fn syscall_seccomp(nr: usize, op: usize, flags: usize, args: u
     // SAFETY: the original has this type.
     let real = || unsafe { original::<Syscall>(&ORIGINALS.syscall)(nr, op, flags, args, 0, 0, 0) };
     match op {
+        // Without a filter it only asks which flags the kernel knows.
+        SECCOMP_SET_MODE_FILTER if args == 0 => real(),
         SECCOMP_SET_MODE_STRICT => confine::around_seccomp(false, real),
         SECCOMP_SET_MODE_FILTER => confine::around_seccomp(flags & TSYNC != 0, real),
         _ => real(),

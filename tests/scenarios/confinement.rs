@@ -96,7 +96,10 @@ fn seccomp_filters() {
             let report = case.check().report();
             // libseccomp's own rules are the program's, too; what was kept inside must be there.
             report.expect_live("keep_before", 4, 400);
-            report.expect_live("keep_inside", 5, 500);
+            // A filter on all threads ends the helper, and with it what can be written.
+            if how != "tsync" {
+                report.expect_live("keep_inside", 5, 500);
+            }
         }
     }
 }

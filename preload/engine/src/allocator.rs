@@ -30,7 +30,7 @@ struct Mallinfo2 {
 /// The calling thread must not be inside the allocator.
 pub fn stats() -> Option<AllocatorStats> {
     type F = unsafe extern "C" fn() -> Mallinfo2;
-    let addr = loader::resolve_any(b"mallinfo2")?;
+    let addr = loader::resolve_libc(b"mallinfo2")?;
     // Another allocator's process still has glibc's function, which then speaks of an empty heap.
     if !hooks::in_allocator(addr) || ORIGINALS.malloc.load(Relaxed) == 0 {
         return None;

@@ -13,7 +13,7 @@ pub use chunked::Chunked;
 
 use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 use crate::lock::WordLock;
 use crate::sys;
@@ -74,6 +74,11 @@ pub fn cap_bytes() -> u64 {
 /// Never call `mmap` or `munmap` any more (a seccomp filter forbids them), or do so again.
 pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
+}
+
+/// The calling thread goes on to ask the kernel also after [`forbid_mmap`]: the helper.
+pub fn exempt_this_thread() {
+    ARENA.exempt.store(sys::thread_pointer(), Ordering::Relaxed);
 }
 
 /// Makes sure that there is a chunk for small pieces, for the time after [`forbid_mmap`].
@@ -143,6 +148,8 @@ struct Arena {
     used_bytes: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
+    /// Thread pointer of the helper, which no filter of another thread binds.
+    exempt: AtomicUsize,
 }
 
 // SAFETY: the state is reached only under the lock.
@@ -178,6 +185,7 @@ impl Arena {
             used_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
             mmap_forbidden: AtomicBool::new(false),
+            exempt: AtomicUsize::new(0),
         }
     }
 
@@ -292,8 +300,14 @@ impl Arena {
         p
     }
 
+    /// True if the calling thread may ask the kernel.
+    fn may_map(&self) -> bool {
+        !self.mmap_forbidden.load(Ordering::Relaxed)
+            || self.exempt.load(Ordering::Relaxed) == sys::thread_pointer()
+    }
+
     fn map(&self, bytes: usize, flags: i32) -> *mut u8 {
-        if self.mmap_forbidden.load(Ordering::Relaxed) {
+        if !self.may_map() {
             return ptr::null_mut();
         }
         let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -316,8 +330,7 @@ impl Arena {
     /// The range is a whole mapping of [`Arena::map`] that nobody uses any more.
     unsafe fn unmap(&self, p: *mut u8, bytes: usize) -> bool {
         // SAFETY: the caller's promise.
-        let done = !self.mmap_forbidden.load(Ordering::Relaxed)
-            && unsafe { sys::munmap(p, bytes) }.is_ok();
+        let done = self.may_map() && unsafe { sys::munmap(p, bytes) }.is_ok();
         if done {
             self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         }

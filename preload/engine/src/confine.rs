@@ -48,10 +48,10 @@ pub fn around_seccomp(all_threads: bool, real: impl FnOnce() -> isize) -> isize 
     // Room for what the hooks will need: they will not ask the kernel for more.
     arena::prefill();
     let ran = all_threads && helper::stop();
-    quiet(true);
     if ran {
         snapshot::note_confined();
     }
+    quiet(true);
     guard::leave(t);
     let r = real();
     if r != 0 {

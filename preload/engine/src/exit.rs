@@ -11,7 +11,9 @@ use crate::{allocator, guard, helper, hooks, lifecycle, state, sys, tls};
 
 /// `exit`: the first handler to be registered and so the last to run, after all destructors.
 pub extern "C" fn at_exit(_: *mut c_void, status: i32) {
-    finish(Reason::Exit { status: status & 0xff });
+    finish(Reason::Exit {
+        status: status & 0xff,
+    });
 }
 
 /// Has a last snapshot taken. Not from within a hook (a signal handler that calls `_exit`): then
@@ -44,7 +46,9 @@ fn finish(reason: Reason) {
 pub unsafe fn fast_exit(slot: &'static AtomicUsize, status: i32) -> ! {
     type F = unsafe extern "C" fn(i32) -> !;
     if hooks::ready() && slot.load(Relaxed) != 0 {
-        finish(Reason::FastExit { status: status & 0xff });
+        finish(Reason::FastExit {
+            status: status & 0xff,
+        });
         // SAFETY: promised by the caller.
         unsafe { original::<F>(slot)(status) }
     }

@@ -22,10 +22,17 @@ unsafe extern "C" {
 
 /// Registers the handlers: first of all, so that `prepare` runs last.
 pub fn register() {
-    let flag = loader::resolve_any(b"__libc_single_threaded").unwrap_or(0);
+    let flag = loader::resolve_libc(b"__libc_single_threaded").unwrap_or(0);
     SINGLE_THREADED.store(core::ptr::with_exposed_provenance_mut(flag), Relaxed);
     // SAFETY: the handlers are functions of this library, which is never unloaded.
-    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), core::ptr::null_mut()) };
+    unsafe {
+        __register_atfork(
+            Some(prepare),
+            Some(parent),
+            Some(child),
+            core::ptr::null_mut(),
+        )
+    };
 }
 
 fn local() -> &'static tls::Local {

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use crate::facts::process;
 use crate::lock::WordLock;
 use crate::snapshot::{self, Reason};
-use crate::{guard, state, sys, tls};
+use crate::{arena, guard, state, sys, tls};
 
 /// How often a helper that nobody may wake looks for orders.
 const QUIET_POLL_MS: u64 = 5;
@@ -82,14 +82,27 @@ fn spawn() -> bool {
     let thread_pointer = memory.addr() + STACK_BYTES + tls_bytes;
     // SAFETY: inside the mapping, aligned, and used by no running thread.
     unsafe {
-        memory.add(STACK_BYTES + tls_bytes).cast::<usize>().write(thread_pointer);
+        memory
+            .add(STACK_BYTES + tls_bytes)
+            .cast::<usize>()
+            .write(thread_pointer);
         // A helper that ran here before may have left its words.
-        memory.add(STACK_BYTES + tls_bytes - distance).cast::<tls::Local>().write_bytes(0, 1);
+        memory
+            .add(STACK_BYTES + tls_bytes - distance)
+            .cast::<tls::Local>()
+            .write_bytes(0, 1);
     }
     // The thread may run its first instruction after the first order was given.
     OBEYED.store(ORDER.load(Ordering::Relaxed), Ordering::Relaxed);
     // SAFETY: the stack ends where the thread-local memory begins; the memory is kept for good.
-    let r = unsafe { sys::clone_thread(memory.addr() + STACK_BYTES, thread_pointer, &raw const TID, run) };
+    let r = unsafe {
+        sys::clone_thread(
+            memory.addr() + STACK_BYTES,
+            thread_pointer,
+            &raw const TID,
+            run,
+        )
+    };
     r > 0
 }
 
@@ -101,6 +114,7 @@ extern "C" fn run() {
     // The program may close descriptor 0 and count on getting it with its next `open`. A table of
     // our own also keeps the kernel's cheaper path for programs with one thread.
     sys::leave_descriptor_table();
+    arena::exempt_this_thread();
     sys::set_thread_name(c"leaktrack");
     let mut due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
     let mut seen = OBEYED.load(Ordering::Relaxed);
@@ -109,7 +123,11 @@ extern "C" fn run() {
         if now_ms < due_ms {
             let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
             // Threads that must not wake us are looked after instead.
-            let wait_ms = if quiet { (due_ms - now_ms).min(QUIET_POLL_MS) } else { due_ms - now_ms };
+            let wait_ms = if quiet {
+                (due_ms - now_ms).min(QUIET_POLL_MS)
+            } else {
+                due_ms - now_ms
+            };
             let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
         }
         // Pairs with the release in `order`.

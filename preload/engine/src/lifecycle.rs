@@ -125,13 +125,16 @@ fn start_helper() {
 
 /// Has the end of every thread noticed, by a key among the first 32, which cost no allocation.
 fn watch_threads() {
-    type Create = unsafe extern "C" fn(*mut u32, unsafe extern "C" fn(*mut thread::ThreadState)) -> i32;
-    let create = loader::resolve_any(b"pthread_key_create");
-    let set = loader::resolve_any(b"pthread_setspecific");
+    type Create =
+        unsafe extern "C" fn(*mut u32, unsafe extern "C" fn(*mut thread::ThreadState)) -> i32;
+    let create = loader::resolve_libc(b"pthread_key_create");
+    let set = loader::resolve_libc(b"pthread_setspecific");
     if let (Some(create), Some(set)) = (create, set) {
         let mut key = u32::MAX;
         // SAFETY: this is `pthread_key_create`.
-        let r = unsafe { core::mem::transmute::<usize, Create>(create)(&raw mut key, thread::at_thread_end) };
+        let r = unsafe {
+            core::mem::transmute::<usize, Create>(create)(&raw mut key, thread::at_thread_end)
+        };
         if r == 0 && key < 32 {
             thread::set_key(set, key);
         }

@@ -132,7 +132,7 @@ pub fn init() {
         ControlFlow::Break(())
     });
     ITERATE.store(found, Relaxed);
-    FIND_OBJECT.store(resolve_any(b"_dl_find_object").unwrap_or(0), Relaxed);
+    FIND_OBJECT.store(resolve_libc(b"_dl_find_object").unwrap_or(0), Relaxed);
 }
 
 /// The next definition of `name` behind the object that contains the address `after`, as
@@ -143,6 +143,15 @@ pub fn resolve_next(name: &[u8], after: usize) -> Option<usize> {
         let eligible = passed;
         passed |= object.image.contains(after);
         eligible
+    })
+}
+
+/// The C library's own definition of `name`, whatever functions of that name others have.
+pub fn resolve_libc(name: &[u8]) -> Option<usize> {
+    const PARTS: [&[u8]; 3] = [b"libc.so.", b"libpthread.so.", b"ld-linux"];
+    resolve_where(name, |object| {
+        let file = object.file_name();
+        PARTS.iter().any(|part| file.starts_with(part))
     })
 }
 

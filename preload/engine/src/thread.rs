@@ -84,7 +84,11 @@ fn take() -> *mut ThreadState {
         // another thread knew of its stack must go.
         unsafe {
             p.cast::<u8>().write_bytes(0, size_of::<ThreadState>());
-            (*p).tid = if guard::QUIET.load(Relaxed) == 0 { sys::gettid() } else { 0 };
+            (*p).tid = if guard::QUIET.load(Relaxed) == 0 {
+                sys::gettid()
+            } else {
+                0
+            };
         }
     }
     sys::restore_signals(signals);

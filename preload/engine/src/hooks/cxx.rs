@@ -18,8 +18,14 @@ static OWN: AtomicUsize = AtomicUsize::new(0);
 /// Decides, once the originals are known, whether the operators are recorded here.
 pub(super) fn choose(own: usize) {
     OWN.store(own, Relaxed);
-    let (new, nothrow) = (ORIGINALS.new.load(Relaxed), ORIGINALS.new_nothrow.load(Relaxed));
-    OWN_OPERATORS.store(super::in_allocator(new) && super::in_allocator(nothrow), Relaxed);
+    let (new, nothrow) = (
+        ORIGINALS.new.load(Relaxed),
+        ORIGINALS.new_nothrow.load(Relaxed),
+    );
+    OWN_OPERATORS.store(
+        super::in_allocator(new) && super::in_allocator(nothrow),
+        Relaxed,
+    );
 }
 
 /// Finds an operator that no object defined at start: a C++ library was loaded later. `None`: still
@@ -59,7 +65,11 @@ unsafe fn new_by(slot: &'static AtomicUsize, size: usize, sp: usize, bp: usize) 
     type F = unsafe extern "C" fn(usize, *const u8) -> *mut u8;
     static NOTHROW: u8 = 0;
     // SAFETY: the original has this type; the tag's address only tells the overload.
-    unsafe { heap::allocate(size, sp, bp, 16, || original::<F>(slot)(size, &raw const NOTHROW)) }
+    unsafe {
+        heap::allocate(size, sp, bp, 16, || {
+            original::<F>(slot)(size, &raw const NOTHROW)
+        })
+    }
 }
 
 /// As [`new`], for the aligned forms.
@@ -75,7 +85,12 @@ pub unsafe extern "C" fn new_aligned(size: usize, align: usize, sp: usize, bp: u
 ///
 /// # Safety
 /// As [`new`].
-pub unsafe extern "C" fn new_array_aligned(size: usize, align: usize, sp: usize, bp: usize) -> *mut u8 {
+pub unsafe extern "C" fn new_array_aligned(
+    size: usize,
+    align: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut u8 {
     // SAFETY: passed on.
     unsafe { new_aligned_by(&ORIGINALS.new_array_aligned_nothrow, size, align, sp, bp) }
 }
@@ -83,11 +98,21 @@ pub unsafe extern "C" fn new_array_aligned(size: usize, align: usize, sp: usize,
 /// # Safety
 /// As [`new`]; `slot` holds a non-throwing aligned `operator new`.
 #[inline(always)]
-unsafe fn new_aligned_by(slot: &'static AtomicUsize, size: usize, align: usize, sp: usize, bp: usize) -> *mut u8 {
+unsafe fn new_aligned_by(
+    slot: &'static AtomicUsize,
+    size: usize,
+    align: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut u8 {
     type F = unsafe extern "C" fn(usize, usize, *const u8) -> *mut u8;
     static NOTHROW: u8 = 0;
     // SAFETY: the original has this type.
-    unsafe { heap::allocate(size, sp, bp, align, || original::<F>(slot)(size, align, &raw const NOTHROW)) }
+    unsafe {
+        heap::allocate(size, sp, bp, align, || {
+            original::<F>(slot)(size, align, &raw const NOTHROW)
+        })
+    }
 }
 
 /// Any `operator delete`: the allocator's plain form serves all of them.

@@ -46,7 +46,11 @@ fn entering_slowly(t: &Local, sp: usize) -> Way {
     }
     if t.phase.load(Relaxed) == IDLE {
         crate::lifecycle::hook_called(t);
-        return if state::tracking() { Way::Record } else { Way::Pass };
+        return if state::tracking() {
+            Way::Record
+        } else {
+            Way::Pass
+        };
     }
     match guard::nested_phase(t, sp) {
         IDLE => Way::Record,
@@ -76,7 +80,13 @@ fn local() -> &'static Local {
 /// # Safety
 /// `real` must be sound to call.
 #[inline(always)]
-pub(super) unsafe fn allocate(size: usize, sp: usize, bp: usize, align: usize, real: impl Fn() -> *mut u8) -> *mut u8 {
+pub(super) unsafe fn allocate(
+    size: usize,
+    sp: usize,
+    bp: usize,
+    align: usize,
+    real: impl Fn() -> *mut u8,
+) -> *mut u8 {
     let t = local();
     match entering(t, sp) {
         Way::Record => {}
@@ -99,7 +109,11 @@ pub(super) unsafe fn allocate(size: usize, sp: usize, bp: usize, align: usize, r
 /// As `malloc`; `sp` and `bp` as the module says. The same holds for all below.
 pub unsafe extern "C" fn malloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, 16, || original::<Malloc>(&ORIGINALS.malloc)(size)) }
+    unsafe {
+        allocate(size, sp, bp, 16, || {
+            original::<Malloc>(&ORIGINALS.malloc)(size)
+        })
+    }
 }
 
 /// `calloc`.
@@ -110,7 +124,11 @@ pub unsafe extern "C" fn calloc(count: usize, each: usize, sp: usize, bp: usize)
     // An overflowing product makes the original fail, and nothing is recorded then.
     let size = count.wrapping_mul(each);
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, 16, || original::<Calloc>(&ORIGINALS.calloc)(count, each)) }
+    unsafe {
+        allocate(size, sp, bp, 16, || {
+            original::<Calloc>(&ORIGINALS.calloc)(count, each)
+        })
+    }
 }
 
 /// `memalign`.
@@ -119,7 +137,11 @@ pub unsafe extern "C" fn calloc(count: usize, each: usize, sp: usize, bp: usize)
 /// As `memalign`.
 pub unsafe extern "C" fn memalign(align: usize, size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, align, || original::<Memalign>(&ORIGINALS.memalign)(align, size)) }
+    unsafe {
+        allocate(size, sp, bp, align, || {
+            original::<Memalign>(&ORIGINALS.memalign)(align, size)
+        })
+    }
 }
 
 /// `aligned_alloc`.
@@ -128,7 +150,11 @@ pub unsafe extern "C" fn memalign(align: usize, size: usize, sp: usize, bp: usiz
 /// As `aligned_alloc`.
 pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, align, || original::<Memalign>(&ORIGINALS.aligned_alloc)(align, size)) }
+    unsafe {
+        allocate(size, sp, bp, align, || {
+            original::<Memalign>(&ORIGINALS.aligned_alloc)(align, size)
+        })
+    }
 }
 
 /// `valloc`.
@@ -137,7 +163,11 @@ pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize, sp: usize, bp:
 /// As `valloc`.
 pub unsafe extern "C" fn valloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, 4096, || original::<Malloc>(&ORIGINALS.valloc)(size)) }
+    unsafe {
+        allocate(size, sp, bp, 4096, || {
+            original::<Malloc>(&ORIGINALS.valloc)(size)
+        })
+    }
 }
 
 /// `pvalloc`.
@@ -146,20 +176,34 @@ pub unsafe extern "C" fn valloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
 /// As `pvalloc`.
 pub unsafe extern "C" fn pvalloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
-    unsafe { allocate(size, sp, bp, 4096, || original::<Malloc>(&ORIGINALS.pvalloc)(size)) }
+    unsafe {
+        allocate(size, sp, bp, 4096, || {
+            original::<Malloc>(&ORIGINALS.pvalloc)(size)
+        })
+    }
 }
 
 /// `posix_memalign`.
 ///
 /// # Safety
 /// As `posix_memalign`.
-pub unsafe extern "C" fn posix_memalign(out: *mut *mut u8, align: usize, size: usize, sp: usize, bp: usize) -> i32 {
+pub unsafe extern "C" fn posix_memalign(
+    out: *mut *mut u8,
+    align: usize,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> i32 {
     const ENOMEM: i32 = 12;
     let t = local();
     match entering(t, sp) {
         Way::Record => {}
         // SAFETY: the original has this type.
-        Way::Pass => return unsafe { original::<PosixMemalign>(&ORIGINALS.posix_memalign)(out, align, size) },
+        Way::Pass => {
+            return unsafe {
+                original::<PosixMemalign>(&ORIGINALS.posix_memalign)(out, align, size)
+            };
+        }
         Way::Boot => {
             let p = boot::alloc(size, align);
             if p.is_null() {
@@ -313,14 +357,22 @@ pub unsafe extern "C" fn free_sized(p: *mut u8, size: usize, sp: usize, _bp: usi
 ///
 /// # Safety
 /// As `free_aligned_sized`.
-pub unsafe extern "C" fn free_aligned_sized(p: *mut u8, align: usize, size: usize, sp: usize, _bp: usize) {
+pub unsafe extern "C" fn free_aligned_sized(
+    p: *mut u8,
+    align: usize,
+    size: usize,
+    sp: usize,
+    _bp: usize,
+) {
     type F = unsafe extern "C" fn(*mut u8, usize, usize);
     // SAFETY: the originals have these types.
     unsafe {
         if ORIGINALS.free_aligned_sized.load(Relaxed) == 0 {
             return free_by(p, sp, |p| original::<Free>(&ORIGINALS.free)(p));
         }
-        free_by(p, sp, |p| original::<F>(&ORIGINALS.free_aligned_sized)(p, align, size));
+        free_by(p, sp, |p| {
+            original::<F>(&ORIGINALS.free_aligned_sized)(p, align, size)
+        });
     }
 }
 
@@ -343,7 +395,11 @@ pub(super) fn free_deferred(t: &Local) {
 pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) -> *mut u8 {
     if p.is_null() {
         // SAFETY: the original has this type.
-        return unsafe { allocate(size, sp, bp, 16, || original::<Realloc>(&ORIGINALS.realloc)(p, size)) };
+        return unsafe {
+            allocate(size, sp, bp, 16, || {
+                original::<Realloc>(&ORIGINALS.realloc)(p, size)
+            })
+        };
     }
     let t = local();
     if !(state::fast() && t.phase.load(Relaxed) == IDLE) {
@@ -374,7 +430,10 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     // SAFETY: the original has this type.
     let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
     guard::turn(t, OURS);
-    if old.as_ref().is_none_or(|block| block.size >= MAPPED_FROM_BYTES) {
+    if old
+        .as_ref()
+        .is_none_or(|block| block.size >= MAPPED_FROM_BYTES)
+    {
         unwind::note_unmap();
     }
     if r.is_null() && size != 0 {
@@ -423,7 +482,13 @@ unsafe fn move_out_of_boot(t: &Local, p: *mut u8, size: usize, entry: Entry) -> 
 /// As `realloc`.
 #[cold]
 #[inline(never)]
-unsafe fn realloc_slowly(t: &Local, p: *mut u8, size: usize, sp: usize, bp: usize) -> Option<*mut u8> {
+unsafe fn realloc_slowly(
+    t: &Local,
+    p: *mut u8,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> Option<*mut u8> {
     if !ready() {
         let r = boot::alloc(size, 16);
         if !r.is_null() {
@@ -488,7 +553,13 @@ unsafe fn realloc_slowly(t: &Local, p: *mut u8, size: usize, sp: usize, bp: usiz
 ///
 /// # Safety
 /// As `reallocarray`.
-pub unsafe extern "C" fn reallocarray(p: *mut u8, count: usize, each: usize, sp: usize, bp: usize) -> *mut u8 {
+pub unsafe extern "C" fn reallocarray(
+    p: *mut u8,
+    count: usize,
+    each: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut u8 {
     type F = unsafe extern "C" fn(*mut u8, usize, usize) -> *mut u8;
     match count.checked_mul(each) {
         // SAFETY: passed on.

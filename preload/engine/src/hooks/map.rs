@@ -56,8 +56,16 @@ struct Taken {
 
 impl Taken {
     fn new() -> Self {
-        let none = Mapping { start: 0, end: 0, site: 0, epoch: 0 };
-        Taken { pieces: [(none, false); PIECES], count: 0 }
+        let none = Mapping {
+            start: 0,
+            end: 0,
+            site: 0,
+            epoch: 0,
+        };
+        Taken {
+            pieces: [(none, false); PIECES],
+            count: 0,
+        }
     }
 
     /// Takes a range out of the table.
@@ -89,7 +97,13 @@ impl Taken {
     /// The kernel refused: the range is as it was.
     fn put_back(&self) {
         for (piece, _) in self.iter() {
-            MAPPINGS.insert(piece.start, piece.end - piece.start, piece.site, piece.epoch, &mut settle);
+            MAPPINGS.insert(
+                piece.start,
+                piece.end - piece.start,
+                piece.site,
+                piece.epoch,
+                &mut settle,
+            );
         }
     }
 }
@@ -147,7 +161,8 @@ pub unsafe extern "C" fn mmap(
         if ORIGINALS.mmap.load(Relaxed) == 0 {
             // Called while the originals are being looked up.
             // SAFETY: the caller's arguments.
-            return unsafe { sys::mmap(addr, len, prot, flags, fd, offset as usize) }.unwrap_or(FAILED);
+            return unsafe { sys::mmap(addr, len, prot, flags, fd, offset as usize) }
+                .unwrap_or(FAILED);
         }
         return real();
     }
@@ -190,7 +205,11 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
     let r = real();
     guard::turn(t, OURS);
     let signals = sys::block_signals();
-    if r == 0 { taken.settle() } else { taken.put_back() }
+    if r == 0 {
+        taken.settle()
+    } else {
+        taken.put_back()
+    }
     sys::restore_signals(signals);
     record::leave(t);
     r
@@ -224,13 +243,21 @@ pub unsafe extern "C" fn mremap(
     guard::enter(t, OURS, sp);
     let moved = flags & DONTUNMAP == 0 && old_len != 0;
     let signals = sys::block_signals();
-    let taken = if moved { Taken::range(old, old_len) } else { Taken::new() };
+    let taken = if moved {
+        Taken::range(old, old_len)
+    } else {
+        Taken::new()
+    };
     sys::restore_signals(signals);
     guard::turn(t, REAL);
     let r = real();
     guard::turn(t, OURS);
     let signals = sys::block_signals();
-    if r == FAILED { taken.put_back() } else { taken.settle() }
+    if r == FAILED {
+        taken.put_back()
+    } else {
+        taken.settle()
+    }
     sys::restore_signals(signals);
     if r != FAILED {
         add(t, r, new_len, Entry { sp, bp });

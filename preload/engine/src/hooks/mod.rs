@@ -34,7 +34,10 @@ pub fn ready() -> bool {
 #[cold]
 #[inline(never)]
 fn resolve() -> bool {
-    if RESOLVED.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+    if RESOLVED
+        .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
         return RESOLVED.load(Ordering::Acquire) == READY;
     }
     let own = resolve as fn() -> bool as usize;

@@ -41,7 +41,11 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
         state::COVERAGE.dropped.fetch_add(1, Relaxed);
         return;
     }
-    let block = Block { size: size as u64, site, epoch: state::epoch() };
+    let block = Block {
+        size: size as u64,
+        site,
+        epoch: state::epoch(),
+    };
     match LIVE.insert(addr, block) {
         Insert::New => {}
         Insert::Replaced(old) => {
@@ -63,7 +67,9 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
 pub fn settle(block: Block) {
     if block.epoch <= state::fork_epoch() {
         state::COVERAGE.inherited_freed_blocks.fetch_add(1, Relaxed);
-        state::COVERAGE.inherited_freed_bytes.fetch_add(block.size, Relaxed);
+        state::COVERAGE
+            .inherited_freed_bytes
+            .fetch_add(block.size, Relaxed);
     } else if let Some(c) = sites::counters(block.site) {
         c.add_free(block.size);
     }

@@ -37,7 +37,11 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 #[inline(always)]
 fn check(r: isize) -> Result<usize> {
-    if r < 0 && r >= -4095 { Err(Errno(-r as i32)) } else { Ok(r as usize) }
+    if r < 0 && r >= -4095 {
+        Err(Errno(-r as i32))
+    } else {
+        Ok(r as usize)
+    }
 }
 
 /// A NUL-terminated path.
@@ -54,9 +58,26 @@ pub fn map_anonymous(bytes: usize) -> Result<*mut u8> {
 ///
 /// # Safety
 /// As `mmap(2)`: with `MAP_FIXED` the range must be the caller's.
-pub unsafe fn mmap(addr: usize, len: usize, prot: i32, flags: i32, fd: i32, offset: usize) -> Result<usize> {
+pub unsafe fn mmap(
+    addr: usize,
+    len: usize,
+    prot: i32,
+    flags: i32,
+    fd: i32,
+    offset: usize,
+) -> Result<usize> {
     // SAFETY: promised by the caller.
-    check(unsafe { syscall6(nr::MMAP, addr, len, prot as usize, flags as usize, fd as isize as usize, offset) })
+    check(unsafe {
+        syscall6(
+            nr::MMAP,
+            addr,
+            len,
+            prot as usize,
+            flags as usize,
+            fd as isize as usize,
+            offset,
+        )
+    })
 }
 
 /// Unmaps.
@@ -74,7 +95,8 @@ pub unsafe fn munmap(addr: *mut u8, bytes: usize) -> Result<()> {
 /// The range is the caller's and may lose its content if the advice says so.
 pub unsafe fn madvise(addr: *mut u8, bytes: usize, advice: i32) -> Result<()> {
     // SAFETY: promised by the caller.
-    check(unsafe { syscall6(nr::MADVISE, addr as usize, bytes, advice as usize, 0, 0, 0) }).map(drop)
+    check(unsafe { syscall6(nr::MADVISE, addr as usize, bytes, advice as usize, 0, 0, 0) })
+        .map(drop)
 }
 
 /// Flags of `open`.
@@ -97,7 +119,15 @@ pub mod o {
 pub fn open(path: &CStr, flags: i32, perm: u32) -> Result<i32> {
     // SAFETY: the path is NUL-terminated and only read.
     check(unsafe {
-        syscall6(nr::OPENAT, -100isize as usize, path.as_ptr() as usize, (flags | o::CLOEXEC) as usize, perm as usize, 0, 0)
+        syscall6(
+            nr::OPENAT,
+            -100isize as usize,
+            path.as_ptr() as usize,
+            (flags | o::CLOEXEC) as usize,
+            perm as usize,
+            0,
+            0,
+        )
     })
     .map(|fd| fd as i32)
 }
@@ -111,31 +141,82 @@ pub fn close(fd: i32) {
 /// Reads once.
 pub fn read(fd: i32, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer.
-    check(unsafe { syscall6(nr::READ, fd as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0) })
+    check(unsafe {
+        syscall6(
+            nr::READ,
+            fd as usize,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+            0,
+            0,
+            0,
+        )
+    })
 }
 
 /// Reads at an offset.
 pub fn pread(fd: i32, buf: &mut [u8], offset: u64) -> Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer.
-    check(unsafe { syscall6(nr::PREAD64, fd as usize, buf.as_mut_ptr() as usize, buf.len(), offset as usize, 0, 0) })
+    check(unsafe {
+        syscall6(
+            nr::PREAD64,
+            fd as usize,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+            offset as usize,
+            0,
+            0,
+        )
+    })
 }
 
 /// Writes once.
 pub fn write(fd: i32, buf: &[u8]) -> Result<usize> {
     // SAFETY: the kernel only reads the buffer.
-    check(unsafe { syscall6(nr::WRITE, fd as usize, buf.as_ptr() as usize, buf.len(), 0, 0, 0) })
+    check(unsafe {
+        syscall6(
+            nr::WRITE,
+            fd as usize,
+            buf.as_ptr() as usize,
+            buf.len(),
+            0,
+            0,
+            0,
+        )
+    })
 }
 
 /// Writes at an offset.
 pub fn pwrite(fd: i32, buf: &[u8], offset: u64) -> Result<usize> {
     // SAFETY: the kernel only reads the buffer.
-    check(unsafe { syscall6(nr::PWRITE64, fd as usize, buf.as_ptr() as usize, buf.len(), offset as usize, 0, 0) })
+    check(unsafe {
+        syscall6(
+            nr::PWRITE64,
+            fd as usize,
+            buf.as_ptr() as usize,
+            buf.len(),
+            offset as usize,
+            0,
+            0,
+        )
+    })
 }
 
 /// Reserves blocks of a file (mode 0: extends it).
 pub fn fallocate(fd: i32, offset: u64, len: u64) -> Result<()> {
     // SAFETY: touches no memory.
-    check(unsafe { syscall6(nr::FALLOCATE, fd as usize, 0, offset as usize, len as usize, 0, 0) }).map(drop)
+    check(unsafe {
+        syscall6(
+            nr::FALLOCATE,
+            fd as usize,
+            0,
+            offset as usize,
+            len as usize,
+            0,
+            0,
+        )
+    })
+    .map(drop)
 }
 
 /// Sets a file's length.
@@ -164,7 +245,13 @@ pub fn fstat(fd: i32) -> Result<Stat> {
     let mut b = [0u64; 18]; // struct stat is 144 bytes on x86-64
     // SAFETY: the buffer holds a whole `struct stat`.
     check(unsafe { syscall6(nr::FSTAT, fd as usize, b.as_mut_ptr() as usize, 0, 0, 0, 0) })?;
-    Ok(Stat { dev: b[0], ino: b[1], mode: b[3] as u32, uid: (b[3] >> 32) as u32, size_bytes: b[6] })
+    Ok(Stat {
+        dev: b[0],
+        ino: b[1],
+        mode: b[3] as u32,
+        uid: (b[3] >> 32) as u32,
+        size_bytes: b[6],
+    })
 }
 
 /// Process id (asks the kernel each time: never cached, so it is right after any kind of fork).
@@ -197,25 +284,65 @@ pub mod clock {
 pub fn clock_ns(clock: usize) -> u64 {
     let mut ts = [0u64; 2];
     // SAFETY: the buffer holds a `struct timespec`.
-    let r = unsafe { syscall6(nr::CLOCK_GETTIME, clock, ts.as_mut_ptr() as usize, 0, 0, 0, 0) };
-    if r < 0 { 0 } else { ts[0].wrapping_mul(1_000_000_000).wrapping_add(ts[1]) }
+    let r = unsafe {
+        syscall6(
+            nr::CLOCK_GETTIME,
+            clock,
+            ts.as_mut_ptr() as usize,
+            0,
+            0,
+            0,
+            0,
+        )
+    };
+    if r < 0 {
+        0
+    } else {
+        ts[0].wrapping_mul(1_000_000_000).wrapping_add(ts[1])
+    }
 }
 
 /// Waits while `*word == expected`, at most `timeout_ns` (forever if `None`). `shared`: the word
 /// may lie in memory shared between processes.
-pub fn futex_wait(word: &core::sync::atomic::AtomicU32, expected: u32, timeout_ns: Option<u64>, shared: bool) -> Result<()> {
+pub fn futex_wait(
+    word: &core::sync::atomic::AtomicU32,
+    expected: u32,
+    timeout_ns: Option<u64>,
+    shared: bool,
+) -> Result<()> {
     let ts = timeout_ns.map(|n| [n / 1_000_000_000, n % 1_000_000_000]);
     let p = ts.as_ref().map_or(0, |t| t.as_ptr() as usize);
     let op = if shared { 0 } else { 128 };
     // SAFETY: the word and the timeout outlive the call; the kernel only reads them.
-    check(unsafe { syscall6(nr::FUTEX, word.as_ptr() as usize, op, expected as usize, p, 0, 0) }).map(drop)
+    check(unsafe {
+        syscall6(
+            nr::FUTEX,
+            word.as_ptr() as usize,
+            op,
+            expected as usize,
+            p,
+            0,
+            0,
+        )
+    })
+    .map(drop)
 }
 
 /// Wakes up to `count` waiters.
 pub fn futex_wake(word: &core::sync::atomic::AtomicU32, count: u32, shared: bool) {
     let op = if shared { 1 } else { 129 };
     // SAFETY: the word is only used as an address.
-    unsafe { syscall6(nr::FUTEX, word.as_ptr() as usize, op, count as usize, 0, 0, 0) };
+    unsafe {
+        syscall6(
+            nr::FUTEX,
+            word.as_ptr() as usize,
+            op,
+            count as usize,
+            0,
+            0,
+            0,
+        )
+    };
 }
 
 /// Copies memory of this process through the kernel: an unmapped or unreadable source is an error
@@ -226,7 +353,17 @@ pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
     // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
     let pid = gettid() as usize;
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer and checks the source.
-    check(unsafe { syscall6(nr::PROCESS_VM_READV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) })
+    check(unsafe {
+        syscall6(
+            nr::PROCESS_VM_READV,
+            pid,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            1,
+            0,
+        )
+    })
 }
 
 /// Stores into memory of this process through the kernel: a page that lost its file is an error
@@ -240,7 +377,17 @@ pub unsafe fn write_own_memory(dest: usize, source: &[u8]) -> Result<usize> {
     // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
     let pid = gettid() as usize;
     // SAFETY: the source is a live slice; the destination is the caller's promise.
-    check(unsafe { syscall6(nr::PROCESS_VM_WRITEV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, 1, 0) })
+    check(unsafe {
+        syscall6(
+            nr::PROCESS_VM_WRITEV,
+            pid,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            1,
+            0,
+        )
+    })
 }
 
 /// Soft and hard limit of a resource (`RLIMIT_FSIZE` 1, `RLIMIT_AS` 9); `u64::MAX` is unlimited.
@@ -254,7 +401,17 @@ pub fn getrlimit(resource: usize) -> Result<(u64, u64)> {
 /// Reads a symbolic link; returns the length (not NUL-terminated).
 pub fn readlink(path: &CStr, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer.
-    check(unsafe { syscall6(nr::READLINK, path.as_ptr() as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0) })
+    check(unsafe {
+        syscall6(
+            nr::READLINK,
+            path.as_ptr() as usize,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+            0,
+            0,
+            0,
+        )
+    })
 }
 
 /// Working directory with its NUL; returns the length including it.
@@ -266,7 +423,17 @@ pub fn getcwd(buf: &mut [u8]) -> Result<usize> {
 /// Random bytes; false if the kernel has none to give without waiting.
 pub fn getrandom(buf: &mut [u8]) -> bool {
     // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer. Flag 1: do not block.
-    unsafe { syscall6(nr::GETRANDOM, buf.as_mut_ptr() as usize, buf.len(), 1, 0, 0, 0) == buf.len() as isize }
+    unsafe {
+        syscall6(
+            nr::GETRANDOM,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+            1,
+            0,
+            0,
+            0,
+        ) == buf.len() as isize
+    }
 }
 
 /// Gives up the processor.
@@ -284,7 +451,8 @@ pub fn fchmod(fd: i32, perm: u32) -> Result<()> {
 /// Makes a directory.
 pub fn mkdir(path: &CStr, perm: u32) -> Result<()> {
     // SAFETY: the path is NUL-terminated and only read.
-    check(unsafe { syscall6(nr::MKDIR, path.as_ptr() as usize, perm as usize, 0, 0, 0, 0) }).map(drop)
+    check(unsafe { syscall6(nr::MKDIR, path.as_ptr() as usize, perm as usize, 0, 0, 0, 0) })
+        .map(drop)
 }
 
 /// Removes a file.
@@ -330,7 +498,10 @@ pub fn getrusage() -> Result<Usage> {
     // SAFETY: the buffer holds a `struct rusage`, 144 bytes; `who` 0 is RUSAGE_SELF.
     check(unsafe { syscall6(nr::GETRUSAGE, 0, words.as_mut_ptr() as usize, 0, 0, 0, 0) })?;
     // Two timevals, then ru_maxrss, ixrss, idrss, isrss, minflt, majflt.
-    Ok(Usage { minor_faults: words[8], major_faults: words[9] })
+    Ok(Usage {
+        minor_faults: words[8],
+        major_faults: words[9],
+    })
 }
 
 /// True if the calling thread runs on its alternate signal stack.
@@ -357,7 +528,15 @@ pub fn block_signals() -> Option<u64> {
     let (all, mut old) = (u64::MAX, 0u64);
     // SAFETY: both masks are 8 bytes long, as told. 2 is SIG_SETMASK.
     let r = unsafe {
-        syscall6(nr::RT_SIGPROCMASK, 2, &raw const all as usize, &raw mut old as usize, 8, 0, 0)
+        syscall6(
+            nr::RT_SIGPROCMASK,
+            2,
+            &raw const all as usize,
+            &raw mut old as usize,
+            8,
+            0,
+            0,
+        )
     };
     (r == 0).then_some(old)
 }
@@ -385,7 +564,15 @@ pub fn readable_pages(start: usize, count: usize) -> usize {
     let count = count.min(MOST);
     // SAFETY: the kernel writes at most 16 bytes into the buffer and checks every source.
     let read = check(unsafe {
-        syscall6(nr::PROCESS_VM_READV, pid, local.as_ptr() as usize, 1, remote.as_ptr() as usize, count, 0)
+        syscall6(
+            nr::PROCESS_VM_READV,
+            pid,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            count,
+            0,
+        )
     });
     read.unwrap_or(0)
 }
@@ -441,7 +628,15 @@ pub fn write_without_sigpipe(fd: i32, bytes: &[u8]) {
         let (set, zero) = (raised, [0u64; 2]);
         // SAFETY: the mask is 8 bytes long, as told; the time is zero: no waiting.
         unsafe {
-            syscall6(nr::RT_SIGTIMEDWAIT, &raw const set as usize, 0, zero.as_ptr() as usize, 8, 0, 0);
+            syscall6(
+                nr::RT_SIGTIMEDWAIT,
+                &raw const set as usize,
+                0,
+                zero.as_ptr() as usize,
+                8,
+                0,
+                0,
+            );
         }
     }
     restore_signals(Some(mask));
@@ -450,7 +645,12 @@ pub fn write_without_sigpipe(fd: i32, bytes: &[u8]) {
 /// True if real and effective ids differ.
 pub fn has_changed_ids() -> bool {
     // SAFETY: no arguments.
-    let (gid, egid) = unsafe { (syscall6(nr::GETGID, 0, 0, 0, 0, 0, 0), syscall6(nr::GETEGID, 0, 0, 0, 0, 0, 0)) };
+    let (gid, egid) = unsafe {
+        (
+            syscall6(nr::GETGID, 0, 0, 0, 0, 0, 0),
+            syscall6(nr::GETEGID, 0, 0, 0, 0, 0, 0),
+        )
+    };
     getuid() != geteuid() || gid != egid
 }
 
@@ -460,5 +660,15 @@ pub fn has_changed_ids() -> bool {
 pub fn leave_descriptor_table() -> bool {
     const CLOSE_RANGE_UNSHARE: usize = 2;
     // SAFETY: concerns this thread's descriptors only, of which it has none.
-    unsafe { syscall6(nr::CLOSE_RANGE, 0, u32::MAX as usize, CLOSE_RANGE_UNSHARE, 0, 0, 0) == 0 }
+    unsafe {
+        syscall6(
+            nr::CLOSE_RANGE,
+            0,
+            u32::MAX as usize,
+            CLOSE_RANGE_UNSHARE,
+            0,
+            0,
+            0,
+        ) == 0
+    }
 }

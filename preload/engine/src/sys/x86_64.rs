@@ -8,7 +8,15 @@ use core::arch::asm;
 /// # Safety
 /// The arguments must be valid for the call `nr`: it may read and write memory through them.
 #[inline(always)]
-pub unsafe fn syscall6(nr: usize, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
+pub unsafe fn syscall6(
+    nr: usize,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> isize {
     let ret: isize;
     // SAFETY: the kernel preserves everything but rax, rcx and r11; what the call does to memory
     // is the caller's promise.
@@ -85,7 +93,9 @@ pub mod nr {
 pub fn thread_pointer() -> usize {
     let tp: usize;
     // SAFETY: the ABI stores the thread pointer at fs:0.
-    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(pure, readonly, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mov {}, fs:[0]", out(reg) tp, options(pure, readonly, nostack, preserves_flags))
+    };
     tp
 }
 
@@ -104,7 +114,8 @@ pub unsafe fn clone_thread(
     entry: extern "C" fn(),
 ) -> isize {
     // CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|SETTLS|PARENT_SETTID|CHILD_CLEARTID
-    const FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000 | 0x20_0000;
+    const FLAGS: usize =
+        0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000 | 0x8_0000 | 0x10_0000 | 0x20_0000;
     let ret: isize;
     // SAFETY: the child starts behind the system call on its own stack, calls `entry` and ends by
     // `exit`: it never runs this function's remaining code. The parent sees an ordinary call.

@@ -25,7 +25,7 @@ static PROBE_FORBIDDEN: AtomicBool = AtomicBool::new(false);
 pub fn init() {
     // SAFETY: libc's `__libc_stack_end` is one word of initialised data.
     let top =
-        loader::resolve_any(b"__libc_stack_end").map_or(0, |p| unsafe { *(p as *const usize) });
+        loader::resolve_libc(b"__libc_stack_end").map_or(0, |p| unsafe { *(p as *const usize) });
     MAIN_TOP.store(top.next_multiple_of(PAGE), Relaxed);
 }
 

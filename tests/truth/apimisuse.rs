@@ -47,7 +47,8 @@ fn glib() {
     for mode in ["glib_split", "glib_table"] {
         let env = [("G_SLICE", "always-malloc")];
         let both = run_both(&program, &[mode, "200"], &env, &[], "");
-        both.expect_near_totals(0);
+        // Wider tables are also grown at other moments.
+        both.expect_near_totals(8);
         let function = format!("handle_{mode}");
         let theirs = both.valgrind.records.iter().filter(|record| {
             let mut names = record

@@ -72,44 +72,53 @@ fn proc_path(pid: u32, file: &[u8]) -> Text<48> {
 fn of_process(pid: u32) -> Parent {
     let mut found = Parent::default();
     let mut path = proc_path(pid, b"maps");
-    if let Some(path) = path.c_str() {
+    let Some(path) = path.c_str() else {
+        return found;
+    };
+    let _ = lines::for_each_line(path, |line| {
+        found.has_library = mapped_path(line).is_some_and(is_library);
+        !found.has_library
+    });
+    if found.has_library {
         let _ = lines::for_each_line(path, |line| {
-            look_at(line, &mut found);
-            !(found.has_library && found.recording.is_some())
+            found.recording = recording_of(line);
+            found.recording.is_none()
         });
     }
     found
 }
 
-/// One line of `maps`: `start-end perms offset dev inode   path`.
-fn look_at(line: &[u8], found: &mut Parent) {
+/// The path at the end of a line of `maps`: `start-end perms offset dev inode   path`.
+fn mapped_path(line: &[u8]) -> Option<&[u8]> {
+    let slash = line.iter().position(|&byte| byte == b'/')?;
+    line.get(slash..)
+}
+
+fn is_library(path: &[u8]) -> bool {
+    let name = path.rsplit(|&byte| byte == b'/').next();
+    name.is_some_and(|name| name.starts_with(b"libleaktrack.so"))
+}
+
+/// The recording that a line of `maps` stands for: something mapped shared and writable from its
+/// start, with the right header.
+fn recording_of(line: &[u8]) -> Option<RecordingId> {
     let mut words = line
         .split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty());
-    let (_, perms, offset) = (words.next(), words.next(), words.next());
-    let Some(slash) = line.iter().position(|&byte| byte == b'/') else {
-        return;
-    };
-    let path = line.get(slash..).unwrap_or_default();
-    if path
-        .rsplit(|&byte| byte == b'/')
-        .next()
-        .is_some_and(|name| name.starts_with(b"libleaktrack.so"))
-    {
-        found.has_library = true;
+    let (_, perms, offset) = (words.next()?, words.next()?, words.next()?);
+    if perms != b"rw-s" || offset.iter().any(|&byte| byte != b'0') {
+        return None;
     }
-    // A recording is the only thing of ours that is mapped shared and writable from its start.
-    if perms == Some(b"rw-s")
-        && offset.is_some_and(|o| o.iter().all(|&byte| byte == b'0'))
-        && found.recording.is_none()
-    {
-        let mut name = Path::new();
-        found.recording = name.push_bytes(path).c_str().and_then(recording_id);
-    }
+    let mut path = Path::new();
+    recording_id(path.push_bytes(mapped_path(line)?).c_str()?)
 }
 
-/// The id in a recording's header.
+/// The id in a recording's header. Nothing but a regular file is opened: a device might do
+/// something.
 pub fn recording_id(path: &CStr) -> Option<RecordingId> {
+    if !sys::is_regular_file(path) {
+        return None;
+    }
     let mut header = [0u8; FILE_HEADER_BYTES];
     lines::read_start(path, &mut header).ok()?;
     FileHeader::decode(&header).map(|header| header.id)
@@ -121,29 +130,24 @@ mod tests {
 
     #[test]
     fn lines_of_maps() {
-        let file =
-            std::env::temp_dir().join(std::format!("leaktrack family {}", std::process::id()));
+        let name = std::format!("leaktrack family {}", std::process::id());
+        let file = std::env::temp_dir().join(name);
         std::fs::write(&file, FileHeader::new([7; 16], 1).encode()).unwrap();
-        let mut found = Parent::default();
-        look_at(
-            b"7f00-7f01 r--p 00000000 fe:00 12      /opt/x/libleaktrack.so",
-            &mut found,
-        );
-        look_at(b"7f00-7f01 rw-p 00000000 00:00 0       [stack]", &mut found);
-        look_at(
-            b"7f00-7f01 rw-s 00000000 00:01 0       /dev/zero",
-            &mut found,
-        );
+        let library = b"7f00-7f01 r--p 00000000 fe:00 12      /opt/x/libleaktrack.so";
+        assert!(mapped_path(library).is_some_and(is_library));
         assert_eq!(
-            found,
-            Parent {
-                has_library: true,
-                recording: None
-            }
+            mapped_path(b"7f00-7f01 rw-p 00000000 00:00 0       [stack]"),
+            None
+        );
+        assert_eq!(recording_of(library), None);
+        assert_eq!(
+            recording_of(b"7f00-7f01 rw-s 00000000 00:01 0       /dev/zero"),
+            None
         );
         let line = std::format!("7f00-7f01 rw-s 00000000 fe:00 13   {}", file.display());
-        look_at(line.as_bytes(), &mut found);
-        assert_eq!(found.recording, Some([7; 16]));
+        assert_eq!(recording_of(line.as_bytes()), Some([7; 16]));
+        let line = std::format!("7f00-7f01 rw-s 00001000 fe:00 13   {}", file.display());
+        assert_eq!(recording_of(line.as_bytes()), None);
         std::fs::remove_file(file).unwrap();
     }
 

@@ -6,6 +6,7 @@ use super::file::FileError;
 use super::segment::{END_BYTES, Segment};
 use super::space::{BLOCK, Extent, blocks_for};
 use super::{Failure, Recorder};
+use crate::sys::Errno;
 
 const LARGEST_STEP_BYTES: u64 = 4 << 20;
 const SMALLEST_STEP_BYTES: u64 = 64 << 10;
@@ -78,12 +79,21 @@ impl Recorder {
         if result.is_err() && least < step.min(most) {
             result = self.store.grow(from + least);
         }
-        if let Err(error) = result {
-            self.health.growth_stopped = Some(error);
-            if error == FileError::Truncated {
-                self.stop(error);
+        match result {
+            Ok(()) => {}
+            // A moment's shortage: the next record may try again.
+            Err(FileError::Kernel(
+                Errno::EINTR | Errno::EAGAIN | Errno::ENFILE | Errno::EMFILE | Errno::ENOMEM,
+            )) => {
+                return false;
             }
-            return false;
+            Err(error) => {
+                self.health.growth_stopped = Some(error);
+                if error == FileError::Truncated {
+                    self.stop(error);
+                }
+                return false;
+            }
         }
         let new = Extent {
             block: blocks_for(from),

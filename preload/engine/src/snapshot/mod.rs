@@ -153,17 +153,18 @@ impl State {
     }
 
     fn take(&mut self, start: &mut Start, reason: Reason) {
-        self.inherit(start);
         let periodic = reason == Reason::Periodic;
+        // A child that ends before its first snapshot leaves no file.
+        if self.recorder.is_none() && !periodic && !self.over {
+            return;
+        }
+        self.inherit(start);
         let now_ms = state::tick();
         if periodic && now_ms < self.not_before_ms {
             return;
         }
-        // A child that ends before its first snapshot leaves no file.
-        if self.recorder.is_none() && !(periodic && self.create(start)) {
-            if self.over {
-                lifecycle::become_unrecorded();
-            }
+        if !self.create(start) {
+            lifecycle::become_unrecorded();
             return;
         }
         let Some(recorder) = self.recorder.as_mut() else {

@@ -19,8 +19,10 @@ use crate::text::Text;
 /// Room for an encoded head.
 const HEAD_BYTES: usize = 512;
 const MINUTE_MS: u64 = 60_000;
-/// Blocks up to which the live table is walked once a minute: about 20 ms. At the end it always is.
+/// Blocks up to which the live table is walked once a minute: about 20 ms.
 const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
+/// Blocks up to which it is walked at the end: about a second.
+const LONG_WALK_BLOCKS: u64 = 1 << 25;
 /// The memory limit is read again after this long.
 const LIMIT_AGE_MS: u64 = 10_000;
 
@@ -110,7 +112,12 @@ impl Writer {
             }
             limit /= 4;
         }
-        if last || (minute && source.live_blocks() <= CHEAP_WALK_BLOCKS) {
+        let walk_blocks = if last {
+            LONG_WALK_BLOCKS
+        } else {
+            CHEAP_WALK_BLOCKS
+        };
+        if (last || minute) && source.live_blocks() <= walk_blocks {
             match self.ages(source, recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,

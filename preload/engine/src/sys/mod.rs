@@ -22,6 +22,8 @@ impl Errno {
     pub const EEXIST: Errno = Errno(17);
     pub const ENOTDIR: Errno = Errno(20);
     pub const EINVAL: Errno = Errno(22);
+    pub const ENFILE: Errno = Errno(23);
+    pub const EMFILE: Errno = Errno(24);
     pub const EFBIG: Errno = Errno(27);
     pub const ENOSPC: Errno = Errno(28);
     pub const EROFS: Errno = Errno(30);
@@ -671,4 +673,14 @@ pub fn leave_descriptor_table() -> bool {
             0,
         ) == 0
     }
+}
+
+/// True for a regular file, without opening it for anything; links are not followed.
+pub fn is_regular_file(path: &CStr) -> bool {
+    let Ok(fd) = open(path, o::PATH | o::NOFOLLOW, 0) else {
+        return false;
+    };
+    let stat = fstat(fd);
+    close(fd);
+    stat.is_ok_and(|stat| stat.mode & 0o170_000 == 0o100_000)
 }

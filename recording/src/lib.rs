@@ -111,7 +111,8 @@
 //!  8 Site        flags b (1 mmap, 2 cut, 4 folded), id n, leaf n, first_seen_ms n, thread n
 //!  9 Thread      tid n, name s
 //! 10 Snapshot    length of head n, head, deltas up to the end of the record
-//!        head    flags b (1 has limit, 2 has allocator), index n, merged n, at_ms n,
+//!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS), index n,
+//!                merged n, at_ms n,
 //!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
 //!                threads n, the nine of Totals n, the nine of Coverage n, own_memory_bytes n,
 //!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n]

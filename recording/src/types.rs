@@ -209,8 +209,10 @@ pub struct SnapshotHead {
     pub major_faults: u64,
     /// Threads, leaktrack's own not counted.
     pub threads: u32,
-    /// Memory limit in force (cgroup, RLIMIT_AS), if any.
+    /// Memory limit in force, if any.
     pub limit_bytes: Option<u64>,
+    /// That limit is `RLIMIT_AS`, on address space; else it is the cgroup's, on memory.
+    pub limit_is_address_space: bool,
     /// Totals.
     pub totals: Totals,
     /// What could not be recorded.

@@ -91,6 +91,7 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
             major_faults: v[6],
             threads,
             limit_bytes: l.then_some(v[7]),
+            limit_is_address_space: l && v[7] % 2 == 1,
             totals: Totals {
                 allocations: v[8],
                 frees: v[9],

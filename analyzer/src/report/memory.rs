@@ -134,17 +134,26 @@ pub fn memory(family: &Family, totals: &Totals) -> Memory {
     Memory {
         rss_bytes: sum(|head| head.rss_bytes),
         swap_bytes: sum(|head| head.swap_bytes),
-        limit_bytes: limit_bytes(family),
+        limit_bytes: limit(family).map(|(bytes, _)| bytes),
+        limit_kind: limit(family).map(|(_, kind)| kind.to_owned()),
         parts,
         ..Memory::default()
     }
 }
 
-/// The lowest limit that any process reports.
-pub fn limit_bytes(family: &Family) -> Option<u64> {
+/// The lowest limit that any process reports, and what sets it.
+fn limit(family: &Family) -> Option<(u64, &'static str)> {
+    let of = |head: &SnapshotHead| {
+        let kind = if head.limit_is_address_space {
+            "RLIMIT_AS"
+        } else {
+            "cgroup"
+        };
+        Some((head.limit_bytes?, kind))
+    };
     present(family)
         .iter()
-        .filter_map(|(_, head)| head.limit_bytes)
+        .filter_map(|(_, head)| of(head))
         .min()
 }
 

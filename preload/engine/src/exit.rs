@@ -30,10 +30,11 @@ fn finish(reason: Reason) {
         return;
     }
     guard::enter(t, guard::OURS, usize::MAX);
-    if phase == guard::IDLE && matches!(reason, Reason::Exit { .. }) {
-        if let Some(stats) = allocator::stats() {
-            snapshot::set_allocator_stats(stats);
-        }
+    if phase == guard::IDLE
+        && matches!(reason, Reason::Exit { .. })
+        && let Some(stats) = allocator::stats()
+    {
+        snapshot::set_allocator_stats(stats);
     }
     helper::snapshot_now(reason);
     guard::turn(t, phase);

@@ -143,17 +143,16 @@ pub struct CoverageCounters {
 
 impl CoverageCounters {
     const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         CoverageCounters {
-            unknown_frees: ZERO,
-            dropped: ZERO,
-            nested: ZERO,
-            replaced: ZERO,
-            cut_stacks: ZERO,
-            folded_stacks: ZERO,
-            broken_stacks: ZERO,
-            inherited_freed_blocks: ZERO,
-            inherited_freed_bytes: ZERO,
+            unknown_frees: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            nested: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            cut_stacks: AtomicU64::new(0),
+            folded_stacks: AtomicU64::new(0),
+            broken_stacks: AtomicU64::new(0),
+            inherited_freed_blocks: AtomicU64::new(0),
+            inherited_freed_bytes: AtomicU64::new(0),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::types::{Ages, AllocatorStats, Coverage, Snapshot, SnapshotHead, TimeM
 
 const HAS_LIMIT: u8 = 1;
 const HAS_ALLOCATOR: u8 = 2;
+const LIMITS_ADDRESS_SPACE: u8 = 4;
 
 pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
@@ -26,7 +27,12 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     } else {
         0
     };
-    out.byte(limit | allocator)?;
+    let space = if head.limit_is_address_space {
+        LIMITS_ADDRESS_SPACE
+    } else {
+        0
+    };
+    out.byte(limit | allocator | space)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -164,6 +170,7 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         major_faults,
         threads: u32::try_from(threads).ok()?,
         limit_bytes,
+        limit_is_address_space: flags & LIMITS_ADDRESS_SPACE != 0,
         totals,
         coverage,
         own_memory_bytes,

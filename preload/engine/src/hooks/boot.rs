@@ -45,7 +45,7 @@ pub fn alloc(size: usize, align: usize) -> *mut u8 {
 #[inline]
 pub fn size_of_block(p: *const u8) -> Option<usize> {
     let at = p.addr().wrapping_sub(MEMORY.0.get().addr());
-    if at >= BYTES || at < HEADER {
+    if !(HEADER..BYTES).contains(&at) {
         return None;
     }
     // SAFETY: every pointer into the buffer that the host holds came from `alloc`, which wrote the

@@ -198,8 +198,8 @@ pub unsafe extern "C" fn posix_memalign(
     let t = local();
     match entering(t, sp) {
         Way::Record => {}
-        // SAFETY: the original has this type.
         Way::Pass => {
+            // SAFETY: the original has this type.
             return unsafe {
                 original::<PosixMemalign>(&ORIGINALS.posix_memalign)(out, align, size)
             };

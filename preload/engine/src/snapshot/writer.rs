@@ -12,7 +12,8 @@ use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
 use super::source::Source;
-use crate::facts::{limit, process};
+use crate::facts::limit::{self, LimitKind};
+use crate::facts::process;
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Recorder, TAIL_BYTES};
 use crate::text::Text;
 
@@ -36,7 +37,7 @@ pub struct Writer {
     index: u64,
     totals: Totals,
     last_ages_ms: u64,
-    limit: Option<u64>,
+    limit: Option<(u64, LimitKind)>,
     limit_read_ms: Option<u64>,
     allocator: Option<AllocatorStats>,
     own_cpu_ns: u64,
@@ -133,7 +134,7 @@ impl Writer {
             .limit_read_ms
             .is_none_or(|read| now_ms >= read + LIMIT_AGE_MS)
         {
-            self.limit = limit::read().map(|(bytes, _)| bytes);
+            self.limit = limit::read();
             self.limit_read_ms = Some(now_ms);
         }
         let facts = process::read();
@@ -147,7 +148,8 @@ impl Writer {
             minor_faults: facts.minor_faults,
             major_faults: facts.major_faults,
             threads: facts.threads.saturating_sub(source.own_threads()),
-            limit_bytes: self.limit,
+            limit_bytes: self.limit.map(|(bytes, _)| bytes),
+            limit_is_address_space: matches!(self.limit, Some((_, LimitKind::AddressSpace))),
             totals: self.totals,
             coverage: source.coverage(),
             own_memory_bytes: source.own_memory_bytes(),

@@ -39,7 +39,7 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 #[inline(always)]
 fn check(r: isize) -> Result<usize> {
-    if r < 0 && r >= -4095 {
+    if (-4095..0).contains(&r) {
         Err(Errno(-r as i32))
     } else {
         Ok(r as usize)

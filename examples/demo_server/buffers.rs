@@ -1,7 +1,7 @@
 //! Planted: healthy churn. Each request is read into one buffer and answered from another; both
 //! are freed when the answer is out.
 //!
-//! What must be reported: the sites [`read_request`] and [`build_response`], as many frees as
+//! What must be reported: the sites `read_request` and `build_response`, as many frees as
 //! allocations, nothing live at the end: verdict *healthy*, shown only with `--show healthy`.
 
 use super::server::read_line;

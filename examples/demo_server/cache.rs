@@ -1,7 +1,7 @@
 //! Planted: a cache that fills and stays. Request `n` wants page `n` modulo [`PAGES`]; a page is
 //! rendered the first time and kept.
 //!
-//! What must be reported: the site [`render_and_keep_page`], 2,048 bytes per page up to 2 MiB after
+//! What must be reported: the site `render_and_keep_page`, 2,048 bytes per page up to 2 MiB after
 //! 1,024 requests, then nothing more: verdict *retained*, pattern plateau. It is not a finding.
 
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
 //! Planted: a block is lost. Every 4th request's header block is parsed into a box that is
 //! forgotten, as happens with a raw pointer handed to C and never taken back.
 //!
-//! What must be reported: the site [`forget_parsed_header`], 512 bytes in one block per 4th
+//! What must be reported: the site `forget_parsed_header`, 512 bytes in one block per 4th
 //! request, verdict *lost*; *growing* when no reachability scan ran.
 
 use std::hint::black_box;

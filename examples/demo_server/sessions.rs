@@ -1,7 +1,7 @@
 //! Planted: an unbounded container. Every request opens a session, all sessions hang in one list,
 //! and nothing ever expires them.
 //!
-//! What must be reported: the site [`keep_session_forever`], 1,024 bytes in one block per request,
+//! What must be reported: the site `keep_session_forever`, 1,024 bytes in one block per request,
 //! still reachable, verdict *growing*, pattern linear.
 
 use std::sync::Mutex;

@@ -1,6 +1,6 @@
 //! Planted: mappings pile up. Every 50th request maps an area for an upload and never unmaps it.
 //!
-//! What must be reported: the site [`map_spool_and_keep`], kind `mmap`, 16,384 bytes in one mapping
+//! What must be reported: the site `map_spool_and_keep`, kind `mmap`, 16,384 bytes in one mapping
 //! per 50th request, verdict *growing*.
 
 use std::ffi::{c_int, c_long, c_void};

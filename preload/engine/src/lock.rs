@@ -5,7 +5,7 @@
 //! holder does not learn atomically whether somebody waits: sleepers announce themselves in a
 //! second word, which the holder reads after the store. The processor may let that read overtake
 //! the store, so a wake-up can be missed; sleepers therefore look again after
-//! [`SLEEP_NS`], and a missed wake-up costs that much instead of a deadlock.
+//! `SLEEP_NS`, and a missed wake-up costs that much instead of a deadlock.
 //!
 //! The word names its holder by its thread pointer, in the same instruction that takes the lock, so
 //! that a thread that was torn out of a critical section (`siglongjmp` out of a signal handler) can

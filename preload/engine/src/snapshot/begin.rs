@@ -1,6 +1,6 @@
 //! Owns the start: whether this process is recorded, who it is, and the creation of its file.
 
-use leaktrack_recording::{Process, Record, RecordingId};
+use leaktrack_recording::{Mode, Process, Record, RecordingId};
 
 use crate::config;
 use crate::facts::args::Args;
@@ -77,6 +77,9 @@ impl Start {
         }
         self.parent = family.recording;
         self.lazy = family.recording.is_some();
+        if config.mode != Mode::Exact && !self.lazy {
+            message::say(b"mode= is exact in this version: recording every allocation");
+        }
         self.args.read(config.argv);
         self.options.clear();
         env::recorded_value(b"LEAKTRACK", config.given.as_bytes(), &mut self.options);
@@ -208,7 +211,8 @@ impl Start {
             host: self.names.host.as_bytes(),
             started_unix_ns: self.started_unix_ns,
             start_ticks: process::read().start_ticks,
-            mode: config.mode,
+            // What is done, not what was asked for.
+            mode: Mode::Exact,
             depth: config.depth,
             interval_ms: config.interval_ms,
             page_bytes: PAGE_BYTES,

@@ -105,6 +105,26 @@ fn seccomp_filters() {
 }
 
 #[test]
+fn filters_that_were_there_first() {
+    // process_vm_readv and process_vm_writev, as `SystemCallFilter=@system-service` has it.
+    let checked = Case::of("filtered_start.c").args(["310", "311"]).check();
+    let kept: Vec<u64> = checked
+        .reports()
+        .iter()
+        .map(|report| report.live("keep_inside").blocks)
+        .collect();
+    assert!(kept.contains(&4), "{kept:?} {:?}", checked.recordings);
+    // fallocate, without which there is no recording: one line, and the program runs untracked.
+    let checked = Case::of("filtered_start.c")
+        .args(["285"])
+        .any_stderr()
+        .check();
+    assert_eq!(checked.outcome.text(), "ok\n");
+    let said = String::from_utf8_lossy(&checked.outcome.stderr).into_owned();
+    assert!(said.contains("kills on fallocate"), "{said}");
+}
+
+#[test]
 fn little_address_space() {
     // 48 MiB: leaktrack must do with what is left, and the program must get its own.
     let keep = leaktrack_tests::program("keep_some.c");

@@ -45,4 +45,5 @@ pub mod sys;
 pub mod text;
 pub mod thread;
 pub mod tls;
+pub mod trial;
 pub mod unwind;

@@ -12,7 +12,9 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::facts::env::Environment;
 use crate::guard;
 use crate::tls::Local;
-use crate::{config, exit, fork, helper, hooks, loader, modules, snapshot, state, thread, unwind};
+use crate::{
+    config, exit, fork, helper, hooks, loader, modules, snapshot, state, thread, trial, unwind,
+};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,7 @@ pub fn is_recording() -> bool {
 pub fn originals_found() {
     loader::init();
     modules::init();
+    unwind::init();
     go(Early);
 }
 
@@ -99,8 +102,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     guard::enter(t, guard::OURS, usize::MAX);
     // SAFETY: the loader's environment lives as long as the process.
     let env = unsafe { Environment::new(envp.cast()) };
-    unwind::init();
-    if snapshot::begin(env) {
+    if trial::passed() && snapshot::begin(env) {
         state::set_depth(snapshot::config(|c| c.depth));
         watch_threads();
         fork::register();

@@ -35,6 +35,17 @@ impl ProcessFacts {
     }
 }
 
+/// True if a seccomp filter is in force for the calling thread.
+pub fn has_seccomp_filter() -> bool {
+    let mut filter = false;
+    let _ = lines::for_each_line(c"/proc/thread-self/status", |line| {
+        let mode = line.strip_prefix(b"Seccomp:").and_then(first_number);
+        filter = mode == Some(2);
+        mode.is_none()
+    });
+    filter
+}
+
 /// True if every thread but the calling helper has ended: then the process's first thread is a
 /// zombie that waits for the rest, and there are two of them in the count.
 pub fn only_helper_is_left() -> bool {

@@ -76,7 +76,8 @@ pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
 }
 
-/// The calling thread goes on to ask the kernel also after [`forbid_mmap`]: the helper.
+/// The calling thread takes snapshots: it may use all of the memory, and goes on to ask the kernel
+/// also after [`forbid_mmap`].
 pub fn exempt_this_thread() {
     ARENA.exempt.store(sys::thread_pointer(), Ordering::Relaxed);
 }
@@ -148,7 +149,7 @@ struct Arena {
     used_bytes: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
-    /// Thread pointer of the helper, which no filter of another thread binds.
+    /// Thread pointer of the thread that takes snapshots.
     exempt: AtomicUsize,
 }
 
@@ -306,12 +307,24 @@ impl Arena {
             || self.exempt.load(Ordering::Relaxed) == sys::thread_pointer()
     }
 
+    /// Most bytes for the calling thread: hooks leave a quarter for the snapshot that tells what
+    /// they could not record.
+    fn limit_bytes(&self) -> u64 {
+        const RESERVE_BYTES: u64 = 8 << 20;
+        let cap = self.cap_bytes.load(Ordering::Relaxed);
+        if self.exempt.load(Ordering::Relaxed) == sys::thread_pointer() {
+            cap
+        } else {
+            cap - (cap / 4).min(RESERVE_BYTES)
+        }
+    }
+
     fn map(&self, bytes: usize, flags: i32) -> *mut u8 {
         if !self.may_map() {
             return ptr::null_mut();
         }
         let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes as u64) <= self.cap_bytes.load(Ordering::Relaxed);
+        let fits = before.saturating_add(bytes as u64) <= self.limit_bytes();
         if fits {
             let flags = MAP_PLAIN | flags;
             // SAFETY: a fresh mapping where the kernel likes disturbs nothing.

@@ -12,6 +12,8 @@ use crate::lock::WordLock;
 use crate::snapshot::{self, Reason};
 use crate::{arena, guard, state, sys, tls};
 
+/// How long the host waits for an order to be carried out.
+const PATIENCE_MS: u64 = 10_000;
 /// How often a helper that nobody may wake looks for orders.
 const QUIET_POLL_MS: u64 = 5;
 const STACK_BYTES: usize = 128 << 10;
@@ -183,6 +185,11 @@ fn order(kind: u32, status: i32) -> bool {
     if !quiet {
         sys::futex_wake(&ORDER, u32::MAX, false);
     }
+    let deadline_ms = if quiet {
+        u64::MAX
+    } else {
+        state::tick() + PATIENCE_MS
+    };
     loop {
         // Pairs with the release in `obey`.
         let done = DONE.load(Ordering::Acquire);
@@ -194,6 +201,8 @@ fn order(kind: u32, status: i32) -> bool {
         }
         if quiet {
             core::hint::spin_loop();
+        } else if state::tick() > deadline_ms {
+            return true; // a hung file system: what it has been given must do
         } else {
             let _ = sys::futex_wait(&DONE, done, Some(1_000_000), false);
         }
@@ -214,6 +223,7 @@ pub fn snapshot_now(reason: Reason) {
     unsafe { LOCK.unlock_raw() };
     // Under a seccomp filter only the helper may write: without one the last state stands.
     if !taken && guard::QUIET.load(Ordering::Relaxed) == 0 {
+        arena::exempt_this_thread();
         state::tick();
         snapshot::take(reason);
     }
@@ -227,8 +237,9 @@ pub fn stop() -> bool {
     LOCK.lock_raw();
     let tid = TID.load(Ordering::Relaxed);
     if tid != 0 {
+        let deadline_ms = state::tick() + PATIENCE_MS;
         order(STOP, 0);
-        while TID.load(Ordering::Relaxed) != 0 {
+        while TID.load(Ordering::Relaxed) != 0 && state::tick() <= deadline_ms {
             let _ = sys::futex_wait(&TID, tid, Some(1_000_000), true);
         }
         // The word is cleared shortly before the thread leaves its group.

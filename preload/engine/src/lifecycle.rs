@@ -7,13 +7,15 @@
 //! ```
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::facts::env::Environment;
+use crate::facts::{limit, process};
 use crate::guard;
 use crate::tls::Local;
 use crate::{
-    config, exit, fork, helper, hooks, loader, modules, snapshot, state, thread, trial, unwind,
+    arena, config, exit, fork, helper, hooks, loader, modules, snapshot, state, sys, thread, trial,
+    unwind,
 };
 
 /// Where the process stands.
@@ -104,6 +106,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     let env = unsafe { Environment::new(envp.cast()) };
     if trial::passed() && snapshot::begin(env) {
         state::set_depth(snapshot::config(|c| c.depth));
+        arena::set_cap(memory_cap_bytes(snapshot::config(|c| c.memory)));
         watch_threads();
         fork::register();
         // SAFETY: a function of this library, which is never unloaded. Without an object to belong
@@ -117,12 +120,69 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     guard::leave(t);
 }
 
+/// Most bytes that leaktrack takes for itself.
+fn memory_cap_bytes(option: config::Memory) -> u64 {
+    const LEAST: u64 = 2 << 20;
+    match option {
+        config::Memory::Bytes(bytes) => bytes,
+        config::Memory::Auto => limit::read().map_or(512 << 20, |(bytes, kind)| {
+            let now = process::read();
+            let taken = match kind {
+                limit::LimitKind::Cgroup => now.rss_bytes,
+                limit::LimitKind::AddressSpace => now.vm_bytes,
+            };
+            (bytes.saturating_sub(taken) / 10).max(LEAST)
+        }),
+    }
+}
+
+/// Starts the helper; without one, hooks look at the clock now and then and take the snapshots.
 fn start_helper() {
     let (wanted, interval_ms) = snapshot::config(|c: &config::Config| (c.helper, c.interval_ms));
     helper::set_interval_ms(interval_ms);
-    if wanted {
-        helper::start();
+    if !wanted || !helper::start() {
+        INTERVAL_MS.store(interval_ms.max(10), Relaxed);
+        DUE_MS.store(state::tick() + interval_ms, Relaxed);
+        state::set_tracking(true, true);
     }
+}
+
+/// Without a helper: time between snapshots; 0 with one.
+static INTERVAL_MS: AtomicU64 = AtomicU64::new(0);
+/// Without a helper: when the next snapshot is due.
+static DUE_MS: AtomicU64 = AtomicU64::new(0);
+/// Calls of hooks without a helper.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// Without a helper: takes a snapshot in the calling thread when one is due.
+#[cold]
+fn poll(t: &Local) {
+    /// Calls between two looks at the clock.
+    const EVERY: u32 = 256;
+    let interval_ms = INTERVAL_MS.load(Relaxed);
+    if interval_ms == 0
+        || !CALLS.fetch_add(1, Relaxed).is_multiple_of(EVERY)
+        || guard::QUIET.load(Relaxed) != 0
+        || !state::in_recorded_process()
+    {
+        return;
+    }
+    let now_ms = state::tick();
+    let due_ms = DUE_MS.load(Relaxed);
+    let next_ms = now_ms + interval_ms;
+    if now_ms < due_ms
+        || DUE_MS
+            .compare_exchange(due_ms, next_ms, Relaxed, Relaxed)
+            .is_err()
+    {
+        return;
+    }
+    guard::enter(t, guard::OURS, usize::MAX);
+    // A handler that jumped out of a snapshot would leave its lock taken.
+    let signals = sys::block_signals();
+    snapshot::take(snapshot::Reason::Periodic);
+    sys::restore_signals(signals);
+    guard::leave(t);
 }
 
 /// Has the end of every thread noticed, by a key among the first 32, which cost no allocation.
@@ -143,13 +203,16 @@ fn watch_threads() {
     }
 }
 
-/// A hook was called while something is due: a forked child gets its helper with its first call. A
+/// A hook was called while something is due: a forked child gets its helper with its first call,
+/// and where there is to be none the clock is looked at. A
 /// child that execs at once never does, and one that ends before its first snapshot leaves no file.
 pub fn hook_called(t: &Local) {
     if current() == Pending && state::in_recorded_process() {
         guard::enter(t, guard::OURS, usize::MAX);
         activate();
         guard::leave(t);
+    } else if current() == Recording {
+        poll(t);
     }
 }
 

@@ -17,8 +17,9 @@ struct Call(&'static [u8], usize, [usize; 6]);
 const BAD_FD: usize = usize::MAX;
 
 /// What the library calls in hooks, helper and snapshots, beyond what the loader itself needs.
-/// The first two are optional: without them own memory is written through the file.
-static CALLS: [Call; 22] = [
+/// The first also keeps a killed child from leaving a core file.
+static CALLS: [Call; 24] = [
+    Call(b"prctl", nr::PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]),
     Call(b"process_vm_readv", nr::PROCESS_VM_READV, [0; 6]),
     Call(b"process_vm_writev", nr::PROCESS_VM_WRITEV, [0; 6]),
     Call(b"rt_sigprocmask", nr::RT_SIGPROCMASK, [0, 0, 0, 8, 0, 0]),
@@ -40,9 +41,12 @@ static CALLS: [Call; 22] = [
     Call(b"getrandom", nr::GETRANDOM, [0, 0, 1, 0, 0, 0]),
     Call(b"readlink", nr::READLINK, [0; 6]),
     Call(b"tgkill", nr::TGKILL, [0; 6]),
+    Call(b"close_range", nr::CLOSE_RANGE, [1, 0, 0, 0, 0, 0]),
     Call(b"uname", nr::UNAME, [0; 6]),
 ];
-const OPTIONAL: usize = 2;
+/// Calls that may be missing: own memory is then written through the file.
+const OPTIONAL: core::ops::RangeInclusive<usize> = 1..=2;
+const PR_SET_DUMPABLE: usize = 4;
 
 /// Finds out what a filter that is in force leaves us. False: too little, which has been said; the
 /// process then runs untracked.
@@ -62,7 +66,7 @@ pub fn passed() -> bool {
             break;
         }
         let at = next.load(Relaxed) as usize;
-        if at < OPTIONAL {
+        if OPTIONAL.contains(&at) {
             copies = false;
         } else {
             killer = CALLS.get(at);
@@ -90,16 +94,14 @@ pub fn passed() -> bool {
 
 /// Makes the calls from `next` on in a child; true if it survived them all.
 fn run_in_child(next: &AtomicU32) -> bool {
-    const PR_SET_DUMPABLE: usize = 4;
     const WALL: usize = 0x4000_0000;
     let signals = sys::block_signals();
     // SAFETY: a fork without flags and without a signal at its end; the child only makes the calls
     // below and ends, without touching anything of the host's.
     let pid = unsafe { syscall6(nr::CLONE, 0, 0, 0, 0, 0, 0) };
     if pid == 0 {
-        // SAFETY: no core file for a trial; then calls whose arguments make them fail or do nothing.
+        // SAFETY: the arguments make the calls fail or do nothing, but for the first.
         unsafe {
-            syscall6(nr::PRCTL, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
             while let Some(Call(_, number, a)) = CALLS.get(next.load(Relaxed) as usize) {
                 let [a, b, c, d, e, f] = *a;
                 syscall6(*number, a, b, c, d, e, f);

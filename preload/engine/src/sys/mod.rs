@@ -663,10 +663,21 @@ pub fn has_changed_ids() -> bool {
     getuid() != geteuid() || gid != egid
 }
 
+static KEEP_DESCRIPTORS: core::sync::atomic::AtomicBool =
+    core::sync::atomic::AtomicBool::new(false);
+
+/// Makes [`leave_descriptor_table`] do nothing: a seccomp filter would kill.
+pub fn keep_descriptor_table() {
+    KEEP_DESCRIPTORS.store(true, core::sync::atomic::Ordering::Relaxed);
+}
+
 /// Gives the calling thread an empty descriptor table of its own: what it opens never takes a
 /// number in the table of the others, and the others' files are not shared with it. False where
 /// the kernel cannot (before 5.9): then the table stays shared.
 pub fn leave_descriptor_table() -> bool {
+    if KEEP_DESCRIPTORS.load(core::sync::atomic::Ordering::Relaxed) {
+        return false;
+    }
     const CLOSE_RANGE_UNSHARE: usize = 2;
     // SAFETY: concerns this thread's descriptors only, of which it has none.
     unsafe {

@@ -18,7 +18,7 @@ const BAD_FD: usize = usize::MAX;
 
 /// What the library calls in hooks, helper and snapshots, beyond what the loader itself needs.
 /// The first also keeps a killed child from leaving a core file.
-static CALLS: [Call; 24] = [
+static CALLS: [Call; 28] = [
     Call(b"prctl", nr::PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]),
     Call(b"process_vm_readv", nr::PROCESS_VM_READV, [0; 6]),
     Call(b"process_vm_writev", nr::PROCESS_VM_WRITEV, [0; 6]),
@@ -41,11 +41,19 @@ static CALLS: [Call; 24] = [
     Call(b"getrandom", nr::GETRANDOM, [0, 0, 1, 0, 0, 0]),
     Call(b"readlink", nr::READLINK, [0; 6]),
     Call(b"tgkill", nr::TGKILL, [0; 6]),
-    Call(b"close_range", nr::CLOSE_RANGE, [1, 0, 0, 0, 0, 0]),
     Call(b"uname", nr::UNAME, [0; 6]),
+    Call(b"getrusage", nr::GETRUSAGE, [0; 6]),
+    Call(b"poll", nr::POLL, [0; 6]),
+    Call(b"rt_sigprocmask", nr::RT_SIGPROCMASK, [0, 0, 0, 8, 0, 0]),
+    Call(b"rt_sigpending", nr::RT_SIGPENDING, [0, 8, 0, 0, 0, 0]),
+    Call(b"rt_sigtimedwait", nr::RT_SIGTIMEDWAIT, [0, 0, 0, 8, 0, 0]),
 ];
-/// Calls that may be missing: own memory is then written through the file.
-const OPTIONAL: core::ops::RangeInclusive<usize> = 1..=2;
+/// Without one of these two, own memory is written through the file.
+const COPIES: core::ops::Range<usize> = 1..3;
+/// Without this one the helper shares the host's descriptor table.
+const DESCRIPTORS: usize = 3;
+/// From here on: what a message on stderr needs itself.
+const SAYING: usize = CALLS.len() - 4;
 const PR_SET_DUMPABLE: usize = 4;
 
 /// Finds out what a filter that is in force leaves us. False: too little, which has been said; the
@@ -65,10 +73,13 @@ pub fn passed() -> bool {
             break;
         }
         let at = next.load(Relaxed) as usize;
-        if OPTIONAL.contains(&at) {
-            copies = false;
+        if COPIES.contains(&at) {
+            permit::set_copy_memory(false);
+            unwind::forbid_probe(true);
+        } else if at == DESCRIPTORS {
+            sys::keep_descriptor_table();
         } else {
-            killer = CALLS.get(at);
+            killer = Some(at);
             break;
         }
         next.store(at as u32 + 1, Relaxed);

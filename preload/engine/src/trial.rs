@@ -109,13 +109,17 @@ fn run_in_child(next: &AtomicU32) -> bool {
     // below and ends, without touching anything of the host's.
     let pid = unsafe { syscall6(nr::CLONE, 0, 0, 0, 0, 0, 0) };
     if pid == 0 {
-        // SAFETY: the arguments make the calls fail or do nothing, but for the first.
-        unsafe {
-            while let Some(Call(_, number, a)) = CALLS.get(next.load(Relaxed) as usize) {
-                let [a, b, c, d, e, f] = *a;
-                syscall6(*number, a, b, c, d, e, f);
-                next.fetch_add(1, Relaxed);
-            }
+        let make = |Call(_, number, arguments): &Call| {
+            let [a, b, c, d, e, f] = *arguments;
+            // SAFETY: the arguments make the call fail or do nothing, but for the first.
+            unsafe { syscall6(*number, a, b, c, d, e, f) }
+        };
+        if next.load(Relaxed) != 0 {
+            CALLS.first().map(make);
+        }
+        while let Some(call) = CALLS.get(next.load(Relaxed) as usize) {
+            make(call);
+            next.fetch_add(1, Relaxed);
         }
         loop {
             sys::exit_group(0);

@@ -4,8 +4,15 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::Relaxed;
 
+use leaktrack_engine::confine::Filter;
 use leaktrack_engine::hooks::real::{ORIGINALS, Originals, original};
 use leaktrack_engine::{confine, exit, fork, hooks};
+
+/// A filter as `prctl` installs it.
+const THIS_THREAD: Filter = Filter {
+    all_threads: false,
+    listener: false,
+};
 
 /// Declares an `exec` export: the recording is brought up to date, then the call goes on with its
 /// arguments as they came, however many there are.
@@ -111,7 +118,7 @@ pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usi
     // SAFETY: the original takes these in registers, however many it reads.
     let real = || unsafe { original::<F>(&ORIGINALS.prctl)(option, a, b, c, d) };
     if option == PR_SET_SECCOMP {
-        confine::around_seccomp(false, || real() as isize) as i32
+        confine::around_seccomp(THIS_THREAD, || real() as isize) as i32
     } else {
         real()
     }
@@ -146,6 +153,7 @@ unsafe extern "C" fn syscall_seccomp(nr: usize, op: usize, flags: usize, args: u
     const SECCOMP_SET_MODE_STRICT: usize = 0;
     const SECCOMP_SET_MODE_FILTER: usize = 1;
     const TSYNC: usize = 1;
+    const NEW_LISTENER: usize = 8;
     if !hooks::ready() {
         return -1;
     }
@@ -154,8 +162,14 @@ unsafe extern "C" fn syscall_seccomp(nr: usize, op: usize, flags: usize, args: u
     match op {
         // Without a filter it only asks which flags the kernel knows.
         SECCOMP_SET_MODE_FILTER if args == 0 => real(),
-        SECCOMP_SET_MODE_STRICT => confine::around_seccomp(false, real),
-        SECCOMP_SET_MODE_FILTER => confine::around_seccomp(flags & TSYNC != 0, real),
+        SECCOMP_SET_MODE_STRICT => confine::around_seccomp(THIS_THREAD, real),
+        SECCOMP_SET_MODE_FILTER => {
+            let filter = Filter {
+                all_threads: flags & TSYNC != 0,
+                listener: flags & NEW_LISTENER != 0,
+            };
+            confine::around_seccomp(filter, real)
+        }
         _ => real(),
     }
 }

@@ -82,6 +82,11 @@ pub fn exempt_this_thread() {
     ARENA.exempt.store(sys::thread_pointer(), Ordering::Relaxed);
 }
 
+/// The thread named by [`exempt_this_thread`] is one like any other again.
+pub fn exempt_nobody() {
+    ARENA.exempt.store(0, Ordering::Relaxed);
+}
+
 /// Makes sure that there is a chunk for small pieces, for the time after [`forbid_mmap`].
 pub fn prefill() {
     ARENA.with(|s| {
@@ -115,6 +120,15 @@ pub unsafe fn unlock_after_fork() {
 pub unsafe fn abandon() {
     // SAFETY: the caller's promise.
     unsafe { ARENA.lock.abandon() }
+}
+
+/// Frees the arena's lock in a forked child for the thread that held it in the parent.
+///
+/// # Safety
+/// The calling thread is the only one and is not inside the arena.
+pub unsafe fn abandon_in_child() {
+    // SAFETY: the caller's promise: the holder, if any, is not in this process.
+    unsafe { ARENA.lock.abandon_for_holder() }
 }
 
 /// A free piece; the link lies in its first word.

@@ -19,42 +19,60 @@ pub fn around(real: impl FnOnce() -> i32) -> i32 {
     if !is_ours(t) {
         return real();
     }
+    let quiet = guard::QUIET.load(Relaxed) != 0;
     guard::enter(t, guard::OURS, usize::MAX);
-    lifecycle::activate();
-    snapshot::secure(RESERVE_BYTES);
-    let ran = helper::stop();
+    if !quiet {
+        lifecycle::activate();
+        snapshot::secure(RESERVE_BYTES);
+    }
+    let ran = helper::begin_confining();
     guard::leave(t);
     let r = real();
-    if ran {
-        helper::start();
+    // Under a filter no new helper may be made: it would be bound by it.
+    if helper::end_confining() && ran && !quiet && !helper::start() {
+        lifecycle::without_helper();
     }
     r
 }
 
-/// Runs a call that installs a seccomp filter, on this thread or (`all_threads`) on all.
+/// What the flags of a seccomp call mean for us.
+#[derive(Clone, Copy)]
+pub struct Filter {
+    /// It binds all threads of the process (`SECCOMP_FILTER_FLAG_TSYNC`).
+    pub all_threads: bool,
+    /// It returns a descriptor (`SECCOMP_FILTER_FLAG_NEW_LISTENER`).
+    pub listener: bool,
+}
+
+/// Runs a call that installs a seccomp filter.
 ///
 /// A filter on this thread leaves the helper free; hooks then make no system call that a filter
 /// might answer by killing the process. A filter on all threads ends the helper for good: what it
 /// did until then is in the recording, and counting in memory goes on.
-pub fn around_seccomp(all_threads: bool, real: impl FnOnce() -> isize) -> isize {
+pub fn around_seccomp(filter: Filter, real: impl FnOnce() -> isize) -> isize {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
     if !is_ours(t) {
         return real();
     }
+    let was_quiet = guard::QUIET.load(Relaxed) != 0;
     guard::enter(t, guard::OURS, usize::MAX);
-    lifecycle::activate();
-    snapshot::secure(RESERVE_BYTES);
-    // Room for what the hooks will need: they will not ask the kernel for more.
-    arena::prefill();
-    let ran = all_threads && helper::stop();
-    if ran {
-        snapshot::note_confined();
+    if !was_quiet {
+        lifecycle::activate();
+        snapshot::secure(RESERVE_BYTES);
+        // Room for what the hooks will need: they will not ask the kernel for more.
+        arena::prefill();
+        if filter.all_threads {
+            snapshot::note_confined();
+        }
     }
+    let ran = filter.all_threads && helper::stop();
     quiet(true);
     guard::leave(t);
     let r = real();
-    if r != 0 {
+    // With TSYNC the kernel names a thread that could not follow by a positive number.
+    let failed = r < 0 || (r > 0 && !filter.listener);
+    if failed && !was_quiet {
         quiet(false);
         if ran {
             helper::start();
@@ -63,13 +81,12 @@ pub fn around_seccomp(all_threads: bool, real: impl FnOnce() -> isize) -> isize 
     r
 }
 
-/// True if the call changes the recorded process: not a nested one, not that of a child by vfork
-/// (whose memory is the parent's), and not one under a filter that already keeps us quiet.
+/// True if the call changes the recorded process: not a nested one, nor that of a child by vfork,
+/// whose memory is the parent's (under a filter that question may not be asked).
 fn is_ours(t: &tls::Local) -> bool {
     lifecycle::is_recording()
         && t.phase.load(Relaxed) == guard::IDLE
-        && guard::QUIET.load(Relaxed) == 0
-        && state::in_recorded_process()
+        && (guard::QUIET.load(Relaxed) != 0 || state::in_recorded_process())
 }
 
 /// Stops, or allows again, system calls from hooks.

@@ -31,6 +31,7 @@ fn finish(reason: Reason) {
     }
     guard::enter(t, guard::OURS, usize::MAX);
     if phase == guard::IDLE
+        && lifecycle::has_recording()
         && matches!(reason, Reason::Exit { .. })
         && let Some(stats) = allocator::stats()
     {

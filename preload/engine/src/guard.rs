@@ -25,8 +25,32 @@ pub static QUIET: AtomicU32 = AtomicU32::new(0);
 #[inline(always)]
 pub fn enter(t: &Local, phase: u32, sp: usize) {
     t.entry_sp.store(sp, Relaxed);
+    t.entry_word.store(0, Relaxed);
     t.phase.store(phase, Relaxed);
     compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
+/// Enters a phase from [`IDLE`], in a hook whose return address lies at `sp`.
+///
+/// # Safety
+/// `sp` is the stack pointer at the entry of a function that has not returned.
+#[inline(always)]
+pub unsafe fn enter_hook(t: &Local, phase: u32, sp: usize) {
+    enter(t, phase, sp);
+    // SAFETY: the caller's promise: the word is the function's return address.
+    let word = unsafe { core::ptr::with_exposed_provenance::<usize>(sp).read() };
+    t.entry_word.store(word, Relaxed);
+}
+
+/// True if the return address of the hook that holds the guard is no longer where it was: the hook
+/// is gone, and other calls have used its stack.
+fn is_overwritten(t: &Local) -> bool {
+    let word = t.entry_word.load(Relaxed);
+    let mut now = [0; 8];
+    word != 0
+        && QUIET.load(Relaxed) == 0
+        && sys::read_own_memory(t.entry_sp.load(Relaxed), &mut now) == Ok(now.len())
+        && usize::from_ne_bytes(now) != word
 }
 
 /// Changes the phase while a guard is held.
@@ -53,7 +77,9 @@ pub fn nested_phase(t: &Local, sp: usize) -> u32 {
     }
     // The hook's frame lies below its entry: a call that starts at or above the entry finds the
     // hook gone, unless it runs on another stack. A handler on its alternate stack is nested.
-    if sp < t.entry_sp.load(Relaxed) || QUIET.load(Relaxed) != 0 || sys::on_alternate_stack() {
+    let above =
+        sp >= t.entry_sp.load(Relaxed) && QUIET.load(Relaxed) == 0 && !sys::on_alternate_stack();
+    if !above && !is_overwritten(t) {
         return phase;
     }
     // SAFETY: whatever call of this thread was inside a lock of ours never returns.

@@ -33,6 +33,10 @@ static DONE: AtomicU32 = AtomicU32::new(0);
 static MEMORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static MEMORY_BYTES: AtomicUsize = AtomicUsize::new(0);
 static INTERVAL_MS: AtomicU64 = AtomicU64::new(1000);
+/// When the next snapshot is due; 0 before the first helper.
+static DUE_MS: AtomicU64 = AtomicU64::new(0);
+/// Threads that are changing what a helper would inherit: none is started meanwhile.
+static CONFINING: AtomicU32 = AtomicU32::new(0);
 /// Arguments of the order in force.
 static STATUS: AtomicU32 = AtomicU32::new(0);
 
@@ -58,7 +62,7 @@ pub fn is_running() -> bool {
 pub fn start() -> bool {
     let signals = sys::block_signals();
     LOCK.lock_raw();
-    let started = is_running() || spawn();
+    let started = is_running() || CONFINING.load(Ordering::Relaxed) != 0 || spawn();
     // SAFETY: taken above by this thread.
     unsafe { LOCK.unlock_raw() };
     sys::restore_signals(signals);
@@ -118,7 +122,12 @@ extern "C" fn run() {
     sys::leave_descriptor_table();
     arena::exempt_this_thread();
     sys::set_thread_name(c"leaktrack");
-    let mut due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
+    // A program that changes its credentials all the time must not start the wait anew each time.
+    let mut due_ms = DUE_MS.load(Ordering::Relaxed);
+    if due_ms == 0 {
+        due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
+        DUE_MS.store(due_ms, Ordering::Relaxed);
+    }
     let mut seen = OBEYED.load(Ordering::Relaxed);
     loop {
         let now_ms = state::tick();
@@ -151,6 +160,7 @@ extern "C" fn run() {
             snapshot::take(Reason::Periodic);
             let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
             due_ms = (due_ms + interval_ms).max(state::tick());
+            DUE_MS.store(due_ms, Ordering::Relaxed);
         }
     }
 }
@@ -226,24 +236,48 @@ pub fn snapshot_now(reason: Reason) {
         arena::exempt_this_thread();
         state::tick();
         snapshot::take(reason);
+        arena::exempt_nobody();
     }
     sys::restore_signals(signals);
 }
 
+/// Keeps new helpers from starting, and ends the one that runs; true if one ran. Pairs with
+/// [`end_confining`].
+pub fn begin_confining() -> bool {
+    CONFINING.fetch_add(1, Ordering::Relaxed);
+    stop()
+}
+
+/// The change is made: the last thread to say so may start a helper again. True if it may.
+pub fn end_confining() -> bool {
+    CONFINING.fetch_sub(1, Ordering::Relaxed) == 1
+}
+
 /// Ends the helper and waits until the kernel has forgotten it, so that the process counts as
-/// single-threaded again. True if it ran.
+/// single-threaded again. True if it ran. Under a seccomp filter it makes no system call.
 pub fn stop() -> bool {
+    let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
     let signals = sys::block_signals();
     LOCK.lock_raw();
     let tid = TID.load(Ordering::Relaxed);
     if tid != 0 {
-        let deadline_ms = state::tick() + PATIENCE_MS;
+        let deadline_ms = if quiet {
+            u64::MAX
+        } else {
+            state::tick() + PATIENCE_MS
+        };
         order(STOP, 0);
-        while TID.load(Ordering::Relaxed) != 0 && state::tick() <= deadline_ms {
-            let _ = sys::futex_wait(&TID, tid, Some(1_000_000), true);
+        while TID.load(Ordering::Relaxed) != 0 {
+            if quiet {
+                core::hint::spin_loop();
+            } else if state::tick() > deadline_ms {
+                break;
+            } else {
+                let _ = sys::futex_wait(&TID, tid, Some(1_000_000), true);
+            }
         }
         // The word is cleared shortly before the thread leaves its group.
-        for _ in 0..100_000 {
+        for _ in 0..if quiet { 0 } else { 100_000 } {
             if !sys::thread_exists(state::pid(), tid) {
                 break;
             }
@@ -262,6 +296,8 @@ pub fn stop() -> bool {
 /// Only the forking thread exists.
 pub unsafe fn forget_in_child() {
     TID.store(0, Ordering::Relaxed);
+    DUE_MS.store(0, Ordering::Relaxed);
+    CONFINING.store(0, Ordering::Relaxed);
     // SAFETY: passed on.
     unsafe { LOCK.reset() };
 }

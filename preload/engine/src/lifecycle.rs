@@ -7,7 +7,7 @@
 //! ```
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::facts::env::Environment;
 use crate::facts::{limit, process};
@@ -79,6 +79,11 @@ pub fn is_recording() -> bool {
     matches!(current(), Recording | Pending)
 }
 
+/// True unless this is a forked child that has nothing to tell yet.
+pub fn has_recording() -> bool {
+    current() == Recording
+}
+
 /// The originals have just been found: from here on calls are recorded in memory.
 pub fn originals_found() {
     loader::init();
@@ -101,6 +106,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     }
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*crate::tls::local() };
+    STACK_TOP.store(envp.addr(), Relaxed);
     guard::enter(t, guard::OURS, usize::MAX);
     // SAFETY: the loader's environment lives as long as the process.
     let env = unsafe { Environment::new(envp.cast()) };
@@ -141,18 +147,37 @@ fn start_helper() {
     let (wanted, interval_ms) = snapshot::config(|c: &config::Config| (c.helper, c.interval_ms));
     helper::set_interval_ms(interval_ms);
     if !wanted || !helper::start() {
-        INTERVAL_MS.store(interval_ms.max(10), Relaxed);
-        DUE_MS.store(state::tick() + interval_ms, Relaxed);
-        state::set_tracking(true, true);
+        without_helper();
     }
+}
+
+/// Has hooks look at the clock and take the snapshots: there is no helper, or no more.
+pub fn without_helper() {
+    let interval_ms = snapshot::config(|c| c.interval_ms);
+    INTERVAL_MS.store(interval_ms.max(10), Relaxed);
+    DUE_MS.store(state::tick() + interval_ms, Relaxed);
+    state::set_tracking(true, true);
 }
 
 /// Without a helper: time between snapshots; 0 with one.
 static INTERVAL_MS: AtomicU64 = AtomicU64::new(0);
 /// Without a helper: when the next snapshot is due.
 static DUE_MS: AtomicU64 = AtomicU64::new(0);
+/// The environment's address: it lies at the top of the first thread's stack.
+static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 /// Calls of hooks without a helper.
 static CALLS: AtomicU32 = AtomicU32::new(0);
+
+/// True on the first thread's own stack, near its top: a snapshot needs some 32 KiB of stack, which
+/// fibers, signal stacks and small threads do not have.
+fn has_room_for_snapshot() -> bool {
+    const NEAR_BYTES: usize = 1 << 20;
+    let here = 0u8;
+    let below = STACK_TOP
+        .load(Relaxed)
+        .wrapping_sub((&raw const here).addr());
+    below < NEAR_BYTES
+}
 
 /// Without a helper: takes a snapshot in the calling thread when one is due.
 #[cold]
@@ -164,6 +189,7 @@ fn poll(t: &Local) {
         || !CALLS.fetch_add(1, Relaxed).is_multiple_of(EVERY)
         || guard::QUIET.load(Relaxed) != 0
         || !state::in_recorded_process()
+        || !has_room_for_snapshot()
     {
         return;
     }

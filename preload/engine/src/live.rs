@@ -58,9 +58,6 @@ pub enum Insert {
 pub struct LiveTable {
     shards: [Shard; SHARDS],
     huge: HugeSizes,
-    /// Held by [`LiveTable::for_each`] around each shard, so that a process without other threads
-    /// can keep the helper out by one lock instead of a thousand.
-    walk: WordLock,
 }
 
 impl LiveTable {
@@ -69,7 +66,6 @@ impl LiveTable {
         LiveTable {
             shards: [const { Shard::new() }; SHARDS],
             huge: HugeSizes::new(),
-            walk: WordLock::new(),
         }
     }
 
@@ -123,7 +119,6 @@ impl LiveTable {
     /// touch this table.
     pub fn for_each(&self, mut f: impl FnMut(usize, Block)) {
         for shard in &self.shards {
-            let _walk = self.walk.lock();
             shard.for_each(&self.huge, &mut f);
         }
     }
@@ -141,22 +136,6 @@ impl LiveTable {
     #[inline]
     pub fn lock_of(&self, addr: usize) -> &WordLock {
         self.shard(addr).lock()
-    }
-
-    /// Keeps walks out (before `fork` in a process whose only thread is the calling one): nobody
-    /// else changes the table, and no page of it is written.
-    pub fn lock_walks(&self) {
-        self.walk.lock_raw();
-    }
-
-    /// Lets walks in again, in the parent and in the child alike.
-    ///
-    /// # Safety
-    /// The calling thread, or in a child its image in the parent, called
-    /// [`LiveTable::lock_walks`].
-    pub unsafe fn unlock_walks(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.walk.unlock_raw() }
     }
 
     /// Takes every lock, in order (before `fork`).

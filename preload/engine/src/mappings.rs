@@ -153,6 +153,15 @@ impl MappingTable {
         unsafe { self.lock.abandon() }
     }
 
+    /// Lets go in a forked child for the thread that was changing the table in the parent.
+    ///
+    /// # Safety
+    /// The calling thread is the only one and is not inside the table.
+    pub unsafe fn abandon_in_child(&self) {
+        // SAFETY: the caller's promise: the holder, if any, is not in this process.
+        unsafe { self.lock.abandon_for_holder() }
+    }
+
     fn with<R>(&self, f: impl FnOnce(&mut PieceList) -> R) -> R {
         let (guard, abandoned): (Guard<'_>, bool) = self.lock.lock_checked();
         // SAFETY: the lock is held, and `f` does not come back here.

@@ -501,6 +501,18 @@ pub unsafe fn abandon() {
     unsafe { TABLE.lock.abandon() }
 }
 
+/// Lets go in a forked child for threads that were learning in the parent.
+///
+/// # Safety
+/// The calling thread is the only one and is not learning a module or a rule.
+pub unsafe fn abandon_in_child() {
+    // SAFETY: the caller's promise; torn changes lose an entry at most.
+    unsafe {
+        rules::lock().abandon_in_child();
+        TABLE.lock.abandon_in_child();
+    }
+}
+
 /// Copies bytes into memory that is never freed.
 fn keep(bytes: &[u8]) -> Option<&'static [u8]> {
     if bytes.is_empty() {

@@ -53,6 +53,16 @@ impl Owned {
         // SAFETY: the caller's promise.
         unsafe { self.lock.abandon() }
     }
+
+    /// Lets go in a forked child for the thread that held the lock in the parent.
+    ///
+    /// # Safety
+    /// The calling thread is the only one and does not hold the lock, and what it guards is whole
+    /// at every step.
+    pub unsafe fn abandon_in_child(&self) {
+        // SAFETY: the caller's promise: the holder, if any, is not in this process.
+        unsafe { self.lock.abandon_for_holder() }
+    }
 }
 
 impl Default for Owned {

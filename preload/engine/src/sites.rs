@@ -375,5 +375,14 @@ pub unsafe fn abandon() {
     unsafe { TABLES.lock.abandon() }
 }
 
+/// Lets go in a forked child for the thread that was adding a site in the parent.
+///
+/// # Safety
+/// The calling thread is the only one and is not adding a site.
+pub unsafe fn abandon_in_child() {
+    // SAFETY: the caller's promise; a torn insertion loses an entry at most.
+    unsafe { TABLES.lock.abandon_in_child() }
+}
+
 #[cfg(test)]
 mod tests;

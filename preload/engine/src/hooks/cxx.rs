@@ -64,6 +64,9 @@ pub unsafe extern "C" fn new_array(size: usize, sp: usize, bp: usize) -> *mut u8
 unsafe fn new_by(slot: &'static AtomicUsize, size: usize, sp: usize, bp: usize) -> *mut u8 {
     type F = unsafe extern "C" fn(usize, *const u8) -> *mut u8;
     static NOTHROW: u8 = 0;
+    if slot.load(Relaxed) == 0 {
+        return core::ptr::null_mut(); // the throwing form serves, unrecorded
+    }
     // SAFETY: the original has this type; the tag's address only tells the overload.
     unsafe {
         heap::allocate(size, sp, bp, 16, || {
@@ -107,6 +110,9 @@ unsafe fn new_aligned_by(
 ) -> *mut u8 {
     type F = unsafe extern "C" fn(usize, usize, *const u8) -> *mut u8;
     static NOTHROW: u8 = 0;
+    if slot.load(Relaxed) == 0 {
+        return core::ptr::null_mut(); // the throwing form serves, unrecorded
+    }
     // SAFETY: the original has this type.
     unsafe {
         heap::allocate(size, sp, bp, align, || {

@@ -93,7 +93,8 @@ pub(super) unsafe fn allocate(
         Way::Pass => return real(),
         Way::Boot => return boot::alloc(size, align),
     }
-    guard::enter(t, REAL, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, REAL, sp) };
     let p = real();
     if !p.is_null() {
         guard::turn(t, OURS);
@@ -214,7 +215,8 @@ pub unsafe extern "C" fn posix_memalign(
             return 0;
         }
     }
-    guard::enter(t, REAL, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, REAL, sp) };
     // SAFETY: the original has this type.
     let r = unsafe { original::<PosixMemalign>(&ORIGINALS.posix_memalign)(out, align, size) };
     if r == 0 {
@@ -278,7 +280,8 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
         unsafe { free_slowly(t, p, sp, &real) };
         return;
     }
-    guard::enter(t, OURS, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, OURS, sp) };
     let bytes = release(p);
     guard::turn(t, REAL);
     // SAFETY: passed on.
@@ -311,15 +314,18 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         }
         // The allocator calls itself, or a handler interrupted it: our data are at rest.
         REAL => {
+            guard::turn(t, OURS);
             if let Some(block) = LIVE.remove(p.addr()) {
                 settle(block);
             }
+            guard::turn(t, REAL);
             // SAFETY: passed on.
             unsafe { really_free(p, u64::MAX, real) };
         }
         _ => {
             crate::lifecycle::hook_called(t);
-            guard::enter(t, OURS, sp);
+            // SAFETY: `sp` is that of the exported function.
+            unsafe { guard::enter_hook(t, OURS, sp) };
             let bytes = release(p);
             guard::turn(t, REAL);
             // SAFETY: passed on.
@@ -382,9 +388,9 @@ pub unsafe extern "C" fn free_aligned_sized(
 pub(super) fn free_deferred(t: &Local) {
     while let Some(addr) = thread::undefer(t) {
         let p = core::ptr::with_exposed_provenance_mut::<u8>(addr);
-        // SAFETY: the handler called free with this pointer and we took it over. No call enters
-        // above the highest address, so the guard never looks stale meanwhile.
-        unsafe { free(p, usize::MAX, 0) };
+        // SAFETY: the handler called free with this pointer and we took it over. The entry given is
+        // that of the hook underneath, which has not returned.
+        unsafe { free(p, t.entry_sp.load(Relaxed), 0) };
     }
 }
 
@@ -408,7 +414,8 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
             return r;
         }
     }
-    guard::enter(t, OURS, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, OURS, sp) };
     // SAFETY: passed on.
     let r = unsafe { resize(t, p, size, Entry { sp, bp }) };
     leave(t);
@@ -534,9 +541,12 @@ unsafe fn realloc_slowly(
         }
         _ => {
             state::COVERAGE.nested.fetch_add(1, Relaxed);
+            guard::turn(t, OURS);
             let old = LIVE.remove(p.addr());
+            guard::turn(t, REAL);
             // SAFETY: as said above the match.
             let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
+            guard::turn(t, OURS);
             match old {
                 Some(block) if r.is_null() && size != 0 => {
                     let _ = LIVE.insert(p.addr(), block);
@@ -544,6 +554,7 @@ unsafe fn realloc_slowly(
                 Some(block) => settle(block),
                 None => {}
             }
+            guard::turn(t, REAL);
             Some(r)
         }
     }

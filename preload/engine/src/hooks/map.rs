@@ -124,6 +124,9 @@ fn add(t: &Local, start: usize, len: usize, entry: Entry) {
     let site = record::site(t, entry, Kind::Mmap);
     if site == 0 {
         state::COVERAGE.dropped.fetch_add(1, Relaxed);
+        let signals = sys::block_signals();
+        MAPPINGS.remove(start, len, &mut settle); // what it may have been laid over
+        sys::restore_signals(signals);
         return;
     }
     let signals = sys::block_signals();
@@ -166,7 +169,8 @@ pub unsafe extern "C" fn mmap(
         }
         return real();
     }
-    guard::enter(t, REAL, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, REAL, sp) };
     let r = real();
     if r != FAILED {
         guard::turn(t, OURS);
@@ -197,7 +201,8 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
         }
         return real();
     }
-    guard::enter(t, OURS, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, OURS, sp) };
     let signals = sys::block_signals();
     let taken = Taken::range(addr, len);
     sys::restore_signals(signals);
@@ -240,7 +245,8 @@ pub unsafe extern "C" fn mremap(
     if !recorded {
         return real();
     }
-    guard::enter(t, OURS, sp);
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, OURS, sp) };
     let moved = flags & DONTUNMAP == 0 && old_len != 0;
     let signals = sys::block_signals();
     let taken = if moved {

@@ -149,6 +149,11 @@ impl Recorder {
         self.store.file().path()
     }
 
+    /// Removes the file: there is nothing to tell.
+    pub fn discard(mut self) {
+        self.store.file().remove();
+    }
+
     /// What became of it.
     pub fn health(&self) -> Health {
         Health {

@@ -56,6 +56,8 @@ struct State {
     over: bool,
     /// In a forked child: the counters at the fork were not read yet.
     inherits: bool,
+    /// A snapshot was taken.
+    told: bool,
     /// No periodic snapshot before this, so that they stay cheap.
     not_before_ms: u64,
 }
@@ -87,6 +89,7 @@ impl State {
             over: false,
             inherits,
             not_before_ms: 0,
+            told: false,
         }
     }
 }
@@ -154,7 +157,14 @@ impl State {
 
     fn take(&mut self, start: &mut Start, reason: Reason) {
         let periodic = reason == Reason::Periodic;
-        // A child that ends before its first snapshot leaves no file.
+        // A child that ends before its first snapshot leaves no file, not even one that was made
+        // because it was about to drop its privileges.
+        if !periodic && start.is_lazy() && !self.told {
+            if let Some(recorder) = self.recorder.take() {
+                recorder.discard();
+            }
+            return;
+        }
         if self.recorder.is_none() && !periodic && !self.over {
             return;
         }
@@ -175,6 +185,7 @@ impl State {
             .writer
             .take(&Engine, recorder, !periodic)
             .and_then(|()| finish(recorder, reason));
+        self.told = true;
         recorder.release_pages();
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
         self.writer.add_cpu_ns(cost_ns);

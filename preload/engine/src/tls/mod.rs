@@ -21,6 +21,10 @@ pub struct Local {
     pub phase: AtomicU32,
     /// 1 while frees wait in `state`'s ring.
     pub deferred: AtomicU32,
+    /// 1 between the handlers of a `fork`.
+    pub forking: AtomicU32,
     /// Stack pointer at the entry of the hook that holds the guard.
     pub entry_sp: AtomicUsize,
+    /// The word that was there, the hook's return address; 0 where the guard never grows stale.
+    pub entry_word: AtomicUsize,
 }

@@ -76,6 +76,13 @@ pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
 }
 
+/// Most bytes that hooks may have mapped: the rest is for snapshots.
+pub fn hook_limit_bytes() -> u64 {
+    const RESERVE_BYTES: u64 = 8 << 20;
+    let cap = cap_bytes();
+    cap - (cap / 8).min(RESERVE_BYTES)
+}
+
 /// The calling thread takes snapshots: it may use all of the memory, and goes on to ask the kernel
 /// also after [`forbid_mmap`].
 pub fn exempt_this_thread() {
@@ -324,12 +331,10 @@ impl Arena {
     /// Most bytes for the calling thread: hooks leave a quarter for the snapshot that tells what
     /// they could not record.
     fn limit_bytes(&self) -> u64 {
-        const RESERVE_BYTES: u64 = 8 << 20;
-        let cap = self.cap_bytes.load(Ordering::Relaxed);
         if self.exempt.load(Ordering::Relaxed) == sys::thread_pointer() {
-            cap
+            self.cap_bytes.load(Ordering::Relaxed)
         } else {
-            cap - (cap / 4).min(RESERVE_BYTES)
+            hook_limit_bytes()
         }
     }
 

@@ -98,7 +98,8 @@ fn is_full(sites: bool) -> bool {
     const SITE_BYTES: u64 =
         (size_of::<SiteInfo>() + size_of::<SiteCounters>() + 4 * size_of::<u64>()) as u64;
     let used = u64::from(nodes_len()) * NODE_BYTES + u64::from(len()) * SITE_BYTES;
-    let share = arena::cap_bytes() / 2;
+    // A quarter by this count is up to half of the memory: storage grows in doublings.
+    let share = arena::hook_limit_bytes() / 4;
     // Nodes stop first, so that shortened stacks still get sites.
     used >= if sites { share } else { share / 8 * 7 }
 }
@@ -290,6 +291,9 @@ impl State {
         let hash = node.hash();
         if let Some(id) = self.nodes.find(hash, |id| self::node(id) == Some(node)) {
             return Some(id);
+        }
+        if is_full(false) {
+            return None;
         }
         let room = self
             .nodes

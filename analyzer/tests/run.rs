@@ -287,6 +287,12 @@ impl Terminal {
             )
         };
         if pid == 0 {
+            // Whoever started the tests in the background has them ignore these, and a shell
+            // cannot trap what was ignored when it started.
+            for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
+                // SAFETY: the default action of a signal, in a process about to exec.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
             let _ = command.exec();
             // SAFETY: ends the forked child without running anything of the test's.
             unsafe { libc::_exit(99) };

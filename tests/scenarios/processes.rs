@@ -185,3 +185,24 @@ fn only_the_named_executables_are_recorded() {
     let none = case.option("only=nothing").check();
     assert!(none.recordings.is_empty(), "{:?}", none.recordings);
 }
+
+#[test]
+fn children_without_a_snapshot_count_in_the_report_of_run() {
+    let keep = leaktrack_tests::program("keep_some.c");
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = format!("{0} 3 100; {0} 3 100; true", keep.display());
+    let output = std::process::Command::new(&leaktrack_tests::product().command)
+        .current_dir(folder.path())
+        .args(["run", "--report", "--", "/bin/bash", "-c", &script])
+        .output()
+        .expect("leaktrack run");
+    assert!(output.status.success(), "{output:?}");
+    let recordings: Vec<_> = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.to_string_lossy().contains("keep_some"))
+        .collect();
+    assert_eq!(recordings.len(), 2, "{recordings:?}\n{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("keep_some"), "{text}");
+}

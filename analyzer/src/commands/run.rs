@@ -76,6 +76,10 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
     if args.python {
         prepare_python(&mut command, &target);
     }
+    if args.report.is_some() || args.error_exitcode.is_some() {
+        // The report is about the whole family: children too short for a snapshot leave theirs.
+        command.env("LEAKTRACK_KEEP_SHORT", "1");
+    }
     announce(&mut command, output.clone(), &target);
     if args.report.is_none() && args.error_exitcode.is_none() {
         return Err(not_started(

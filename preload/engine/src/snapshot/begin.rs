@@ -29,6 +29,8 @@ pub struct Start {
     lazy: bool,
     inherited: (u64, u64),
     path: Path,
+    /// Processes that end before their first snapshot leave a file, too.
+    keeps_short: bool,
 }
 
 impl Start {
@@ -46,6 +48,7 @@ impl Start {
             lazy: false,
             inherited: (0, 0),
             path: Text::new(),
+            keeps_short: false,
         }
     }
 
@@ -77,6 +80,8 @@ impl Start {
         }
         self.parent = family.recording;
         self.lazy = family.recording.is_some();
+        // Set by `leaktrack run --report`, whose report is about all of the family.
+        self.keeps_short = environment.get(b"LEAKTRACK_KEEP_SHORT").is_some();
         if config.mode != Mode::Exact && !self.lazy {
             message::say(b"mode= is exact in this version: recording every allocation");
         }
@@ -121,6 +126,11 @@ impl Start {
         self.forked = true;
         self.lazy = true;
         self.set_identity();
+    }
+
+    /// True if a process that ends before its first snapshot leaves a file all the same.
+    pub fn keeps_short(&self) -> bool {
+        self.keeps_short
     }
 
     /// True if the file is to be created with the first snapshot only.

@@ -158,14 +158,17 @@ impl State {
     fn take(&mut self, start: &mut Start, reason: Reason) {
         let periodic = reason == Reason::Periodic;
         // A child that ends before its first snapshot leaves no file, not even one that was made
-        // because it was about to drop its privileges.
-        if !periodic && start.is_lazy() && !self.told {
+        // because it was about to drop its privileges. One that execs has nothing to tell: the next
+        // image tells of itself.
+        let ends = !periodic && reason != Reason::Exec;
+        let kept = ends && start.keeps_short() && lifecycle::has_recording();
+        if !periodic && start.is_lazy() && !self.told && !kept {
             if let Some(recorder) = self.recorder.take() {
                 recorder.discard();
             }
             return;
         }
-        if self.recorder.is_none() && !periodic && !self.over {
+        if self.recorder.is_none() && !periodic && !self.over && !kept {
             return;
         }
         self.inherit(start);

@@ -73,7 +73,13 @@ fn without_a_cache_folder_the_temporary_one_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("own");
     fs::create_dir(&own).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_leaktrack"), own.join("leaktrack")).unwrap();
+    // By another process: a copy that this one has open for writing while another test forks is
+    // "busy" when it is to be executed.
+    let copied = std::process::Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_leaktrack"))
+        .arg(own.join("leaktrack"))
+        .status();
+    assert!(copied.unwrap().success());
     let output = std::process::Command::new(own.join("leaktrack"))
         .arg("lib-path")
         .env_remove("LEAKTRACK_LIB_DIR")

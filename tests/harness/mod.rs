@@ -16,5 +16,5 @@ pub use outcome::Outcome;
 pub use product::{Product, product};
 pub use report::{Amount, Frame, Report, Site};
 pub use server::{Server, free_port, wait_for_port};
-pub use tools::{DEBIAN_PATH, find_tool, is_root, lines, tool};
+pub use tools::{DEBIAN_PATH, copy_executable, find_tool, is_root, lines, tool};
 pub use valgrind::{Record, Valgrind};

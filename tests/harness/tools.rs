@@ -36,3 +36,14 @@ pub fn lines(bytes: &[u8]) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// Copies a program by another process: a copy that this one has open for writing while another
+/// test forks is "busy" when it is to be executed.
+#[track_caller]
+pub fn copy_executable(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "cp {from:?} {to:?}"
+    );
+}

@@ -180,7 +180,7 @@ fn the_tool_embeds_this_very_library() {
     // A copy that lies alone, as on a staging host, can only unpack what it embeds.
     let case = Case::new(&product().command);
     let alone = case.folder().join("leaktrack");
-    std::fs::copy(&product().command, &alone).expect("a copy of the tool");
+    leaktrack_tests::copy_executable(&product().command, &alone);
     let unpacked_to = case.folder().join("unpacked");
     let case = Case::new(&alone)
         .arg("lib-path")

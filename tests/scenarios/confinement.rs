@@ -64,7 +64,7 @@ fn setuid_programs_are_left_alone() {
     use std::os::unix::fs::PermissionsExt;
     let setpriv = Case::new(tool("setpriv"));
     let copy = setpriv.folder().join("setuid_program");
-    std::fs::copy(leaktrack_tests::program("keep_some.c"), &copy).expect("a copy of the program");
+    leaktrack_tests::copy_executable(&leaktrack_tests::program("keep_some.c"), &copy);
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o4755)).expect("permissions");
     let case = setpriv
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use leaktrack_tests::{Case, DEBIAN_PATH, Server, free_port, is_root, tool};
 
@@ -64,7 +65,7 @@ fn redis_with_background_saves() {
         assert!(cli(&["bgsave"]).contains("Background saving started"));
         load("set,get,hset");
         while cli(&["info", "persistence"]).contains("rdb_bgsave_in_progress:1") {
-            std::thread::sleep(std::time::Duration::from_millis(30));
+            std::thread::sleep(Duration::from_millis(30));
         }
         assert!(
             cli(&["info", "persistence"]).contains("rdb_last_bgsave_status:ok"),
@@ -167,11 +168,10 @@ fn nginx_master_and_workers() {
         "the master and its workers: {:?}",
         tracked.recordings
     );
-    assert!(
-        reports
-            .iter()
-            .all(|report| report.exe() == "nginx" && report.ended() == "exit")
-    );
+    for report in &reports {
+        assert_eq!(report.exe(), "nginx");
+        assert_eq!(report.ended(), "exit", "{}", report.json["processes"]);
+    }
     let log = std::fs::read_to_string(tracked.folder.join("error.log")).unwrap_or_default();
     assert!(
         !log.contains("[alert]") && !log.contains("[emerg]"),
@@ -222,6 +222,14 @@ fn postgresql_under_pgbench() {
         .native();
     prepared.expect_code(0);
     let server = Server::start(&case.env("BASE", &base), port);
+    // It answers on its port before it lets anyone in.
+    let host = ["-q", "-h", "127.0.0.1", "-p", &text];
+    let ready = || Command::new(binary("pg_isready")).args(host).status();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ready().expect("pg_isready").success() {
+        assert!(Instant::now() < deadline, "PostgreSQL does not get ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let at = ["-h", "127.0.0.1", "-p", &text, "-U", "postgres"];
     let psql = |sql: &str| {
         client(

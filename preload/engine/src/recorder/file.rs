@@ -159,13 +159,13 @@ impl File {
         }
     }
 
-    /// Removes it, if the path still leads to it.
-    pub fn remove(&mut self) {
-        if self.reopen(0).is_ok()
-            && let Some(name) = self.path.c_str()
-        {
-            let _ = sys::unlink(name);
-        }
+    /// Removes it, if the path still leads to it; true if it is gone.
+    pub fn remove(&mut self) -> bool {
+        self.reopen(0).is_ok()
+            && self
+                .path
+                .c_str()
+                .is_some_and(|name| sys::unlink(name).is_ok())
     }
 }
 

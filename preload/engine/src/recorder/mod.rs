@@ -149,9 +149,9 @@ impl Recorder {
         self.store.file().path()
     }
 
-    /// Removes the file: there is nothing to tell.
-    pub fn discard(mut self) {
-        self.store.file().remove();
+    /// Removes the file: there is nothing to tell. False if it cannot be removed.
+    pub fn discard(&mut self) -> bool {
+        self.store.file().remove()
     }
 
     /// What became of it.

@@ -163,10 +163,14 @@ impl State {
         let ends = !periodic && reason != Reason::Exec;
         let kept = ends && start.keeps_short() && lifecycle::has_recording();
         if !periodic && start.is_lazy() && !self.told && !kept {
-            if let Some(recorder) = self.recorder.take() {
-                recorder.discard();
+            // But a server that dropped its privileges and ends has that to tell.
+            let Some(recorder) = self.recorder.as_mut() else {
+                return;
+            };
+            if reason == Reason::Exec && recorder.discard() {
+                self.recorder = None;
+                return;
             }
-            return;
         }
         if self.recorder.is_none() && !periodic && !self.over && !kept {
             return;

@@ -7,6 +7,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::keep_around;
 use leaktrack_engine::hooks::cxx as imp;
 use leaktrack_engine::hooks::real::{ORIGINALS, Originals};
 
@@ -47,21 +48,10 @@ macro_rules! operator {
                 ".cfi_startproc",
                 "cmp byte ptr [rip + {own}], 0",
                 "je 3f",
-                "push rdi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rsi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rdx",
-                ".cfi_adjust_cfa_offset 8",
-                concat!("lea ", $sp, ", [rsp + 24]"),
-                concat!("mov ", $bp, ", rbp"),
-                "call {imp}",
-                "pop rdx",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rsi",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rdi",
-                ".cfi_adjust_cfa_offset -8",
+                keep_around!(
+                    concat!("lea ", $sp, ", [rsp + 24]\nmov ", $bp, ", rbp\ncall {imp}"),
+                    "rdi" "rsi" "rdx"
+                ),
                 "test rax, rax",
                 "jz 3f",
                 "ret",
@@ -129,19 +119,7 @@ macro_rules! operator {
             pub(super) unsafe extern "C" fn late() {
                 naked_asm!(
                     ".cfi_startproc",
-                    "push rdi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rsi",
-                    ".cfi_adjust_cfa_offset 8",
-                    "push rdx",
-                    ".cfi_adjust_cfa_offset 8",
-                    "call {find}",
-                    "pop rdx",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rsi",
-                    ".cfi_adjust_cfa_offset -8",
-                    "pop rdi",
-                    ".cfi_adjust_cfa_offset -8",
+                    keep_around!("call {find}", "rdi" "rsi" "rdx"),
                     "jmp rax",
                     ".cfi_endproc",
                     find = sym find,

@@ -34,6 +34,25 @@ macro_rules! hook {
 }
 pub(crate) use hook;
 
+/// Assembly that keeps the registers named on the stack around `$call` (the last is on top), with
+/// unwind information at every step.
+macro_rules! keep_around {
+    ($call:expr, $($register:literal)+) => {
+        crate::keep_around!(@ $call; [] []; $($register)+)
+    };
+    (@ $call:expr; [$($push:literal)*] [$($pop:literal)*]; $next:literal $($more:literal)*) => {
+        crate::keep_around!(@ $call; [$($push)* $next] [$next $($pop)*]; $($more)*)
+    };
+    (@ $call:expr; [$($push:literal)*] [$($pop:literal)*];) => {
+        concat!(
+            $("push ", $push, "\n.cfi_adjust_cfa_offset 8\n",)*
+            $call,
+            $("\npop ", $pop, "\n.cfi_adjust_cfa_offset -8",)*
+        )
+    };
+}
+pub(crate) use keep_around;
+
 // Everything that we leave undefined is libc's; without this the library would not say so.
 #[link(name = "c")]
 unsafe extern "C" {}

@@ -4,6 +4,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::keep_around;
 use leaktrack_engine::confine::Filter;
 use leaktrack_engine::hooks::real::{ORIGINALS, Originals, original};
 use leaktrack_engine::{confine, exit, fork, hooks};
@@ -27,35 +28,8 @@ macro_rules! exec_hook {
         pub unsafe extern "C" fn $name() {
             naked_asm!(
                 ".cfi_startproc",
-                "push rdi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rsi",
-                ".cfi_adjust_cfa_offset 8",
-                "push rdx",
-                ".cfi_adjust_cfa_offset 8",
-                "push rcx",
-                ".cfi_adjust_cfa_offset 8",
-                "push r8",
-                ".cfi_adjust_cfa_offset 8",
-                "push r9",
-                ".cfi_adjust_cfa_offset 8",
-                "push rax",
-                ".cfi_adjust_cfa_offset 8",
-                "call {note}",
-                "pop rax",
-                ".cfi_adjust_cfa_offset -8",
-                "pop r9",
-                ".cfi_adjust_cfa_offset -8",
-                "pop r8",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rcx",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rdx",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rsi",
-                ".cfi_adjust_cfa_offset -8",
-                "pop rdi",
-                ".cfi_adjust_cfa_offset -8",
+                // `rax` counts the vector registers of a call with variable arguments.
+                keep_around!("call {note}", "rdi" "rsi" "rdx" "rcx" "r8" "r9" "rax"),
                 "jmp qword ptr [rip + {originals} + {slot}]",
                 ".cfi_endproc",
                 note = sym exit::before_exec,

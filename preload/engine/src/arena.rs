@@ -105,21 +105,6 @@ pub fn prefill() {
     });
 }
 
-/// Takes the arena's lock for the time of a `fork`.
-pub fn lock_for_fork() {
-    ARENA.lock.lock_raw();
-}
-
-/// Lets go of the lock, in the parent and in the child alike.
-///
-/// # Safety
-/// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
-pub unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise. Resetting instead would lose sleepers in the parent; in the
-    // child a wrong count of sleepers costs needless wake-ups at most.
-    unsafe { ARENA.lock.unlock_raw() }
-}
-
 /// Frees the arena's lock if this thread was torn out of the arena by `siglongjmp`.
 ///
 /// # Safety

@@ -84,9 +84,8 @@ pub fn around_seccomp(filter: Filter, real: impl FnOnce() -> isize) -> isize {
 /// True if the call changes the recorded process: not a nested one, nor that of a child by vfork,
 /// whose memory is the parent's (under a filter that question may not be asked).
 fn is_ours(t: &tls::Local) -> bool {
-    let here = 0u8;
     lifecycle::is_recording()
-        && guard::nested_phase(t, (&raw const here).addr()) == guard::IDLE
+        && guard::phase_here(t) == guard::IDLE
         && (guard::QUIET.load(Relaxed) != 0 || state::in_recorded_process())
 }
 

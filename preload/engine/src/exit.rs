@@ -21,8 +21,7 @@ pub extern "C" fn at_exit(_: *mut c_void, status: i32) {
 fn finish(reason: Reason) {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
-    let here = 0u8;
-    let phase = guard::nested_phase(t, (&raw const here).addr());
+    let phase = guard::phase_here(t);
     if phase == guard::OURS || !lifecycle::is_recording() {
         return;
     }

@@ -68,6 +68,14 @@ pub fn leave(t: &Local) {
     t.phase.store(IDLE, Relaxed);
 }
 
+/// The phase that the caller is nested in, which is called by the host on the stack that it is on.
+/// As [`nested_phase`].
+#[inline(never)]
+pub fn phase_here(t: &Local) -> u32 {
+    let here = 0u8;
+    nested_phase(t, (&raw const here).addr())
+}
+
 /// The phase this call is nested in. [`IDLE`] also when the guard was stale: it is then cleared.
 #[cold]
 pub fn nested_phase(t: &Local, sp: usize) -> u32 {

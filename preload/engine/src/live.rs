@@ -132,38 +132,8 @@ impl LiveTable {
         self.locks().for_each(|lock| unsafe { lock.abandon() });
     }
 
-    /// The lock that guards an address.
-    #[inline]
-    pub fn lock_of(&self, addr: usize) -> &WordLock {
-        self.shard(addr).lock()
-    }
-
-    /// Takes every lock, in order (before `fork`).
-    pub fn lock_all(&self) {
-        self.shards.iter().for_each(Shard::lock_for_fork);
-        self.huge.lock().lock_raw();
-    }
-
-    /// Lets go of every lock (after `fork`, in the parent).
-    ///
-    /// # Safety
-    /// The calling thread called [`LiveTable::lock_all`].
-    pub unsafe fn unlock_all(&self) {
-        // SAFETY: the caller holds them all.
-        self.locks().for_each(|lock| unsafe { lock.unlock_raw() });
-    }
-
-    /// Frees every lock (after `fork`, in the child).
-    ///
-    /// # Safety
-    /// The forking thread had called [`LiveTable::lock_all`], and no other thread exists yet.
-    pub unsafe fn reset_locks_in_child(&self) {
-        // SAFETY: the caller's promise.
-        self.locks().for_each(|lock| unsafe { lock.reset() });
-    }
-
-    /// Frees every lock in a child whose `fork` nobody announced (a raw `clone`): shards that some
-    /// thread was changing at that moment are repaired when they are next used.
+    /// Frees every lock in a forked child: shards that some thread was changing at that moment are
+    /// repaired when they are next used.
     ///
     /// # Safety
     /// No other thread exists yet in this process.

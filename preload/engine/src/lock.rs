@@ -110,7 +110,7 @@ impl WordLock {
         self.word.load(Ordering::Relaxed) == sys::thread_pointer()
     }
 
-    /// Waits for the lock and takes it without a guard (for `fork`); true if it was abandoned.
+    /// Waits for the lock and takes it without a guard; true if it was abandoned.
     pub fn lock_raw(&self) -> bool {
         self.acquire()
     }
@@ -131,8 +131,8 @@ impl WordLock {
     /// Makes the lock free as if new: in a forked child, where the threads that waited are gone.
     ///
     /// # Safety
-    /// No other thread exists that may hold or wait for it, and what it guards is whole (the
-    /// forking thread held it).
+    /// No other thread exists that may hold or wait for it, and what it guards is whole at every
+    /// step.
     pub unsafe fn reset(&self) {
         self.sleepers.store(0, Ordering::Relaxed);
         // Release pairs with the acquire of the next holder.

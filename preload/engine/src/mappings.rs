@@ -121,29 +121,6 @@ impl MappingTable {
         self.total_bytes.load(Ordering::Relaxed)
     }
 
-    /// The table's lock.
-    pub fn lock(&self) -> &WordLock {
-        &self.lock
-    }
-
-    /// Takes the lock for the time of a `fork`.
-    pub fn lock_for_fork(&self) {
-        if self.lock.lock_raw() {
-            // SAFETY: the lock is held.
-            unsafe { &mut *self.list.get() }.repair();
-        }
-    }
-
-    /// Lets go after a `fork`, in the parent and in the child alike.
-    ///
-    /// # Safety
-    /// The calling thread, or in a child its image in the parent, called
-    /// [`MappingTable::lock_for_fork`].
-    pub unsafe fn unlock_after_fork(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.lock.unlock_raw() }
-    }
-
     /// Gives up the lock if this thread holds it because it was torn out of the table.
     ///
     /// # Safety

@@ -473,23 +473,6 @@ pub fn for_each(mut visit: impl FnMut(&Module)) {
         .for_each(&mut visit);
 }
 
-/// Takes the locks of modules and rules for the time of a `fork`; the arena's comes after.
-pub fn lock_for_fork() {
-    TABLE.lock.lock_for_fork();
-    rules::lock().lock_for_fork();
-}
-
-/// Lets go after a `fork`, in the parent and in the child alike.
-///
-/// # Safety
-/// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
-pub unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
-    unsafe { rules::lock().unlock_after_fork() }
-    // SAFETY: as above.
-    unsafe { TABLE.lock.unlock_after_fork() }
-}
-
 /// Lets go of what this thread held when it was torn out of the engine by `siglongjmp`.
 ///
 /// # Safety

@@ -29,21 +29,6 @@ impl Owned {
         Some(f())
     }
 
-    /// Takes the lock for the time of a `fork`.
-    pub fn lock_for_fork(&self) {
-        self.lock.lock_raw();
-    }
-
-    /// Lets go after a `fork`, in the parent and in the child alike.
-    ///
-    /// # Safety
-    /// The calling thread, or in a child its image in the parent, called
-    /// [`Owned::lock_for_fork`].
-    pub unsafe fn unlock_after_fork(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.lock.unlock_raw() }
-    }
-
     /// Lets go if this thread was torn out while it held the lock.
     ///
     /// # Safety

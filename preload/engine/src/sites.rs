@@ -356,20 +356,6 @@ pub fn node(id: u32) -> Option<Node> {
     TABLES.nodes.get(id.checked_sub(1)?).copied()
 }
 
-/// Takes the lock for the time of a `fork`; those of [`modules`] and of the arena come after.
-pub fn lock_for_fork() {
-    TABLES.lock.lock_for_fork();
-}
-
-/// Lets go after a `fork`, in the parent and in the child alike.
-///
-/// # Safety
-/// The calling thread, or in a child its image in the parent, called [`lock_for_fork`].
-pub unsafe fn unlock_after_fork() {
-    // SAFETY: the caller's promise.
-    unsafe { TABLES.lock.unlock_after_fork() }
-}
-
 /// Lets go of what this thread held when it was torn out of the engine by `siglongjmp`.
 ///
 /// # Safety

@@ -134,13 +134,12 @@ fn a_forked_child_goes_on_with_it() {
         }
     });
     for _ in 0..20 {
-        arena::lock_for_fork();
         // SAFETY: the child uses the arena only and leaves.
         unsafe {
             let child = libc::fork();
-            arena::unlock_after_fork();
             if child == 0 {
                 libc::alarm(10);
+                arena::abandon_in_child();
                 let (small, large) = (arena::alloc(100, 8), arena::alloc(100_000, 8));
                 libc::_exit(i32::from(
                     small.is_null() || large.is_null() || !is_zero(large, 100_000),

@@ -315,21 +315,44 @@ fn threads_on_the_same_addresses_lose_and_invent_nothing() {
 }
 
 #[test]
-fn holding_all_locks_stops_everybody() {
+fn a_forked_child_goes_on_with_a_table_that_others_were_changing() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     let table = table();
-    let _ = table.insert(0x1000, block(1));
-    table.lock_all();
-    assert!(table.lock_of(0x1000).try_lock().is_none());
+    let done = AtomicBool::new(false);
     std::thread::scope(|s| {
-        let other = s.spawn(|| table.remove(0x1000));
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        assert!(!other.is_finished());
-        // SAFETY: taken above.
-        unsafe { table.unlock_all() };
-        assert_eq!(other.join().unwrap(), Some(block(1)));
+        s.spawn(|| {
+            while !done.load(Relaxed) {
+                for i in 1..2000 {
+                    let _ = table.insert(0x10_0000 + i * 0x100, block(1));
+                }
+                for i in 1..2000 {
+                    table.remove(0x10_0000 + i * 0x100);
+                }
+            }
+        });
+        for _ in 0..50 {
+            // SAFETY: the child uses the table and the arena only, and leaves.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::alarm(20);
+                    table.abandon_locks_in_child();
+                    leaktrack_engine::arena::abandon_in_child();
+                    let mut wrong = 0;
+                    for i in 1..2000 {
+                        let addr = 0x20_0000 + i * 0x100;
+                        wrong |= i32::from(table.insert(addr, block(2)) != Insert::New);
+                        table.remove(0x10_0000 + i * 0x100);
+                        wrong |= i32::from(table.get(addr) != Some(block(2))) << 1;
+                    }
+                    wrong |= i32::from(table.len() != 1999) << 2;
+                    libc::_exit(wrong);
+                }
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0);
+                assert_eq!(status, 0);
+            }
+        }
+        done.store(true, Relaxed);
     });
-    table.lock_all();
-    // SAFETY: nobody else uses the table.
-    unsafe { table.reset_locks_in_child() };
-    assert_eq!(table.insert(0x1000, block(2)), Insert::New);
 }

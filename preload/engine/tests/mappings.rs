@@ -137,11 +137,40 @@ fn passes_over_ranges_that_cannot_be() {
 }
 
 #[test]
-fn can_be_held_over_a_fork() {
+fn a_forked_child_goes_on_with_a_table_that_others_were_changing() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     let table = MappingTable::new();
-    table.lock_for_fork();
-    assert!(table.lock().held_here());
-    // SAFETY: taken above.
-    unsafe { table.unlock_after_fork() };
-    assert!(table.insert(BASE, 1, 1, 1, &mut none));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !done.load(Relaxed) {
+                for i in 0..500 {
+                    table.insert(BASE + i * 2 * PAGE, PAGE, 1, 1, &mut none);
+                }
+                table.remove(BASE, 1000 * PAGE, &mut |_, _| {});
+            }
+        });
+        for _ in 0..50 {
+            // SAFETY: the child uses the table and the arena only, and leaves.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::alarm(20);
+                    table.abandon_in_child();
+                    leaktrack_engine::arena::abandon_in_child();
+                    table.remove(BASE, 1000 * PAGE, &mut |_, _| {});
+                    let clean = table.total_bytes() == 0;
+                    let kept = table.insert(BASE, 7 * PAGE, 2, 1, &mut none)
+                        && table.get(BASE + PAGE).is_some_and(|m| m.site == 2);
+                    libc::_exit(i32::from(
+                        !clean || !kept || table.total_bytes() != 7 * PAGE as u64,
+                    ));
+                }
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0);
+                assert_eq!(status, 0);
+            }
+        }
+        done.store(true, Relaxed);
+    });
 }

@@ -91,11 +91,6 @@ impl Shard {
         guard
     }
 
-    /// Takes the lock until it is unlocked or reset raw.
-    pub(super) fn lock_for_fork(&self) {
-        core::mem::forget(self.enter());
-    }
-
     /// The current table; the lock must be held for as long as it is used, but for a prefetch.
     #[inline(always)]
     fn current(&self) -> Table {

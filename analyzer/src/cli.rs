@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, bundle, completions, demo, doctor, install, man, report, run};
+use crate::commands::{self, bundle, completions, demo, diff, doctor, install, man, report, run};
 use crate::exit;
 use crate::supervise::Inherited;
 
@@ -35,6 +35,8 @@ pub enum Command {
     Run(run::Args),
     /// Say what recordings say: what leaks, what grows, what stays
     Report(Box<report::Args>),
+    /// Compare two runs: what grew, shrank, appeared and went away
+    Diff(diff::Args),
     /// Print the JSON Schema of the report
     Schema,
     /// Put the symbols into a recording, so that it can be read on any machine
@@ -63,6 +65,7 @@ impl Command {
             Command::Demo(args) => commands::demo::execute(args, &inherited),
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
+            Command::Diff(args) => commands::diff::execute(&args),
             Command::Schema => commands::schema::execute(),
             Command::Bundle(args) => commands::bundle::execute(&args),
             Command::List => commands::list::execute(),

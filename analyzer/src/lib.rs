@@ -4,6 +4,7 @@ pub mod blame;
 pub mod bundle;
 pub mod cli;
 pub mod commands;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
 pub mod glob;

@@ -50,7 +50,8 @@ pub fn beside(family: Family) -> Vec<PathBuf> {
         .collect()
 }
 
-fn recordings_in(folder: &Path) -> Vec<PathBuf> {
+/// The recordings in a folder, by name.
+pub fn recordings_in(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = folder.read_dir() else {
         return Vec::new();
     };

@@ -115,6 +115,11 @@ impl Recording {
 
     /// Adds a site with a stack of (module, return address), innermost first.
     pub fn site(&mut self, kind: SiteKind, stack: &[(u32, u64)]) -> u32 {
+        self.site_first_seen(kind, stack, 0)
+    }
+
+    /// The same, first seen so late.
+    pub fn site_first_seen(&mut self, kind: SiteKind, stack: &[(u32, u64)], at_ms: u64) -> u32 {
         let mut parent = 0;
         for (module, offset) in stack.iter().rev() {
             self.nodes += 1;
@@ -135,7 +140,7 @@ impl Recording {
             kind,
             cut: false,
             folded: false,
-            first_seen_ms: 0,
+            first_seen_ms: at_ms,
             thread: 1,
         }));
         id

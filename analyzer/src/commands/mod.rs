@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod install;
 pub mod lib_path;

@@ -135,11 +135,16 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
         suppressions,
         show_healthy: args.format == Format::Json || args.show.contains(&Show::Healthy),
         group_by: args.group_by,
-        now_unix_s: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
+        now_unix_s: unix_s(),
         no_source: args.symbols.options().no_source,
     })
+}
+
+/// Now, Unix seconds.
+pub fn unix_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Colours and widths for a stream that may be a terminal.
@@ -205,12 +210,14 @@ fn unicode() -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-fn duration(text: &str) -> Result<u64, String> {
+/// Parses a duration.
+pub fn duration(text: &str) -> Result<u64, String> {
     units::duration_ms(text)
         .ok_or_else(|| "allowed is a number with ms, s, m, h or d, such as 90s".to_owned())
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// Parses a size.
+pub fn size(text: &str) -> Result<u64, String> {
     units::size_bytes(text)
         .ok_or_else(|| "allowed is a number, also with k, m or g (1024), such as 64k".to_owned())
 }

@@ -15,7 +15,7 @@ mod select;
 mod sites;
 pub mod source;
 pub mod suppress;
-mod text;
+pub(crate) mod text;
 mod timeline;
 
 #[cfg(test)]

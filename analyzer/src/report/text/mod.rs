@@ -4,9 +4,9 @@ mod answer;
 mod footer;
 mod groups;
 mod line;
-mod page;
+pub(crate) mod page;
 mod site;
-mod stack;
+pub(crate) mod stack;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

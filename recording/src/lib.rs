@@ -233,6 +233,7 @@ mod fields;
 mod frame;
 mod header;
 mod merge;
+mod name;
 mod order;
 mod problem;
 mod reader;
@@ -248,6 +249,7 @@ pub use header::{
     SegmentKind,
 };
 pub use merge::merge;
+pub use name::program_name;
 pub use order::{Records, SnapshotRef, in_order};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};

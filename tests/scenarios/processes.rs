@@ -174,6 +174,31 @@ fn other_preloads_stay_and_the_environment_is_kept() {
 }
 
 #[test]
+fn a_program_goes_by_the_name_it_was_started_with() {
+    // As Debian's redis-server, which is a link to redis-check-rdb.
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("kept-server");
+    std::os::unix::fs::symlink(program("keep_some.c"), &link).unwrap();
+    let checked = Case::new(&link).option("only=kept-server").check();
+    let [recording] = &checked.recordings[..] else {
+        panic!("{:?}", checked.recordings);
+    };
+    let name = recording.file_name().unwrap().to_string_lossy();
+    assert!(name.starts_with("kept-server."), "{name}");
+    let report = std::process::Command::new(&leaktrack_tests::product().command)
+        .arg("report")
+        .arg(recording)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&report.stdout);
+    let first = text.lines().next().unwrap_or_default();
+    assert!(first.contains("kept-server"), "{text}");
+    // Its executable's name is good for `only`, too.
+    let checked = Case::new(&link).option("only=keep_some").check();
+    assert_eq!(checked.recordings.len(), 1);
+}
+
+#[test]
 fn only_the_named_executables_are_recorded() {
     let keep = program("keep_some.c");
     let script = format!("{0}; /bin/ls / >/dev/null; {0}", keep.display());

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use leaktrack_recording::program_name;
+
 /// The files of one process below `/proc`.
 #[derive(Clone, Debug)]
 pub struct ProcessFiles {
@@ -76,14 +78,19 @@ impl ProcessFiles {
         self.folder.join("exe")
     }
 
-    /// File name of its executable, else its command name.
+    /// The name that it was started by or that its executable has, else its command name.
     pub fn name(&self) -> String {
-        let exe = self.executable().ok();
-        let name = exe
-            .as_deref()
-            .and_then(Path::file_name)
-            .map(|name| name.to_string_lossy().into_owned());
-        name.or_else(|| self.status("Name")).unwrap_or_default()
+        let exe = self.executable().unwrap_or_default();
+        let arguments = std::fs::read(self.folder.join("cmdline")).unwrap_or_default();
+        let first = arguments
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
+        let name = program_name(exe.as_os_str().as_bytes(), first);
+        if name.is_empty() {
+            return self.status("Name").unwrap_or_default();
+        }
+        String::from_utf8_lossy(name).into_owned()
     }
 
     /// Its number in its innermost pid namespace: in a container another than here.

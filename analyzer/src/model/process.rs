@@ -452,11 +452,12 @@ impl Process {
             .collect()
     }
 
-    /// The executable's file name.
+    /// The name that it was started by, else its executable's file name.
     pub fn name(&self) -> &str {
-        self.exe
-            .rsplit('/')
-            .next()
+        let argument = self.argv.first().map_or("", String::as_str);
+        let name = format::program_name(self.exe.as_bytes(), argument.as_bytes());
+        str::from_utf8(name)
+            .ok()
             .filter(|name| !name.is_empty())
             .unwrap_or("unknown program")
     }

@@ -4,14 +4,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use leaktrack_recording::program_name;
+
 /// Longest piece that is put into a path.
 const LONGEST: usize = 64;
 
 /// What templates are filled with.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// File name of the executable, `%e`.
-    pub exe: Vec<u8>,
+    /// Name of the program, `%e`.
+    pub name: Vec<u8>,
     /// Process id, `%p`.
     pub pid: u32,
     /// Host name, `%h`.
@@ -30,10 +32,8 @@ impl Names {
             .unwrap_or_else(|_| program.to_owned());
         let host = std::fs::read("/proc/sys/kernel/hostname").unwrap_or_default();
         Self {
-            exe: real
-                .file_name()
-                .map(|name| name.as_bytes().to_vec())
-                .unwrap_or_default(),
+            name: program_name(real.as_os_str().as_bytes(), program.as_os_str().as_bytes())
+                .to_vec(),
             pid,
             host: host.trim_ascii_end().to_vec(),
             started_unix_s: SystemTime::now()
@@ -53,7 +53,7 @@ impl Names {
                 continue;
             }
             match bytes.next() {
-                Some(b'e') => out.extend(safe(&self.exe)),
+                Some(b'e') => out.extend(safe(&self.name)),
                 Some(b'h') => out.extend(safe(&self.host)),
                 Some(b'p') => out.extend(self.pid.to_string().bytes()),
                 Some(b't') => out.extend(self.started_unix_s.to_string().bytes()),
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn names_are_filled_in_and_made_safe() {
         let names = Names {
-            exe: b".my server".to_vec(),
+            name: b".my server".to_vec(),
             pid: 12,
             host: b"a/b".to_vec(),
             started_unix_s: 7,

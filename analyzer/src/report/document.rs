@@ -98,6 +98,15 @@ pub struct ProcessInfo {
     pub inherited_bytes: u64,
 }
 
+impl ProcessInfo {
+    /// The name that it was started by, else its executable's file name.
+    pub fn name(&self) -> &str {
+        let argument = self.argv.first().map_or("", String::as_str);
+        let name = leaktrack_recording::program_name(self.exe.as_bytes(), argument.as_bytes());
+        std::str::from_utf8(name).unwrap_or(&self.exe)
+    }
+}
+
 /// Whether a process was probably killed for want of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Oom {

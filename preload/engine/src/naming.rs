@@ -1,8 +1,11 @@
 //! Owns where a recording goes: the path template's expansion and the folders that stand in for
 //! an unwritable default one. Never creates a file; folders only those it names itself.
 
+use leaktrack_recording::program_name;
+
 use crate::config::Config;
 use crate::facts::env::Environment;
+use crate::facts::lines;
 use crate::sys::{self, CStr, Errno, o};
 use crate::text::{Path, Text};
 
@@ -14,6 +17,8 @@ pub const DEFAULT_NAME: &[u8] = b"leaktrack.%e.%p.%t.ltk";
 pub struct Names {
     /// Absolute path of the executable.
     pub exe: Path,
+    /// First argument that the program was started with.
+    pub argument: Text<512>,
     /// Host name.
     pub host: Text<65>,
     /// Start in Unix seconds.
@@ -31,6 +36,7 @@ impl Names {
     pub const fn new() -> Names {
         Names {
             exe: Text::new(),
+            argument: Text::new(),
             host: Text::new(),
             started_unix_s: 0,
             folder: Text::new(),
@@ -48,6 +54,14 @@ impl Names {
         self.exe.clear();
         self.exe
             .push_bytes(exe.strip_suffix(b" (deleted)").unwrap_or(exe));
+        self.argument.clear();
+        let _ = lines::for_each_item(c"/proc/self/cmdline", |argument| {
+            self.argument.push_bytes(argument);
+            false
+        });
+        if self.argument.is_cut() {
+            self.argument.clear();
+        }
         let mut host = [0u8; 65];
         let len = sys::host_name(&mut host);
         self.host.clear();
@@ -76,13 +90,9 @@ impl Names {
         }
     }
 
-    /// The executable's name without its folder.
-    pub fn exe_name(&self) -> &[u8] {
-        self.exe
-            .as_bytes()
-            .rsplit(|&byte| byte == b'/')
-            .next()
-            .unwrap_or_default()
+    /// The name of the program, without its folder.
+    pub fn program_name(&self) -> &[u8] {
+        program_name(self.exe.as_bytes(), self.argument.as_bytes())
     }
 
     /// Appends `template` with its `%` sequences replaced.
@@ -94,7 +104,7 @@ impl Names {
                 continue;
             }
             match bytes.next() {
-                Some(b'e') => push_safe(self.exe_name(), out),
+                Some(b'e') => push_safe(self.program_name(), out),
                 Some(b'h') => push_safe(self.host.as_bytes(), out),
                 Some(b'p') => {
                     out.push_u64(u64::from(pid));

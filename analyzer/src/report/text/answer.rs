@@ -61,8 +61,7 @@ pub fn name(report: &Report) -> String {
     for _ in 0..report.processes.len() {
         process = process.and_then(|one| next_image(report, one)).or(process);
     }
-    let exe = process.map_or("the program", |process| &process.exe);
-    crate::model::identity::file_name(exe).to_owned()
+    process.map_or("the program", ProcessInfo::name).to_owned()
 }
 
 fn observed_s(report: &Report) -> f64 {
@@ -210,10 +209,7 @@ fn subject(report: &Report, process: &ProcessInfo) -> String {
     let first = before.first().copied().unwrap_or(process);
     let parent = first.parent.and_then(|parent| report.processes.get(parent));
     let parent = parent.map_or_else(String::new, |parent| format!(", child of {}", parent.pid));
-    let names: Vec<&str> = before
-        .iter()
-        .map(|image| crate::model::identity::file_name(&image.exe))
-        .collect();
+    let names: Vec<&str> = before.iter().map(|image| image.name()).collect();
     let what = match names.as_slice() {
         [] => what,
         names => format!("{what} (before exec: {})", names.join(", ")),

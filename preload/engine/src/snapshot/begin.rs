@@ -71,7 +71,8 @@ impl Start {
             return false;
         }
         self.names.read(environment, true);
-        if !config.records(self.names.exe.as_bytes()) {
+        if !config.records(self.names.exe.as_bytes()) && !config.records(self.names.program_name())
+        {
             return false;
         }
         let family = family::ancestor();

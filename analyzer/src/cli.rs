@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{self, bundle, completions, demo, diff, doctor, install, man, report, run};
+use crate::commands::{
+    self, bundle, completions, control, demo, diff, doctor, install, man, report, run,
+};
 use crate::exit;
 use crate::supervise::Inherited;
 
@@ -41,6 +43,14 @@ pub enum Command {
     Schema,
     /// Put the symbols into a recording, so that it can be read on any machine
     Bundle(bundle::Args),
+    /// Have a running process record new blocks (again): one started with mode=dormant, or disabled
+    Enable(control::Args),
+    /// Have a running process record no new blocks; frees of those it knows are still followed
+    Disable(control::Args),
+    /// Have a running process take a snapshot now
+    Snapshot(control::Args),
+    /// Mark this moment in the recording of a running process, for --since and --until
+    Mark(control::MarkArgs),
     /// List the tracked processes of this host, and those that have the library but do not record
     List,
     /// Say what can and cannot be measured here, and why, with the remedy
@@ -68,6 +78,10 @@ impl Command {
             Command::Diff(args) => commands::diff::execute(&args),
             Command::Schema => commands::schema::execute(),
             Command::Bundle(args) => commands::bundle::execute(&args),
+            Command::Enable(args) => commands::control::enable(&args),
+            Command::Disable(args) => commands::control::disable(&args),
+            Command::Snapshot(args) => commands::control::snapshot(&args),
+            Command::Mark(args) => commands::control::mark(&args),
             Command::List => commands::list::execute(),
             Command::Doctor(args) => commands::doctor::execute(&args),
             Command::Install(args) => commands::install::execute(&args),

@@ -14,11 +14,18 @@
 //!   2068     4  STATUS    answer: 0 done, else why not
 //!   2072    40  (zero)
 //!   2112     4  TEXT_LEN  bytes of text that follow
-//!   2116  1980  TEXT      text of the request (the label of a mark)
+//!   2116  1980  TEXT      text of the request (the label of a mark), then that of the answer
 //! ```
 //!
 //! The asker writes kind, argument and text, raises `REQUEST` by one, and wakes it; the process
-//! answers by writing the status and then `REPLY` = `REQUEST`, and wakes that.
+//! answers by writing the status and its own words in place of the request's text, then `REPLY` =
+//! `REQUEST`, and wakes that. Askers take turns by an exclusive `flock` on the file, from before the
+//! first store until the answer has been read. One that waits no longer writes [`KIND_NONE`], so
+//! that the request is not carried out when nobody expects it any more.
+//!
+//! A mark, worked through: `REQUEST` is 7, and so is `REPLY`. The asker writes 5 at 2052, 6 at 2112,
+//! `deploy` at 2116, then 8 at 2048, and waits on 2064 while that holds 7. The process reads the
+//! page, writes 0 at 2068, 0 at 2112, then 8 at 2064. After 2^32 - 1 comes 1.
 
 /// Where the control page begins in the file.
 pub const OFFSET: u64 = 2048;
@@ -42,6 +49,8 @@ pub const TEXT: u64 = 2116;
 /// Longest text in bytes.
 pub const TEXT_MAX: u64 = OFFSET + LEN - TEXT;
 
+/// Kind: nothing; the request was withdrawn.
+pub const KIND_NONE: u32 = 0;
 /// Kind: take a snapshot now.
 pub const KIND_SNAPSHOT: u32 = 1;
 /// Kind: scan for unreachable blocks; the argument is 1 to do so in a forked copy.

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod completions;
+pub mod control;
 pub mod demo;
 pub mod diff;
 pub mod doctor;

@@ -1,5 +1,6 @@
 //! What this host can tell: its processes, and who of them is tracked.
 
+pub mod control;
 pub mod maps;
 pub mod process;
 pub mod tracked;

@@ -113,6 +113,20 @@ impl ProcessFiles {
             .ok()
     }
 
+    /// What the kernel says it is doing: `R`, `S`, `T` for stopped, `Z` for ended.
+    pub fn state(&self) -> Option<char> {
+        self.status("State")?.chars().next()
+    }
+
+    /// True if the library's background thread runs in it.
+    pub fn has_helper(&self) -> bool {
+        let tasks = std::fs::read_dir(self.folder.join("task"));
+        tasks.into_iter().flatten().flatten().any(|task| {
+            std::fs::read_to_string(task.path().join("comm"))
+                .is_ok_and(|name| name.trim_end() == "leaktrack")
+        })
+    }
+
     /// Where a path of its file system is found from here: the path itself if that is the same
     /// file, else through `/proc/PID/root`.
     pub fn reach(&self, path: &str, inode: u64) -> PathBuf {

@@ -107,9 +107,6 @@ fn idle_reason(process: &ProcessFiles) -> String {
             .split(',')
             .any(|option| option.trim() == format!("{key}={value}"))
     };
-    if has("mode", "dormant") || get("LEAKTRACK_MODE") == "dormant" {
-        return "it is dormant; start it without mode=dormant to record".to_owned();
-    }
     if options
         .split(',')
         .any(|option| option.trim_start().starts_with("only="))

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use leaktrack_recording::{EventKind, Mode};
+
 use super::document::Coverage;
 use crate::human;
 use crate::model::process::Ended;
@@ -137,7 +139,17 @@ fn process_notes(process: &Process, notes: &mut Vec<String>) {
     {
         notes.push(format!("{name} is Python with its own pool allocator, which hides objects up to 512 bytes in mappings: `leaktrack run --python` shows them."));
     }
-    if !matches!(process.mode, leaktrack_recording::Mode::Exact) {
+    let switched = process.mode == Mode::Dormant
+        || process
+            .events
+            .iter()
+            .any(|event| event.kind == EventKind::Disable && event.at_ms <= process.to_ms);
+    if switched {
+        notes.push(format!(
+            "Recording of {name} was switched off at times (recording.windows says when it was on): blocks allocated meanwhile are not in it, and their frees count as frees of unknown blocks."
+        ));
+    }
+    if matches!(process.mode, Mode::Sample { .. } | Mode::Budget { .. }) {
         notes.push(format!(
             "{name} was recorded by sampling; the figures of its sites are of the sampled blocks."
         ));

@@ -100,7 +100,7 @@ fn is_exact(family: &Family) -> bool {
     family
         .processes
         .iter()
-        .all(|process| process.mode == Mode::Exact)
+        .all(|process| matches!(process.mode, Mode::Exact | Mode::Dormant))
 }
 
 fn rounded(estimate: Estimate) -> Estimate {

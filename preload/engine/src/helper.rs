@@ -10,12 +10,15 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use crate::facts::process;
 use crate::lock::WordLock;
 use crate::snapshot::{self, Reason};
-use crate::{arena, guard, state, sys, tls};
+use crate::sys::{Errno, WaitWord};
+use crate::{arena, control, guard, state, sys, tls};
 
 /// How long the host waits for an order to be carried out.
 const PATIENCE_MS: u64 = 10_000;
 /// How often a helper that nobody may wake looks for orders.
 const QUIET_POLL_MS: u64 = 5;
+/// How often a helper that cannot wait for two words looks for requests of tools.
+const REQUEST_POLL_MS: u64 = 100;
 const STACK_BYTES: usize = 128 << 10;
 /// Room above the thread pointer: libc's own words in the control block, never used.
 const CONTROL_BLOCK_BYTES: usize = 4096;
@@ -139,7 +142,7 @@ extern "C" fn run() {
             } else {
                 due_ms - now_ms
             };
-            let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
+            wait(seen, wait_ms);
         }
         // Pairs with the release in `order`.
         let order = ORDER.load(Ordering::Acquire);
@@ -161,6 +164,27 @@ extern "C" fn run() {
             let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
             due_ms = (due_ms + interval_ms).max(state::tick());
             DUE_MS.store(due_ms, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Waits for an order other than `seen` or for a request of a tool.
+fn wait(seen: u32, wait_ms: u64) {
+    let Some(request) = control::word().filter(|_| control::serve()) else {
+        let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
+        return;
+    };
+    let order = WaitWord {
+        address: ORDER.as_ptr() as usize,
+        expected: seen,
+        shared: false,
+    };
+    let deadline_ns = sys::clock_ns(sys::clock::MONOTONIC) + wait_ms * 1_000_000;
+    match sys::futex_wait_either([order, request], deadline_ns) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => {}
+        Err(_) => {
+            let wait_ms = wait_ms.min(REQUEST_POLL_MS);
+            let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod allocator;
 pub mod arena;
 pub mod config;
 pub mod confine;
+pub mod control;
 pub mod elf;
 pub mod exit;
 pub mod facts;

@@ -14,8 +14,8 @@ use crate::facts::{limit, process};
 use crate::guard;
 use crate::tls::Local;
 use crate::{
-    arena, config, exit, fork, helper, hooks, loader, modules, snapshot, state, sys, thread, trial,
-    unwind,
+    arena, config, control, exit, fork, helper, hooks, loader, modules, snapshot, state, sys,
+    thread, trial, unwind,
 };
 
 /// Where the process stands.
@@ -118,6 +118,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         // SAFETY: a function of this library, which is never unloaded. Without an object to belong
         // to and registered this early it runs at the very end, after all destructors.
         unsafe { __cxa_atexit(exit::at_exit, core::ptr::null_mut(), core::ptr::null_mut()) };
+        state::set_paused(snapshot::config(|c| c.mode) == config::Mode::Dormant);
         go(Recording);
         start_helper();
     } else {
@@ -206,6 +207,7 @@ fn poll(t: &Local) {
     guard::enter(t, guard::OURS, usize::MAX);
     // A handler that jumped out of a snapshot would leave its lock taken.
     let signals = sys::block_signals();
+    control::serve();
     snapshot::take(snapshot::Reason::Periodic);
     sys::restore_signals(signals);
     guard::leave(t);

@@ -22,6 +22,10 @@ pub static COVERAGE: CoverageCounters = CoverageCounters::new();
 static TRACKING: AtomicBool = AtomicBool::new(false);
 /// Calls are recorded and nothing else is due in a hook.
 static FAST: AtomicBool = AtomicBool::new(false);
+/// Hooks must look for something else to do.
+static DUE: AtomicBool = AtomicBool::new(false);
+/// Frees are followed, new blocks are not recorded.
+static PAUSED: AtomicBool = AtomicBool::new(false);
 /// Snapshot counter: the time unit of the live table.
 static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// The last epoch of the parent; 0 in a process that was not forked from a recorded one.
@@ -49,7 +53,24 @@ pub fn fast() -> bool {
 /// Switches recording; `due`: hooks must look for something else to do (`lifecycle::hook_called`).
 pub fn set_tracking(on: bool, due: bool) {
     TRACKING.store(on, Relaxed);
-    FAST.store(on && !due, Relaxed);
+    DUE.store(due, Relaxed);
+    choose_path();
+}
+
+/// True while new blocks are not recorded (`mode=dormant`, `leaktrack disable`).
+#[inline(always)]
+pub fn is_paused() -> bool {
+    PAUSED.load(Relaxed)
+}
+
+/// Stops recording new blocks, or begins again.
+pub fn set_paused(on: bool) {
+    PAUSED.store(on, Relaxed);
+    choose_path();
+}
+
+fn choose_path() {
+    FAST.store(tracking() && !DUE.load(Relaxed) && !is_paused(), Relaxed);
 }
 
 /// The current epoch.

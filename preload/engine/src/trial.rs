@@ -18,11 +18,12 @@ const BAD_FD: usize = usize::MAX;
 
 /// What the library calls in hooks, helper and snapshots, beyond what the loader itself needs.
 /// The first also keeps a killed child from leaving a core file.
-static CALLS: [Call; 28] = [
+static CALLS: [Call; 29] = [
     Call(b"prctl", nr::PRCTL, [PR_SET_DUMPABLE, 0, 0, 0, 0, 0]),
     Call(b"process_vm_readv", nr::PROCESS_VM_READV, [0; 6]),
     Call(b"process_vm_writev", nr::PROCESS_VM_WRITEV, [0; 6]),
     Call(b"close_range", nr::CLOSE_RANGE, [BAD_FD, 0, 0, 0, 0, 0]),
+    Call(b"futex_waitv", nr::FUTEX_WAITV, [0; 6]),
     Call(b"sigaltstack", nr::SIGALTSTACK, [0; 6]),
     Call(b"getpid", nr::GETPID, [0; 6]),
     Call(b"gettid", nr::GETTID, [0; 6]),
@@ -52,6 +53,8 @@ static CALLS: [Call; 28] = [
 const COPIES: core::ops::Range<usize> = 1..3;
 /// Without this one the helper shares the host's descriptor table.
 const DESCRIPTORS: usize = 3;
+/// Without this one the helper looks for requests now and then.
+const EITHER: usize = 4;
 /// From here on: what a message on stderr needs itself.
 const SAYING: usize = CALLS.len() - 4;
 const PR_SET_DUMPABLE: usize = 4;
@@ -78,6 +81,8 @@ pub fn passed() -> bool {
             unwind::forbid_probe(true);
         } else if at == DESCRIPTORS {
             sys::keep_descriptor_table();
+        } else if at == EITHER {
+            sys::keep_to_single_waits();
         } else {
             killer = Some(at);
             break;

@@ -46,7 +46,7 @@ fn entering_slowly(t: &Local, sp: usize) -> Way {
     }
     if t.phase.load(Relaxed) == IDLE {
         crate::lifecycle::hook_called(t);
-        return if state::tracking() {
+        return if state::tracking() && !state::is_paused() {
             Way::Record
         } else {
             Way::Pass

@@ -121,9 +121,16 @@ fn settle(piece: Mapping, whole: bool) {
 
 /// Writes a new mapping down; the guard is in phase `OURS`.
 fn add(t: &Local, start: usize, len: usize, entry: Entry) {
-    let site = record::site(t, entry, Kind::Mmap);
+    let paused = state::is_paused();
+    let site = if paused {
+        0
+    } else {
+        record::site(t, entry, Kind::Mmap)
+    };
     if site == 0 {
-        state::COVERAGE.dropped.fetch_add(1, Relaxed);
+        state::COVERAGE
+            .dropped
+            .fetch_add(u64::from(!paused), Relaxed);
         let signals = sys::block_signals();
         MAPPINGS.remove(start, len, &mut settle); // what it may have been laid over
         sys::restore_signals(signals);

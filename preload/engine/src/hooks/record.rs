@@ -36,6 +36,9 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
 /// Records a block that the allocator has just returned.
 #[inline(always)]
 pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
+    if state::is_paused() {
+        return; // `realloc` comes here all the same: it has forgotten the old block.
+    }
     let site = site(t, entry, Kind::Heap);
     if site == 0 {
         state::COVERAGE.dropped.fetch_add(1, Relaxed);

@@ -83,7 +83,7 @@ impl Start {
         self.lazy = family.recording.is_some();
         // Set by `leaktrack run --report`, whose report is about all of the family.
         self.keeps_short = environment.get(b"LEAKTRACK_KEEP_SHORT").is_some();
-        if config.mode != Mode::Exact && !self.lazy {
+        if !matches!(config.mode, Mode::Exact | Mode::Dormant) && !self.lazy {
             message::say(b"mode= is exact in this version: recording every allocation");
         }
         self.args.read(config.argv);
@@ -223,7 +223,10 @@ impl Start {
             started_unix_ns: self.started_unix_ns,
             start_ticks: process::read().start_ticks,
             // What is done, not what was asked for.
-            mode: Mode::Exact,
+            mode: match config.mode {
+                Mode::Dormant => Mode::Dormant,
+                _ => Mode::Exact,
+            },
             depth: config.depth,
             interval_ms: config.interval_ms,
             page_bytes: PAGE_BYTES,

@@ -16,13 +16,13 @@ mod writer;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use leaktrack_recording::{AllocatorStats, EndKind, EventKind, Record};
+use leaktrack_recording::{AllocatorStats, EndKind, EventKind, Mode, Record};
 
 use crate::config::{self, Config};
 use crate::lock::WordLock;
 use crate::recorder::{Failure, Recorder};
 use crate::text::Text;
-use crate::{lifecycle, message, state, sys};
+use crate::{control, lifecycle, message, state, sys};
 use begin::Start;
 pub use source::{Engine, Source};
 use writer::Writer;
@@ -32,6 +32,8 @@ use writer::Writer;
 pub enum Reason {
     /// The interval is over.
     Periodic,
+    /// A tool asks for it.
+    Asked,
     /// `exit` or return from main.
     Exit {
         /// Exit status.
@@ -131,7 +133,21 @@ impl State {
         match start.create_recorder() {
             Some(recorder) => {
                 CREATED.store(true, Relaxed);
-                self.recorder = Some(recorder);
+                let recorder = self.recorder.insert(recorder);
+                // How it begins is told by the mode, unless that has been changed before.
+                let dormant = config::get().mode == Mode::Dormant;
+                if dormant != state::is_paused() {
+                    let kind = if dormant {
+                        EventKind::Enable
+                    } else {
+                        EventKind::Disable
+                    };
+                    let _ = recorder.append_event(&Record::Event {
+                        at_ms: 0,
+                        kind,
+                        text: b"",
+                    });
+                }
                 true
             }
             None => {
@@ -156,7 +172,7 @@ impl State {
     }
 
     fn take(&mut self, start: &mut Start, reason: Reason) {
-        let periodic = reason == Reason::Periodic;
+        let periodic = matches!(reason, Reason::Periodic | Reason::Asked);
         // A child that ends before its first snapshot leaves no file, not even one that was made
         // because it was about to drop its privileges. One that execs has nothing to tell: the next
         // image tells of itself.
@@ -177,7 +193,7 @@ impl State {
         }
         self.inherit(start);
         let now_ms = state::tick();
-        if periodic && now_ms < self.not_before_ms {
+        if reason == Reason::Periodic && now_ms < self.not_before_ms {
             return;
         }
         if !self.create(start) {
@@ -215,7 +231,7 @@ impl State {
 fn finish(recorder: &mut Recorder, reason: Reason) -> Result<(), Failure> {
     let at_ms = state::now_ms();
     let record = match reason {
-        Reason::Periodic => return Ok(()),
+        Reason::Periodic | Reason::Asked => return Ok(()),
         Reason::Exit { status } => Record::End {
             at_ms,
             kind: EndKind::Exit,
@@ -241,6 +257,19 @@ pub fn take(reason: Reason) {
     with(|state, start| state.take(start, reason));
 }
 
+/// Takes a snapshot because a tool asks for it; false when recording is over.
+pub fn take_asked() -> bool {
+    with(|state, start| {
+        state.take(start, Reason::Asked);
+        !state.over && state.recorder.is_some()
+    })
+}
+
+/// Runs `f` on the recording, if there is one.
+pub fn with_recorder<R>(f: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
+    with(|state, _| state.recorder.as_mut().map(f))
+}
+
 /// Figures of the allocator for the next snapshot.
 pub fn set_allocator_stats(stats: AllocatorStats) {
     with(|state, _| state.writer.set_allocator_stats(stats));
@@ -251,6 +280,7 @@ pub fn set_allocator_stats(stats: AllocatorStats) {
 pub fn begin_child() {
     let freed = state::COVERAGE.read();
     let [bytes, blocks] = &INHERITED_FREED;
+    control::forget_in_child();
     bytes.fetch_add(freed.inherited_freed_bytes, Relaxed);
     blocks.fetch_add(freed.inherited_freed_blocks, Relaxed);
     state::start_clock();

@@ -1,6 +1,7 @@
 //! System calls as typed wrappers that bypass libc: no `errno`, no cancellation point, no
 //! interposed symbol. Errors are positive errno numbers.
 
+mod either;
 mod file;
 mod ids;
 mod memory;
@@ -10,6 +11,7 @@ mod thread;
 mod wait;
 mod x86_64;
 
+pub use either::{WaitWord, futex_wait_either, futex_wake_shared_at, keep_to_single_waits};
 pub use file::{
     Stat, close, fallocate, fchmod, fstat, ftruncate, getcwd, is_regular_file, mkdir, o, open,
     pread, pwrite, read, readlink, unlink, write,
@@ -57,6 +59,7 @@ impl Errno {
     pub const ENOSYS: Errno = Errno(38);
     pub const ELOOP: Errno = Errno(40);
     pub const EOPNOTSUPP: Errno = Errno(95);
+    pub const ETIMEDOUT: Errno = Errno(110);
     pub const EDQUOT: Errno = Errno(122);
 }
 

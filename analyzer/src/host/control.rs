@@ -1,0 +1,321 @@
+//! Asks a tracked process for something, through the control page of its recording.
+//!
+//! The page is read and written through the file: whoever truncates a mapped file kills its reader.
+//! The mapping serves as an address to wake and to wait on, for the kernel alone.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader, control as page};
+use memmap2::MmapRaw;
+
+use super::{ProcessFiles, State, maps, tracked};
+
+/// A running process and its recording.
+#[derive(Debug)]
+pub struct Target {
+    /// The process.
+    pub process: ProcessFiles,
+    /// A path that opens its recording from here.
+    pub recording: PathBuf,
+    start_ticks: Option<u64>,
+}
+
+/// Why a process was not asked, or did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is none of that number.
+    #[error("there is no process {0}; `leaktrack list` shows those that are tracked")]
+    NoProcess(u32),
+    /// It has nothing to do with the library.
+    #[error("process {0} is not tracked: start it with `leaktrack run -- CMD`")]
+    NotTracked(u32),
+    /// It has the library and no recording.
+    #[error("process {0} does not record: {1}")]
+    NotRecording(u32, String),
+    /// Somebody else's.
+    #[error("process {0} belongs to another user or sandbox: ask as that user, or as root")]
+    OtherUser(u32),
+    /// The argument is a recording of the past.
+    #[error("{0}: no running process records into it")]
+    Ended(PathBuf),
+    /// The argument is a file of another kind.
+    #[error("{0} is not a recording")]
+    NotARecording(PathBuf),
+    /// Reading or writing the recording failed.
+    #[error("{path}: {error}")]
+    Io {
+        /// The recording.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another command is waiting for its answer.
+    #[error("process {0} is being asked by another command; try again when that is done")]
+    Busy(u32),
+    /// It ended meanwhile.
+    #[error("process {0} ended before it answered")]
+    Gone(u32),
+    /// It did not answer in time; why that may be.
+    #[error("process {pid} did not answer in {waited_s} s: {why}; the request was withdrawn")]
+    NoAnswer {
+        /// The process.
+        pid: u32,
+        /// How long it was given.
+        waited_s: u64,
+        /// What is known of it.
+        why: &'static str,
+    },
+    /// The library is older than this command.
+    #[error("the library in process {0} does not know this request: it is of another version")]
+    Unknown(u32),
+    /// It said no.
+    #[error("process {0} cannot do that: {1}")]
+    Refused(u32, String),
+}
+
+/// The process that `target` means: a pid of this host, or the recording of a running process.
+pub fn find(target: &str) -> Result<Target, ControlError> {
+    let path = Path::new(target);
+    match target.parse::<u32>() {
+        Ok(pid) if !path.exists() => by_pid(pid),
+        _ => by_recording(path),
+    }
+}
+
+fn by_pid(pid: u32) -> Result<Target, ControlError> {
+    let process = ProcessFiles::new(pid);
+    if !process.exists() {
+        return Err(ControlError::NoProcess(pid));
+    }
+    let start_ticks = process.start_ticks();
+    let tracked = match tracked::look(process) {
+        Ok(Some(tracked)) => tracked,
+        Ok(None) => return Err(ControlError::NotTracked(pid)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(ControlError::OtherUser(pid));
+        }
+        Err(_) => return Err(ControlError::NoProcess(pid)),
+    };
+    let why = match tracked.state {
+        State::Recording { path, .. } => {
+            return Ok(Target {
+                process: tracked.process,
+                recording: path,
+                start_ticks,
+            });
+        }
+        State::Deleted(path) => format!("its recording {path} was deleted"),
+        State::Idle(why) | State::Absent(why) => why,
+    };
+    Err(ControlError::NotRecording(pid, why))
+}
+
+fn by_recording(path: &Path) -> Result<Target, ControlError> {
+    let io = |error| ControlError::Io {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(io)?;
+    let mut head = [0; FILE_HEADER_BYTES];
+    let is_recording =
+        file.read_exact_at(&mut head, 0).is_ok() && FileHeader::decode(&head).is_some();
+    if !is_recording {
+        return Err(ControlError::NotARecording(path.to_owned()));
+    }
+    let wanted = file.metadata().map_err(io)?;
+    let maps_it = |process: &ProcessFiles| {
+        let text = process.maps().unwrap_or_default();
+        maps::lines(&text)
+            .filter(|line| line.shared && line.inode == wanted.ino())
+            .any(|line| {
+                process
+                    .reach(line.path, line.inode)
+                    .metadata()
+                    .is_ok_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()))
+            })
+    };
+    let process = ProcessFiles::all()
+        .map_err(io)?
+        .into_iter()
+        .find(maps_it)
+        .ok_or_else(|| ControlError::Ended(path.to_owned()))?;
+    Ok(Target {
+        start_ticks: process.start_ticks(),
+        process,
+        recording: path.to_owned(),
+    })
+}
+
+/// What to ask for: one of the kinds of [`page`], its argument and text.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `page::KIND_…`.
+    pub kind: u32,
+    /// Depends on the kind.
+    pub argument: u64,
+    /// Depends on the kind; at most `page::TEXT_MAX` bytes.
+    pub text: &'a str,
+}
+
+/// Asks, and waits for the answer: what the process has to add to "done", often nothing.
+pub fn ask(
+    target: &Target,
+    request: Request<'_>,
+    patience: Duration,
+) -> Result<String, ControlError> {
+    let pid = target.process.pid;
+    let deadline = Instant::now() + patience;
+    let page = Page::open(&target.recording).map_err(|error| target.failed(error))?;
+    while !page.take_turn() {
+        if Instant::now() >= deadline {
+            return Err(ControlError::Busy(pid));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let number = page.send(request).map_err(|error| target.failed(error))?;
+    loop {
+        let replied = page
+            .word(page::REPLY)
+            .map_err(|error| target.failed(error))?;
+        if replied == number {
+            break;
+        }
+        if !target.runs() {
+            return Err(ControlError::Gone(pid));
+        }
+        if Instant::now() >= deadline {
+            page.withdraw().map_err(|error| target.failed(error))?;
+            return Err(ControlError::NoAnswer {
+                pid,
+                waited_s: patience.as_secs(),
+                why: target.silence(),
+            });
+        }
+        page.wait_for_reply(replied);
+    }
+    let (status, text) = page.answer().map_err(|error| target.failed(error))?;
+    match status {
+        page::STATUS_DONE => Ok(text),
+        page::STATUS_UNKNOWN => Err(ControlError::Unknown(pid)),
+        _ => Err(ControlError::Refused(pid, text)),
+    }
+}
+
+impl Target {
+    fn failed(&self, error: io::Error) -> ControlError {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return ControlError::OtherUser(self.process.pid);
+        }
+        ControlError::Io {
+            path: self.recording.clone(),
+            error,
+        }
+    }
+
+    /// The same process is still there.
+    fn runs(&self) -> bool {
+        self.process.start_ticks() == self.start_ticks && self.process.state() != Some('Z')
+    }
+
+    /// Why it may be silent.
+    fn silence(&self) -> &'static str {
+        if matches!(self.process.state(), Some('T' | 't')) {
+            "it is stopped"
+        } else if self.process.has_helper() {
+            "its helper thread is busy with a snapshot or waits for its disk"
+        } else {
+            "it has no helper thread (helper=off, or confined by a seccomp filter) and takes \
+             requests only when it allocates and a snapshot is due; wait longer with --wait"
+        }
+    }
+}
+
+/// The control page of a recording.
+struct Page {
+    file: File,
+    /// Never read or written here.
+    mapping: MmapRaw,
+}
+
+impl Page {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mapping = memmap2::MmapOptions::new()
+            .len((page::OFFSET + page::LEN) as usize)
+            .map_raw(&file)?;
+        Ok(Self { file, mapping })
+    }
+
+    /// Askers take turns; the lock goes with the file.
+    fn take_turn(&self) -> bool {
+        // SAFETY: an open descriptor.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
+    }
+
+    fn word(&self, offset: u64) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn set_word(&self, offset: u64, value: u32) -> io::Result<()> {
+        self.file.write_all_at(&value.to_le_bytes(), offset)
+    }
+
+    /// Writes a request and wakes the process; the number of the request.
+    fn send(&self, request: Request<'_>) -> io::Result<u32> {
+        // 0 is what a page without requests holds.
+        let number = self.word(page::REQUEST)?.wrapping_add(1).max(1);
+        self.set_word(page::KIND, request.kind)?;
+        self.file
+            .write_all_at(&request.argument.to_le_bytes(), page::ARGUMENT)?;
+        self.set_word(page::TEXT_LEN, request.text.len() as u32)?;
+        self.file
+            .write_all_at(request.text.as_bytes(), page::TEXT)?;
+        self.set_word(page::REQUEST, number)?;
+        self.futex(page::REQUEST, libc::FUTEX_WAKE, i32::MAX as u32);
+        Ok(number)
+    }
+
+    fn withdraw(&self) -> io::Result<()> {
+        self.set_word(page::KIND, page::KIND_NONE)
+    }
+
+    fn answer(&self) -> io::Result<(u32, String)> {
+        let status = self.word(page::STATUS)?;
+        let len = u64::from(self.word(page::TEXT_LEN)?).min(page::TEXT_MAX);
+        let mut text = vec![0; len as usize];
+        self.file.read_exact_at(&mut text, page::TEXT)?;
+        Ok((status, String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// Waits a little for the word of replies to change from `seen`.
+    fn wait_for_reply(&self, seen: u32) {
+        self.futex(page::REPLY, libc::FUTEX_WAIT, seen);
+    }
+
+    fn futex(&self, offset: u64, operation: libc::c_int, value: u32) {
+        let slice = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        };
+        let address = self.mapping.as_mut_ptr().wrapping_add(offset as usize);
+        // SAFETY: the kernel checks the address and only reads the timeout, a live local.
+        unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                address,
+                operation,
+                value,
+                &raw const slice,
+                0,
+                0,
+            )
+        };
+    }
+}

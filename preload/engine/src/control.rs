@@ -1,0 +1,159 @@
+//! Owns the requests that a tool makes of this process through the control page of the recording.
+//!
+//! Runs in the helper, or without one in a thread that takes a snapshot; never in a hook. It never
+//! touches the page itself: the file may have been shortened by anyone, and then a load is SIGBUS
+//! for us but an error code for the kernel. What the page holds is believed in nothing.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use leaktrack_recording::{EventKind, control as page};
+
+use crate::recorder::{Failure, Recorder};
+use crate::snapshot;
+use crate::sys::{self, WaitWord};
+use crate::text::Text;
+use crate::{state, unwind};
+
+/// Number of the last request that was looked at.
+static ANSWERED: AtomicU32 = AtomicU32::new(0);
+
+/// What is asked.
+struct Request {
+    number: u32,
+    kind: u32,
+    text: Text<{ page::TEXT_MAX as usize }>,
+}
+
+/// What became of it, for the one who asked: a status of [`page`] and words, empty when there is
+/// nothing to add.
+pub struct Answer {
+    status: u32,
+    text: Text<512>,
+}
+
+impl Answer {
+    /// It is done.
+    pub fn done(words: &[u8]) -> Answer {
+        Answer::new(page::STATUS_DONE, words)
+    }
+
+    /// It cannot be done in this process.
+    pub fn refused(why: &[u8]) -> Answer {
+        Answer::new(page::STATUS_REFUSED, why)
+    }
+
+    fn new(status: u32, words: &[u8]) -> Answer {
+        let mut text = Text::new();
+        text.push_bytes(words);
+        Answer { status, text }
+    }
+}
+
+/// Carries a request out. A new kind of request is one more line here.
+fn carry_out(request: &Request) -> Answer {
+    match request.kind {
+        page::KIND_SNAPSHOT => snapshot_now(),
+        page::KIND_MARK => mark(request.text.as_bytes()),
+        page::KIND_ENABLE => enable(),
+        page::KIND_DISABLE => disable(),
+        _ => Answer::new(page::STATUS_UNKNOWN, b""),
+    }
+}
+
+fn snapshot_now() -> Answer {
+    if snapshot::take_asked() {
+        Answer::done(b"")
+    } else {
+        Answer::refused(b"the recording has ended")
+    }
+}
+
+/// What was counted until here is in a snapshot, so that the mark divides exactly.
+fn mark(label: &[u8]) -> Answer {
+    let answer = snapshot_now();
+    snapshot::note(EventKind::Mark, label);
+    answer
+}
+
+fn enable() -> Answer {
+    if !state::is_paused() {
+        return Answer::done(b"it was recording already");
+    }
+    // Stacks may have been unmapped and mapped anew meanwhile.
+    unwind::note_unmap();
+    state::tick();
+    snapshot::note(EventKind::Enable, b"");
+    state::set_paused(false);
+    snapshot_now()
+}
+
+fn disable() -> Answer {
+    if state::is_paused() {
+        return Answer::done(b"it was not recording");
+    }
+    state::set_paused(true);
+    let answer = snapshot_now();
+    snapshot::note(EventKind::Disable, b"");
+    answer
+}
+
+/// The word that the next request raises. `None` while there is no recording.
+pub fn word() -> Option<WaitWord> {
+    Some(WaitWord {
+        address: snapshot::control_word()?,
+        expected: ANSWERED.load(Relaxed),
+        shared: true,
+    })
+}
+
+/// Carries out the request that has come in, if one has. False if none could be read.
+pub fn serve() -> bool {
+    match snapshot::with_recorder(next) {
+        Some(Ok(Some(request))) => {
+            let answer = carry_out(&request);
+            snapshot::with_recorder(|recorder| reply(recorder, request.number, &answer))
+                .is_some_and(|written| written.is_ok())
+        }
+        Some(Ok(None)) => true,
+        Some(Err(_)) | None => false,
+    }
+}
+
+/// The request that has not been looked at yet.
+fn next(recorder: &mut Recorder) -> Result<Option<Request>, Failure> {
+    let mut word = |offset| {
+        let mut bytes = [0; 4];
+        recorder.read_control(offset, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
+    let number = word(page::REQUEST)?;
+    if ANSWERED.swap(number, Relaxed) == number {
+        return Ok(None);
+    }
+    let kind = word(page::KIND)?;
+    let len = word(page::TEXT_LEN)?.min(page::TEXT_MAX as u32);
+    let mut bytes = [0; page::TEXT_MAX as usize];
+    let bytes = bytes.get_mut(..len as usize).unwrap_or_default();
+    recorder.read_control(page::TEXT, bytes)?;
+    let mut text = Text::new();
+    text.push_bytes(bytes);
+    Ok(Some(Request { number, kind, text }))
+}
+
+/// Writes the answer, its number last, and wakes whoever waits for it.
+fn reply(recorder: &mut Recorder, number: u32, answer: &Answer) -> Result<(), Failure> {
+    recorder.write_control(page::STATUS, &answer.status.to_le_bytes())?;
+    let len = answer.text.len() as u32;
+    recorder.write_control(page::TEXT_LEN, &len.to_le_bytes())?;
+    recorder.write_control(page::TEXT, answer.text.as_bytes())?;
+    recorder.write_control(page::REPLY, &number.to_le_bytes())?;
+    if let Some(word) = recorder.control_word() {
+        sys::futex_wake_shared_at(word + (page::REPLY - page::REQUEST) as usize);
+    }
+    Ok(())
+}
+
+/// In a forked child: its recording, when there is one, has no requests yet.
+pub fn forget_in_child() {
+    ANSWERED.store(0, Relaxed);
+}

@@ -13,6 +13,11 @@ use leaktrack_engine::{confine, exit, fork, hooks};
 const THIS_THREAD: Filter = Filter {
     all_threads: false,
     listener: false,
+    can_be_tried: true,
+};
+const STRICT: Filter = Filter {
+    can_be_tried: false,
+    ..THIS_THREAD
 };
 
 /// Declares an `exec` export: the recording is brought up to date, then the call goes on with its
@@ -85,6 +90,7 @@ confine_hook! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usize) -> i32 {
     const PR_SET_SECCOMP: i32 = 22;
+    const MODE_STRICT: usize = 1;
     type F = unsafe extern "C" fn(i32, usize, usize, usize, usize) -> i32;
     if !hooks::ready() || ORIGINALS.prctl.load(Relaxed) == 0 {
         return -1;
@@ -92,7 +98,12 @@ pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usi
     // SAFETY: the original takes these in registers, however many it reads.
     let real = || unsafe { original::<F>(&ORIGINALS.prctl)(option, a, b, c, d) };
     if option == PR_SET_SECCOMP {
-        confine::around_seccomp(THIS_THREAD, || real() as isize) as i32
+        let filter = if a == MODE_STRICT {
+            STRICT
+        } else {
+            THIS_THREAD
+        };
+        confine::around_seccomp(filter, || real() as isize) as i32
     } else {
         real()
     }
@@ -136,11 +147,12 @@ unsafe extern "C" fn syscall_seccomp(nr: usize, op: usize, flags: usize, args: u
     match op {
         // Without a filter it only asks which flags the kernel knows.
         SECCOMP_SET_MODE_FILTER if args == 0 => real(),
-        SECCOMP_SET_MODE_STRICT => confine::around_seccomp(THIS_THREAD, real),
+        SECCOMP_SET_MODE_STRICT => confine::around_seccomp(STRICT, real),
         SECCOMP_SET_MODE_FILTER => {
             let filter = Filter {
                 all_threads: flags & TSYNC != 0,
                 listener: flags & NEW_LISTENER != 0,
+                can_be_tried: flags & NEW_LISTENER == 0,
             };
             confine::around_seccomp(filter, real)
         }

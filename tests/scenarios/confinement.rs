@@ -1,6 +1,6 @@
 //! Confinement: changed credentials, chroot, namespaces, seccomp, resource limits.
 
-use leaktrack_tests::{Case, is_root, tool};
+use leaktrack_tests::{Case, Report, is_root, tool};
 
 #[test]
 fn calls_for_single_threaded_processes() {
@@ -102,6 +102,50 @@ fn seccomp_filters() {
             }
         }
     }
+}
+
+#[test]
+fn programs_that_grow_behind_a_filter() {
+    for how in ["prctl", "tsync"] {
+        // What neither the program nor the library calls costs nothing.
+        let checked = Case::of("seccomp_growth.c")
+            .args([how, "deny", "200000"])
+            .option("interval=20ms")
+            .check();
+        let reports = checked.reports();
+        let parent = of_process_with(&reports, "keep_inside");
+        parent.expect_live("keep_inside", 200_000, 200_000 * 48);
+        assert_eq!((parent.ended(), parent.coverage("dropped")), ("exit", 0));
+        let child = of_process_with(&reports, "keep_child");
+        child.expect_live("keep_child", 7, 7 * 48);
+        assert_eq!(child.ended(), "exit");
+    }
+    // No files: the helper, which this filter does not bind, goes on writing.
+    let report = Case::of("seccomp_growth.c")
+        .args(["prctl", "hooks", "200000"])
+        .option("interval=20ms")
+        .check()
+        .report();
+    report.expect_live("keep_inside", 200_000, 200_000 * 48);
+    assert_eq!((report.ended(), report.coverage("dropped")), ("exit", 0));
+    // Where it is bound, it ends before the filter is there, and the report says why.
+    let report = Case::of("seccomp_growth.c")
+        .args(["tsync", "hooks", "200000"])
+        .option("interval=20ms")
+        .check()
+        .report();
+    assert_eq!(report.live("keep_inside").blocks, 0);
+    let outline = report.outline();
+    assert!(
+        outline.contains("a seccomp filter that kills on"),
+        "{outline}"
+    );
+    assert!(outline.contains("no snapshots from here on"), "{outline}");
+}
+
+fn of_process_with<'a>(reports: &'a [Report], function: &str) -> &'a Report {
+    let kept = |report: &&Report| report.live(function).blocks > 0;
+    reports.iter().find(kept).expect("a report with it")
 }
 
 #[test]

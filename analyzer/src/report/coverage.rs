@@ -113,6 +113,14 @@ fn process_notes(process: &Process, notes: &mut Vec<String>) {
         Ended::Running => notes.push(format!("{name} is still running; this is its state at the last snapshot.")),
         Ended::Exit(_) | Ended::Exec => {}
     }
+    let limits = process.events.iter();
+    for event in limits.filter(|event| event.kind == EventKind::Limit) {
+        notes.push(format!(
+            "{name}, {:.1} s after its start: {}.",
+            event.at_ms as f64 / 1e3,
+            event.text
+        ));
+    }
     const SHOWN: usize = 3;
     for problem in process.problems.iter().take(SHOWN) {
         notes.push(format!("{}: {problem}.", process.path.display()));

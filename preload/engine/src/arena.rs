@@ -76,6 +76,16 @@ pub fn forbid_mmap(on: bool) {
     ARENA.mmap_forbidden.store(on, Ordering::Relaxed);
 }
 
+/// Never call `munmap` any more, or do so again.
+pub fn forbid_munmap(on: bool) {
+    ARENA.munmap_forbidden.store(on, Ordering::Relaxed);
+}
+
+/// Never call `madvise` any more, or do so again: core dumps then hold this memory.
+pub fn forbid_advice(on: bool) {
+    ARENA.advice_forbidden.store(on, Ordering::Relaxed);
+}
+
 /// Most bytes that hooks may have mapped: the rest is for snapshots.
 pub fn hook_limit_bytes() -> u64 {
     const RESERVE_BYTES: u64 = 8 << 20;
@@ -155,6 +165,8 @@ struct Arena {
     used_bytes: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
+    munmap_forbidden: AtomicBool,
+    advice_forbidden: AtomicBool,
     /// Thread pointer of the thread that takes snapshots.
     exempt: AtomicUsize,
 }
@@ -192,6 +204,8 @@ impl Arena {
             used_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
             mmap_forbidden: AtomicBool::new(false),
+            munmap_forbidden: AtomicBool::new(false),
+            advice_forbidden: AtomicBool::new(false),
             exempt: AtomicUsize::new(0),
         }
     }
@@ -307,9 +321,9 @@ impl Arena {
         p
     }
 
-    /// True if the calling thread may ask the kernel.
-    fn may_map(&self) -> bool {
-        !self.mmap_forbidden.load(Ordering::Relaxed)
+    /// True if the calling thread may make the call that is forbidden to others.
+    fn may(&self, forbidden: &AtomicBool) -> bool {
+        !forbidden.load(Ordering::Relaxed)
             || self.exempt.load(Ordering::Relaxed) == sys::thread_pointer()
     }
 
@@ -324,7 +338,7 @@ impl Arena {
     }
 
     fn map(&self, bytes: usize, flags: i32) -> *mut u8 {
-        if !self.may_map() {
+        if !self.may(&self.mmap_forbidden) {
             return ptr::null_mut();
         }
         let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -334,8 +348,10 @@ impl Arena {
             // SAFETY: a fresh mapping where the kernel likes disturbs nothing.
             if let Ok(p) = unsafe { sys::mmap(0, bytes, PROT_READ_WRITE, flags, -1, 0) } {
                 let p = p as *mut u8;
-                // SAFETY: the mapping is ours. A kernel that refuses only makes cores larger.
-                let _ = unsafe { sys::madvise(p, bytes, MADV_DONTDUMP) };
+                if self.may(&self.advice_forbidden) {
+                    // SAFETY: the mapping is ours. A kernel that refuses only makes cores larger.
+                    let _ = unsafe { sys::madvise(p, bytes, MADV_DONTDUMP) };
+                }
                 return p;
             }
         }
@@ -347,7 +363,7 @@ impl Arena {
     /// The range is a whole mapping of [`Arena::map`] that nobody uses any more.
     unsafe fn unmap(&self, p: *mut u8, bytes: usize) -> bool {
         // SAFETY: the caller's promise.
-        let done = self.may_map() && unsafe { sys::munmap(p, bytes) }.is_ok();
+        let done = self.may(&self.munmap_forbidden) && unsafe { sys::munmap(p, bytes) }.is_ok();
         if done {
             self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         }

@@ -7,7 +7,11 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::{arena, guard, helper, lifecycle, lock, permit, snapshot, state, sys, tls, unwind};
+use leaktrack_recording::EventKind;
+
+use crate::permit::means::{self, MAP, Means, SNAPSHOT};
+use crate::text::Text;
+use crate::{arena, guard, helper, lifecycle, permit, restrict, snapshot, state, tls, trial};
 
 /// Room reserved in the recording before its path may become unreachable.
 const RESERVE_BYTES: u64 = 4 << 20;
@@ -19,9 +23,9 @@ pub fn around(real: impl FnOnce() -> i32) -> i32 {
     if !is_ours(t) {
         return real();
     }
-    let quiet = guard::QUIET.load(Relaxed) != 0;
+    let capable = permit::allows(SNAPSHOT);
     guard::enter(t, guard::OURS, usize::MAX);
-    if !quiet {
+    if capable {
         lifecycle::activate();
         snapshot::secure(RESERVE_BYTES);
     }
@@ -29,7 +33,7 @@ pub fn around(real: impl FnOnce() -> i32) -> i32 {
     guard::leave(t);
     let r = real();
     // Under a filter no new helper may be made: it would be bound by it.
-    if helper::end_confining() && ran && !quiet && !helper::start() {
+    if helper::end_confining() && ran && capable && !helper::start() {
         lifecycle::without_helper();
     }
     r
@@ -42,43 +46,77 @@ pub struct Filter {
     pub all_threads: bool,
     /// It returns a descriptor (`SECCOMP_FILTER_FLAG_NEW_LISTENER`).
     pub listener: bool,
+    /// A child may install it: not strict mode, which lets it do nothing else, nor one whose
+    /// answers come from another process.
+    pub can_be_tried: bool,
 }
 
 /// Runs a call that installs a seccomp filter.
 ///
-/// A filter on this thread leaves the helper free; hooks then make no system call that a filter
-/// might answer by killing the process. A filter on all threads ends the helper for good: what it
-/// did until then is in the recording, and counting in memory goes on.
-pub fn around_seccomp(filter: Filter, real: impl FnOnce() -> isize) -> isize {
+/// Before, a throw-away child tries what the filter leaves us. What it takes is done without, for
+/// good; a helper that a filter on all threads would kill ends first, and what it did until then is
+/// in the recording.
+pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*tls::local() };
     if !is_ours(t) {
         return real();
     }
-    let was_quiet = guard::QUIET.load(Relaxed) != 0;
     guard::enter(t, guard::OURS, usize::MAX);
-    if !was_quiet {
+    let may_try = trial::is_possible();
+    let mut lost = means::ALL;
+    let mut ran = false;
+    if may_try {
         lifecycle::activate();
-        snapshot::secure(RESERVE_BYTES);
-        // Room for what the hooks will need: they will not ask the kernel for more.
-        arena::prefill();
-        if filter.all_threads {
-            snapshot::note_confined();
+        let mut names = Text::new();
+        if filter.can_be_tried {
+            let found = trial::of_filter(&real);
+            (lost, names) = (found.lost, found.names);
         }
+        let helper_ends = filter.all_threads && lost.has(SNAPSHOT);
+        if lost.has(SNAPSHOT) {
+            snapshot::secure(RESERVE_BYTES);
+        }
+        if lost.has(MAP) {
+            // Room for what the hooks will need: they will not ask the kernel for more.
+            arena::prefill();
+        }
+        if lost != means::NONE {
+            note(names.as_bytes(), lost, helper_ends);
+        }
+        ran = helper_ends && helper::stop();
     }
-    let ran = filter.all_threads && helper::stop();
-    quiet(true);
+    restrict::begin(lost);
     guard::leave(t);
-    let r = real();
-    // With TSYNC the kernel names a thread that could not follow by a positive number.
+    let mut r = real();
+    // With TSYNC the kernel names a thread that could not follow by a positive number. If that is
+    // the helper, the program must not see it.
+    if filter.all_threads && !filter.listener && helper::is_thread(r) {
+        ran |= helper::stop();
+        r = real();
+    }
     let failed = r < 0 || (r > 0 && !filter.listener);
-    if failed && !was_quiet {
-        quiet(false);
-        if ran {
-            helper::start();
-        }
+    restrict::end(if failed { means::NONE } else { lost });
+    if ran && permit::allows(SNAPSHOT) && !helper::start() {
+        lifecycle::without_helper();
     }
     r
+}
+
+/// Notes what a filter takes from us.
+fn note(names: &[u8], lost: Means, helper_ends: bool) {
+    let mut text = Text::<512>::new();
+    text.push_bytes(b"a seccomp filter");
+    if !names.is_empty() {
+        text.push_bytes(b" that kills on ").push_bytes(names);
+    }
+    if lost.has(MAP) {
+        text.push_bytes(b": no memory for more blocks and stacks");
+    }
+    if helper_ends {
+        text.push_bytes(b": no snapshots from here on");
+    }
+    snapshot::note(EventKind::Limit, text.as_bytes());
 }
 
 /// True if the call changes the recorded process: not a nested one, nor that of a child by vfork,
@@ -87,17 +125,4 @@ fn is_ours(t: &tls::Local) -> bool {
     lifecycle::is_recording()
         && guard::phase_here(t) == guard::IDLE
         && (guard::QUIET.load(Relaxed) != 0 || state::in_recorded_process())
-}
-
-/// Stops, or allows again, system calls from hooks.
-fn quiet(on: bool) {
-    guard::QUIET.store(u32::from(on), Relaxed);
-    lock::set_spin_only(on);
-    arena::forbid_mmap(on);
-    unwind::forbid_probe(on);
-    sys::forbid_blocking_signals(on);
-    if !helper::is_running() {
-        permit::set_open(!on);
-        permit::set_copy_memory(!on);
-    }
 }

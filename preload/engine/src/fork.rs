@@ -10,8 +10,11 @@ use core::ffi::c_void;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::hooks::real::{ORIGINALS, original};
+use crate::permit::means::{ASK, SNAPSHOT};
 use crate::state::{self, LIVE, MAPPINGS};
-use crate::{arena, guard, helper, lifecycle, modules, sites, snapshot, sys, thread, tls};
+use crate::{
+    arena, guard, helper, lifecycle, modules, permit, restrict, sites, snapshot, sys, thread, tls,
+};
 
 unsafe extern "C" {
     fn __register_atfork(
@@ -53,15 +56,15 @@ extern "C" fn parent() {
     let t = local();
     t.forking.store(0, Relaxed);
     // A child that has children of its own (a daemon's master process) is worth recording.
-    if t.phase.load(Relaxed) == guard::IDLE && guard::QUIET.load(Relaxed) == 0 {
+    if t.phase.load(Relaxed) == guard::IDLE && permit::allows(SNAPSHOT) {
         lifecycle::hook_called(t);
     }
 }
 
 extern "C" fn child() {
     let t = local();
-    // Under a seccomp filter the child's own helper would be bound by it, too.
-    let announced = t.forking.swap(0, Relaxed) != 0 && guard::QUIET.load(Relaxed) == 0;
+    // A seccomp filter binds the child's own helper, too.
+    let announced = t.forking.swap(0, Relaxed) != 0 && permit::allows(SNAPSHOT.and(ASK));
     if !announced || !lifecycle::is_recording() {
         lifecycle::become_unrecorded();
         return;
@@ -78,6 +81,7 @@ extern "C" fn child() {
         arena::abandon_in_child();
         thread::reset_in_child(t);
         helper::forget_in_child();
+        restrict::forget_in_child();
     }
     state::set_pid(sys::getpid());
     state::begin_child_epoch();

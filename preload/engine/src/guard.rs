@@ -8,8 +8,9 @@
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU32, compiler_fence};
 
+use crate::permit::means::PROBE;
 use crate::tls::Local;
-use crate::{arena, modules, sites, state, sys};
+use crate::{arena, modules, permit, sites, state, sys};
 
 /// No hook is active on the thread.
 pub const IDLE: u32 = 0;
@@ -48,7 +49,7 @@ fn is_overwritten(t: &Local) -> bool {
     let word = t.entry_word.load(Relaxed);
     let mut now = [0; 8];
     word != 0
-        && QUIET.load(Relaxed) == 0
+        && permit::allows(PROBE)
         && sys::read_own_memory(t.entry_sp.load(Relaxed), &mut now) == Ok(now.len())
         && usize::from_ne_bytes(now) != word
 }

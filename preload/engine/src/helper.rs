@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 
 use crate::facts::process;
 use crate::lock::WordLock;
+use crate::permit::{self, means::SNAPSHOT};
 use crate::snapshot::{self, Reason};
 use crate::sys::{Errno, WaitWord};
 use crate::{arena, control, guard, state, sys, tls};
@@ -58,6 +59,11 @@ pub fn set_interval_ms(ms: u64) {
 /// True while the helper runs.
 pub fn is_running() -> bool {
     TID.load(Ordering::Relaxed) != 0
+}
+
+/// True if this is the kernel's id of the running helper.
+pub fn is_thread(tid: isize) -> bool {
+    tid > 0 && TID.load(Ordering::Relaxed) as isize == tid
 }
 
 /// Starts the helper unless it runs. False when the kernel refuses: snapshots are then taken by
@@ -255,8 +261,8 @@ pub fn snapshot_now(reason: Reason) {
     };
     // SAFETY: taken above by this thread.
     unsafe { LOCK.unlock_raw() };
-    // Under a seccomp filter only the helper may write: without one the last state stands.
-    if !taken && guard::QUIET.load(Ordering::Relaxed) == 0 {
+    // Under a seccomp filter perhaps only the helper may write: without one the last state stands.
+    if !taken && permit::allows(SNAPSHOT) {
         arena::exempt_this_thread();
         state::tick();
         snapshot::take(reason);
@@ -301,7 +307,7 @@ pub fn stop() -> bool {
             }
         }
         // The word is cleared shortly before the thread leaves its group.
-        for _ in 0..if quiet { 0 } else { 100_000 } {
+        for _ in 0..if permit::allows(SNAPSHOT) { 100_000 } else { 0 } {
             if !sys::thread_exists(state::pid(), tid) {
                 break;
             }

@@ -39,6 +39,7 @@ pub mod naming;
 pub mod owned;
 pub mod permit;
 pub mod recorder;
+pub mod restrict;
 pub mod sites;
 pub mod snapshot;
 pub mod state;

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::facts::env::Environment;
 use crate::facts::{limit, process};
 use crate::guard;
+use crate::permit::{self, means::SNAPSHOT};
 use crate::tls::Local;
 use crate::{
     arena, config, control, exit, fork, helper, hooks, loader, modules, snapshot, state, sys,
@@ -188,7 +189,7 @@ fn poll(t: &Local) {
     let interval_ms = INTERVAL_MS.load(Relaxed);
     if interval_ms == 0
         || !CALLS.fetch_add(1, Relaxed).is_multiple_of(EVERY)
-        || guard::QUIET.load(Relaxed) != 0
+        || !permit::allows(SNAPSHOT)
         || !state::in_recorded_process()
         || !has_room_for_snapshot()
     {

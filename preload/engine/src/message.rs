@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::permit::{self, means::SAY, means::SNAPSHOT};
 use crate::sys;
 use crate::text::Text;
 
@@ -23,6 +24,9 @@ pub fn remember_stderr() {
 
 /// Says one line (given without its end).
 pub fn say(text: &[u8]) {
+    if !permit::allows(SAY.and(SNAPSHOT)) {
+        return;
+    }
     let same = |stat: sys::Stat| {
         stat.ino != 0 && (stat.dev, stat.ino) == (DEV.load(Relaxed), INO.load(Relaxed))
     };

@@ -13,6 +13,7 @@ use crate::arena::{self, AVec, Chunked};
 use crate::elf::{Image, Phdr};
 use crate::loader;
 use crate::owned::Owned;
+use crate::permit::{self, means::PATHS};
 use crate::state;
 use crate::sys;
 use crate::unwind::rules;
@@ -540,6 +541,9 @@ impl Drop for Buffer {
 /// The executable's name is empty to the loader, and others may be relative to the folder that the
 /// process was in; what cannot be found out stays as it is.
 fn absolute<'a>(name: &'a [u8], buffer: &'a mut [u8]) -> &'a [u8] {
+    if !permit::allows(PATHS) {
+        return name;
+    }
     if name.is_empty() {
         let len = sys::readlink(c"/proc/self/exe", buffer).unwrap_or(0);
         return buffer.get(..len).unwrap_or(&[]);

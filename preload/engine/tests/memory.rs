@@ -143,6 +143,7 @@ fn goes_on_without_mmap() {
     }
     let used = arena::used_bytes();
     arena::forbid_mmap(true);
+    arena::forbid_munmap(true);
     (0..100_000).for_each(|i| assert_eq!(TABLE.remove(BASE + i * 64), Some(block(i))));
     assert_eq!(arena::used_bytes(), used, "nothing can be unmapped");
     // What was freed is used again.
@@ -150,6 +151,7 @@ fn goes_on_without_mmap() {
     assert!(taken > 30_000, "{taken}");
     assert_eq!(arena::used_bytes(), used);
     arena::forbid_mmap(false);
+    arena::forbid_munmap(false);
     empty();
 }
 

@@ -317,14 +317,6 @@ pub fn secure(bytes: u64) {
     });
 }
 
-/// Notes that a sandbox ended the helper.
-pub fn note_confined() {
-    note(
-        EventKind::Limit,
-        b"a seccomp filter on all threads: no snapshots from here on",
-    );
-}
-
 /// Writes an event.
 pub fn note(kind: EventKind, text: &[u8]) {
     with(|state, _| {

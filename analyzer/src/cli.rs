@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    self, bundle, completions, control, demo, diff, doctor, install, man, report, run,
+    self, bundle, check, completions, control, demo, diff, doctor, install, man, report, run,
 };
 use crate::exit;
 use crate::supervise::Inherited;
@@ -21,7 +21,7 @@ use crate::supervise::Inherited;
     arg_required_else_help = true,
     after_help = "`leaktrack FILE` is short for `leaktrack report FILE`.\n\
         Exit codes: 0 done, also with findings; 2 wrong usage or an unreadable recording; \
-        `run` has codes of its own."
+        `check` and `run` have codes of their own."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -39,6 +39,8 @@ pub enum Command {
     Report(Box<report::Args>),
     /// Compare two runs: what grew, shrank, appeared and went away
     Diff(diff::Args),
+    /// Fail a build that leaks: a gate for continuous integration
+    Check(Box<check::Args>),
     /// Print the JSON Schema of the report
     Schema,
     /// Put the symbols into a recording, so that it can be read on any machine
@@ -76,6 +78,7 @@ impl Command {
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
             Command::Diff(args) => commands::diff::execute(&args),
+            Command::Check(args) => commands::check::execute(&args),
             Command::Schema => commands::schema::execute(),
             Command::Bundle(args) => commands::bundle::execute(&args),
             Command::Enable(args) => commands::control::enable(&args),

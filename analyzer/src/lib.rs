@@ -2,6 +2,7 @@
 
 pub mod blame;
 pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod diff;

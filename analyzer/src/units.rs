@@ -28,6 +28,19 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// Bytes per second: a size, a slash and one of `s m h d`.
+pub fn rate_bytes_per_s(text: &str) -> Option<f64> {
+    let (size, unit) = text.split_once('/')?;
+    let seconds = match unit {
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "d" | "day" => 86_400.0,
+        _ => return None,
+    };
+    Some(size_bytes(size)? as f64 / seconds)
+}
+
 /// A percentage above 0 and at most 100: `2`, `0.5`, `2.5%`.
 pub fn percent(text: &str) -> Option<f64> {
     let text = text.strip_suffix('%').unwrap_or(text);
@@ -68,6 +81,15 @@ mod tests {
         assert_eq!(duration_ms("2h"), Some(7_200_000));
         for bad in ["", "5", "s", "1w", "-1s"] {
             assert_eq!(duration_ms(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate_bytes_per_s("1M/h"), Some(1_048_576.0 / 3_600.0));
+        assert_eq!(rate_bytes_per_s("512/s"), Some(512.0));
+        for bad in ["", "1M", "1M/", "/h", "1M/w", "-1/s"] {
+            assert_eq!(rate_bytes_per_s(bad), None, "{bad}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! One file per subcommand: its arguments and what it does with them.
 
 pub mod bundle;
+pub mod check;
 pub mod completions;
 pub mod control;
 pub mod demo;

@@ -120,24 +120,29 @@ fn load_options(args: &Args) -> LoadOptions {
 }
 
 fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
+    Ok(ReportOptions {
+        top: args.top,
+        older_than_ms: args.older_than,
+        min_bytes: args.min_bytes.unwrap_or(0),
+        suppressions: suppressions(&args.suppressions)?,
+        show_healthy: args.format == Format::Json || args.show.contains(&Show::Healthy),
+        group_by: args.group_by,
+        now_unix_s: unix_s(),
+        no_source: args.symbols.options().no_source,
+    })
+}
+
+/// The suppressions of some files.
+pub fn suppressions(files: &[PathBuf]) -> anyhow::Result<Suppressions> {
     let mut suppressions = Suppressions::default();
-    for path in &args.suppressions {
+    for path in files {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read suppressions from {}", path.display()))?;
         suppressions
             .add(&text)
             .with_context(|| path.display().to_string())?;
     }
-    Ok(ReportOptions {
-        top: args.top,
-        older_than_ms: args.older_than,
-        min_bytes: args.min_bytes.unwrap_or(0),
-        suppressions,
-        show_healthy: args.format == Format::Json || args.show.contains(&Show::Healthy),
-        group_by: args.group_by,
-        now_unix_s: unix_s(),
-        no_source: args.symbols.options().no_source,
-    })
+    Ok(suppressions)
 }
 
 /// Now, Unix seconds.

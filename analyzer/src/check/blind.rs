@@ -1,0 +1,126 @@
+//! What the recording could not see: each reason why no finding would not mean no leak.
+
+use std::path::Path;
+
+use leaktrack_recording::EventKind;
+
+use super::CheckOptions;
+use super::document::Reason;
+use crate::human;
+use crate::model::{Ended, Family};
+use crate::report::Report;
+use crate::verdict::Verdict;
+
+/// Above this share of allocations dropped the figures are not to be relied on.
+const DROPPED_SHARE: f64 = 0.01;
+
+fn reason(code: &str, text: impl Into<String>, remedy: &str) -> Reason {
+    Reason {
+        code: code.to_owned(),
+        text: text.into(),
+        remedy: remedy.to_owned(),
+        fatal: false,
+    }
+}
+
+/// There is no recording, or nothing in it: the program ran untracked.
+pub fn nothing_recorded(path: &Path, what: &str) -> Reason {
+    Reason {
+        fatal: true,
+        ..reason(
+            "no-recording",
+            format!("{}: {what}: nothing was recorded.", path.display()),
+            "See what the tracked run said on stderr: a wrong option, a static or set-user-ID program, a full disk \
+             and a program that ended at once leave no recording; `leaktrack doctor CMD` tells which it is.",
+        )
+    }
+}
+
+/// Everything that makes silence worthless.
+pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    let made = report
+        .totals
+        .allocations
+        .saturating_add(report.totals.mappings);
+    if report.recording.snapshots == 0 || made == 0 {
+        reasons.push(reason(
+            "nothing-recorded",
+            "Not one allocation was recorded.",
+            "Record for longer or with a shorter interval; `leaktrack doctor CMD` tells what a preloaded library can see of it.",
+        ));
+    }
+    if let Some(allocator) = &report.coverage.untracked_allocator {
+        reasons.push(reason(
+            "untracked-allocator",
+            format!("The program brings its own allocator ({allocator}), which a preloaded library cannot see."),
+            "Build it for the gate with the system's malloc.",
+        ));
+    }
+    let dropped = report.coverage.dropped;
+    if dropped as f64 > DROPPED_SHARE * made as f64 {
+        reasons.push(reason(
+            "dropped",
+            format!(
+                "{} of {} could not be recorded.",
+                human::count(dropped),
+                human::plural(made.saturating_add(dropped), "allocation")
+            ),
+            "Give leaktrack more memory (memory=).",
+        ));
+    }
+    if let Some(damaged) = family.processes.iter().find(|it| !it.problems.is_empty()) {
+        reasons.push(reason(
+            "damaged",
+            format!(
+                "{} is damaged: {}.",
+                damaged.path.display(),
+                damaged.problems.first().map_or("", String::as_str)
+            ),
+            "Record again; do not copy a recording while it is being written.",
+        ));
+    }
+    for process in &family.processes {
+        let limits = process.events.iter().rev();
+        let limit = limits.clone().find(|event| event.kind == EventKind::Limit);
+        if let (Ended::Unfinished, Some(limit)) = (process.ended, limit) {
+            reasons.push(reason(
+                "stopped",
+                format!(
+                    "The recording of {} (pid {}) stops before the program's end: {}.",
+                    process.name(),
+                    process.pid,
+                    limit.text
+                ),
+                "Give the recording room on its disk, and the program a sandbox that leaves leaktrack's calls alone.",
+            ));
+        }
+    }
+    if options.fail_on.contains(&Verdict::Growing)
+        && let Some(why) = &report.extra.too_short
+    {
+        reasons.push(reason(
+            "too-short",
+            why.clone(),
+            "Record for longer, or with a shorter interval.",
+        ));
+    }
+    if options.fail_on.contains(&Verdict::Lost) && !report.scans.iter().any(|scan| scan.complete) {
+        let why_not = report.scans.iter().find_map(|scan| scan.why_not.as_deref());
+        let text = match (report.scans.is_empty(), why_not) {
+            (true, _) => "No reachability scan was made: lost memory would not show.".to_owned(),
+            (false, None) => {
+                "No reachability scan saw all memory: lost memory might not show.".to_owned()
+            }
+            (false, Some(why)) => {
+                format!("No reachability scan saw all memory ({why}): lost memory might not show.")
+            }
+        };
+        reasons.push(reason(
+            "no-scan",
+            text,
+            "Let the program end by itself, so that it is scanned at exit, or ask for growth alone: --fail-on growing.",
+        ));
+    }
+    reasons
+}

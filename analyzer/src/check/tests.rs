@@ -1,0 +1,303 @@
+//! The gate on hand-made recordings with known answers.
+
+use leaktrack_recording::{Coverage, EventKind};
+
+use super::*;
+use crate::blame::Blame;
+use crate::report::document::Generator;
+use crate::report::{GroupBy, ReportOptions, Suppressions, assemble};
+use crate::testing::{Did, Names, Recording, name};
+
+const NAMES: Names<'_> = &[
+    (0x10, "keep<int>(a & \"b\")", "/src/a b/ü.c", 10),
+    (0x20, "cache", "/src/b.c", 20),
+    (0x30, "other", "/src/c.c", 30),
+    (0x100, "main", "/src/main.c", 5),
+];
+
+fn asked(verdicts: &[Verdict]) -> CheckOptions {
+    CheckOptions {
+        fail_on: verdicts.to_vec(),
+        max_growth_bytes_per_s: None,
+        min_bytes: 0,
+        allow_incomplete: false,
+        baseline: Baseline::default(),
+    }
+}
+
+fn growing() -> CheckOptions {
+    asked(&[Verdict::Growing])
+}
+
+/// `keep` leaks 1,000 bytes a second, `cache` holds 50,000, for a minute.
+fn leaky() -> Recording {
+    leaking(&[0x10])
+}
+
+/// The same, with a leak at each of some addresses.
+fn leaking(offsets: &[u64]) -> Recording {
+    let mut recording = clean();
+    let leaks: Vec<u32> = offsets.iter().map(|at| recording.heap(*at)).collect();
+    recording.every_second(60, |second| {
+        let mut did = level(second);
+        did.extend(leaks.iter().map(|site| (*site, 10, 1000, 0, 0)));
+        did
+    });
+    recording
+}
+
+fn level(second: u64) -> Vec<Did> {
+    match second {
+        1 => vec![(1, 1, 50_000, 0, 0)],
+        _ => vec![],
+    }
+}
+
+fn clean() -> Recording {
+    let mut recording = Recording::new();
+    recording.heap(0x20);
+    recording
+}
+
+fn judged(recording: &Recording, suppressions: &str, options: &CheckOptions) -> Outcome {
+    let mut family = recording.family();
+    name(&mut family, NAMES, &Blame::default());
+    let mut known = Suppressions::default();
+    known.add(suppressions).expect("well-formed");
+    judge(&family, &assemble(&family, &whole(known)), options)
+}
+
+fn whole(suppressions: Suppressions) -> ReportOptions {
+    ReportOptions {
+        top: 0,
+        show_healthy: true,
+        group_by: GroupBy::Line,
+        no_source: true,
+        suppressions,
+        ..ReportOptions::default()
+    }
+}
+
+fn answer(outcome: &Outcome) -> (Status, u8, Vec<&str>) {
+    let codes = outcome.inconclusive.iter().map(|it| it.code.as_str());
+    (outcome.status, outcome.exit_code, codes.collect())
+}
+
+#[test]
+fn findings_fail_the_gate_and_options_let_them_pass() {
+    let recording = leaky();
+    let outcome = judged(&recording, "", &growing());
+    assert_eq!(answer(&outcome), (Status::Findings, 1, vec![]));
+    let finding = outcome.findings.first().expect("one");
+    assert_eq!((outcome.findings.len(), finding.live_bytes), (1, 60_000));
+    assert_eq!(finding.line, "/src/a b/ü.c:10");
+
+    // 1,000 bytes a second are 3,600,000 an hour.
+    for (per_hour, by) in [
+        (3_700_000.0, Some(Tolerated::MaxGrowth)),
+        (3_500_000.0, None),
+    ] {
+        let options = CheckOptions {
+            max_growth_bytes_per_s: Some(per_hour / 3_600.0),
+            ..growing()
+        };
+        let outcome = judged(&recording, "", &options);
+        assert_eq!(outcome.exit_code, u8::from(by.is_none()));
+        assert_eq!(outcome.tolerated.first().and_then(|it| it.tolerated_by), by);
+    }
+    for (min_bytes, code) in [(60_000, 1), (60_001, 0)] {
+        let options = CheckOptions {
+            min_bytes,
+            ..growing()
+        };
+        assert_eq!(judged(&recording, "", &options).exit_code, code);
+    }
+    let suppressed = judged(&recording, "leak:keep", &growing());
+    assert_eq!((suppressed.exit_code, suppressed.suppressed_sites), (0, 1));
+}
+
+#[test]
+fn a_baseline_knows_findings_by_key_in_all_its_forms() {
+    let recording = leaky();
+    let outcome = judged(&recording, "", &growing());
+    let mut family = recording.family();
+    name(&mut family, NAMES, &Blame::default());
+    let report = assemble(&family, &whole(Suppressions::default()));
+
+    let mut of_report = Baseline::default();
+    of_report.add_report(&report);
+    let mut of_outcome = Baseline::default();
+    of_outcome
+        .add_json(&serde_json::to_vec(&outcome).expect("JSON"))
+        .expect("an outcome");
+    let mut of_json = Baseline::default();
+    of_json
+        .add_json(&serde_json::to_vec(&report).expect("JSON"))
+        .expect("a report");
+    for baseline in [of_report, of_outcome, of_json] {
+        let options = CheckOptions {
+            baseline,
+            ..growing()
+        };
+        let known = judged(&recording, "", &options);
+        assert_eq!(answer(&known), (Status::Clean, 0, vec![]));
+        assert_eq!(known.tolerated.len(), 1);
+        // Another leak is news.
+        let outcome = judged(&leaking(&[0x10, 0x30]), "", &options);
+        assert!(
+            outcome.findings.iter().any(|it| it.line == "/src/c.c:30"),
+            "{outcome:?}"
+        );
+        assert!(
+            outcome
+                .findings
+                .iter()
+                .all(|it| it.line != "/src/a b/ü.c:10"),
+            "{outcome:?}"
+        );
+    }
+    let wrong = Baseline::default().add_json(b"{\"schema\": \"x/1\"}");
+    assert!(wrong.is_err_and(|error| error.to_string().contains("x/1")));
+}
+
+#[test]
+fn a_gate_that_was_blind_is_not_green() {
+    let mut seen = clean();
+    seen.every_second(60, level);
+    assert_eq!(
+        answer(&judged(&seen, "", &growing())),
+        (Status::Clean, 0, vec![])
+    );
+    let lost = asked(&[Verdict::Lost, Verdict::Growing]);
+    assert_eq!(
+        answer(&judged(&seen, "", &lost)),
+        (Status::Inconclusive, 3, vec!["no-scan"])
+    );
+    let allowed = CheckOptions {
+        allow_incomplete: true,
+        ..lost
+    };
+    assert_eq!(
+        answer(&judged(&seen, "", &allowed)),
+        (Status::Inconclusive, 0, vec!["no-scan"])
+    );
+
+    let nothing = judged(&Recording::new(), "", &growing());
+    assert_eq!(
+        answer(&nothing),
+        (Status::Inconclusive, 3, vec!["nothing-recorded"])
+    );
+    let mut short = clean();
+    short.every_second(3, level);
+    assert_eq!(
+        answer(&judged(&short, "", &growing())),
+        (Status::Inconclusive, 3, vec!["too-short"])
+    );
+    let mut dropping = clean();
+    dropping.lose(Coverage {
+        dropped: 1,
+        ..Coverage::default()
+    });
+    dropping.every_second(60, level);
+    assert_eq!(
+        answer(&judged(&dropping, "", &growing())),
+        (Status::Inconclusive, 3, vec!["dropped"])
+    );
+    let mut stopped = clean();
+    stopped.every_second(60, level);
+    stopped.event(60_000, EventKind::Limit, "no room left on the disk");
+    assert_eq!(
+        answer(&judged(&stopped, "", &growing())),
+        (Status::Inconclusive, 3, vec!["stopped"])
+    );
+    // Findings are facts, however little was seen of the rest.
+    assert_eq!(
+        judged(&leaky(), "", &asked(&[Verdict::Lost, Verdict::Growing])).exit_code,
+        1
+    );
+}
+
+#[test]
+fn without_a_recording_nothing_helps() {
+    let options = CheckOptions {
+        allow_incomplete: true,
+        ..growing()
+    };
+    let generator = Generator {
+        version: "0".to_owned(),
+        report_unix_s: 0,
+    };
+    let mut outcome = Outcome::new(generator, &options);
+    outcome.inconclusive.push(nothing_recorded(
+        std::path::Path::new("x.ltk"),
+        "it is empty",
+    ));
+    outcome.conclude(true);
+    assert_eq!(
+        answer(&outcome),
+        (Status::Inconclusive, 3, vec!["no-recording"])
+    );
+}
+
+#[test]
+fn sarif_is_valid_and_finds_its_way_to_the_line() {
+    let mut schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/schemas/sarif-2.1.0.json")).expect("JSON");
+    // A pattern of the published schema is no regular expression: it closes a bracket never opened.
+    for part in ["run", "toolComponent"] {
+        let language = &mut schema["definitions"][part]["properties"]["language"];
+        language
+            .as_object_mut()
+            .expect("an object")
+            .remove("pattern");
+    }
+    let valid = jsonschema::validator_for(&schema).expect("a schema");
+    let known = CheckOptions {
+        max_growth_bytes_per_s: Some(1e9),
+        ..growing()
+    };
+    let lost = asked(&[Verdict::Lost, Verdict::Growing]);
+    let outcomes = [
+        judged(&leaky(), "", &growing()),
+        judged(&leaky(), "", &known),
+        judged(&clean(), "", &lost),
+        judged(&leaky(), "", &lost),
+    ];
+    for outcome in &outcomes {
+        let log = sarif::log(outcome, std::path::Path::new("/src"));
+        let errors: Vec<String> = valid.iter_errors(&log).map(|it| it.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}\n{log:#}");
+    }
+    let log = sarif::log(&outcomes[0], std::path::Path::new("/src"));
+    let result = &log["runs"][0]["results"][0];
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "a%20b/%C3%BC.c");
+    assert_eq!(place["region"]["startLine"], 10);
+    let key = outcomes[0].findings[0].keys[0].as_str();
+    assert_eq!(result["partialFingerprints"]["leaktrackKey/v1"], key);
+    assert_eq!(
+        sarif::log(&outcomes[1], std::path::Path::new("/"))["runs"][0]["results"][0]["suppressions"]
+            [0]["status"],
+        "accepted"
+    );
+    assert_eq!(
+        sarif::log(&outcomes[2], std::path::Path::new("/"))["runs"][0]["invocations"][0]["executionSuccessful"],
+        false
+    );
+}
+
+#[test]
+fn json_reads_back() {
+    let outcome = judged(&leaky(), "", &growing());
+    let mut json = Vec::new();
+    let look = Look {
+        colour: false,
+        width: None,
+        unicode: false,
+    };
+    write(&outcome, Format::Json, look, &mut json).expect("written");
+    assert_eq!(
+        serde_json::from_slice::<Outcome>(&json).expect("JSON"),
+        outcome
+    );
+}

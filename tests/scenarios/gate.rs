@@ -1,0 +1,221 @@
+//! `leaktrack check`: what fails a build, what passes it, and that a gate that saw nothing never passes it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use leaktrack_tests::{
+    Case, Tracked, copy_executable, is_root, product, program, program_as, tool,
+};
+use serde_json::Value;
+
+fn check(recordings: &[&Path], more: &[&str]) -> Output {
+    Command::new(&product().command)
+        .arg("check")
+        .args(recordings)
+        .args(more)
+        .arg("--no-debuginfod")
+        .output()
+        .expect("leaktrack check")
+}
+
+/// The exit code, and the codes of what was not seen.
+fn answer(recordings: &[&Path], more: &[&str]) -> (i32, Vec<String>) {
+    let output = check(recordings, &[more, &["--format", "json"]].concat());
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let reasons = json["inconclusive"].as_array().cloned().unwrap_or_default();
+    let codes = reasons
+        .iter()
+        .filter_map(|reason| Some(reason["code"].as_str()?.to_owned()));
+    (output.status.code().unwrap_or(-1), codes.collect())
+}
+
+const GROWING: &[&str] = &["--fail-on", "growing"];
+
+fn quick(program: impl AsRef<Path>) -> Case {
+    Case::new(program).option("interval=20ms")
+}
+
+/// Where the recording would be that a run did not make.
+fn missing(tracked: &Tracked) -> PathBuf {
+    assert!(tracked.recordings.is_empty(), "{:?}", tracked.recordings);
+    tracked.folder.join("server.ltk")
+}
+
+#[test]
+fn a_leak_fails_the_build_and_a_known_one_does_not() {
+    let leaky = quick(program_as("rebuilt.c", "rebuilt", &[]))
+        .arg("1")
+        .tracked();
+    let next = quick(program_as("rebuilt.c", "rebuilt", &["-DAGAIN"]))
+        .arg("1")
+        .tracked();
+    let (leaky, next) = (leaky.recordings[0].as_path(), next.recordings[0].as_path());
+    assert_eq!(answer(&[leaky], GROWING), (1, vec![]));
+    // The next build has two new leaks: one by name, one by deed. Line numbers do not matter.
+    let known = leaky.to_string_lossy();
+    let output = check(&[next], &["--fail-on", "growing", "--baseline", &known]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("growing: named_anew at") && text.contains("growing: only_in_new at"),
+        "{text}"
+    );
+    assert!(!text.contains(". growing: steady_leak"), "{text}");
+    let own = ["--fail-on", "growing", "--baseline", &known];
+    assert_eq!(answer(&[leaky], &own), (0, vec![]));
+    // 860 kB a second are 2.9 GiB an hour.
+    for (rate, code) in [("4g/h", 0), ("1g/h", 1)] {
+        let more = ["--fail-on", "growing", "--max-growth", rate];
+        assert_eq!(answer(&[leaky], &more), (code, vec![]), "{rate}");
+    }
+}
+
+#[test]
+fn a_program_that_holds_its_level_passes() {
+    let tracked = quick(program("keep_some.c"))
+        .args(["10", "1000", "1"])
+        .tracked();
+    let recording = tracked.recordings[0].as_path();
+    assert_eq!(answer(&[recording], GROWING), (0, vec![]));
+    // Without a scan nothing can be said of lost memory, by default part of the question.
+    let (code, reasons) = answer(&[recording], &[]);
+    let scanned = scans(recording);
+    assert_eq!(
+        (code, reasons.is_empty()),
+        if scanned { (0, true) } else { (3, false) }
+    );
+    assert_eq!(answer(&[recording], &["--allow-incomplete"]).0, 0);
+}
+
+fn scans(recording: &Path) -> bool {
+    let report = leaktrack_tests::Report::read(&[recording]);
+    report.json["scans"]
+        .as_array()
+        .is_some_and(|scans| scans.iter().any(|scan| scan["complete"] == true))
+}
+
+#[test]
+fn programs_that_a_preload_cannot_reach_are_inconclusive() {
+    // A wrong option: the program runs untracked.
+    let wrong = Case::of("keep_some.c").option("interval=soon").tracked();
+    assert_eq!(
+        answer(&[&missing(&wrong)], GROWING),
+        (3, vec!["no-recording".to_owned()])
+    );
+    // The user may accept gaps, but not nothing.
+    assert_eq!(answer(&[&missing(&wrong)], &["--allow-incomplete"]).0, 3);
+    // A static program.
+    let fixed = program_as("keep_some.c", "keep_static", &["-static"]);
+    assert_eq!(
+        answer(&[&missing(&Case::new(fixed).tracked())], GROWING).0,
+        3
+    );
+    // An allocator of its own.
+    let own = quick(program("own_malloc.c")).tracked();
+    if let Some(recording) = own.recordings.first() {
+        let (code, reasons) = answer(&[recording], GROWING);
+        assert_eq!(code, 3, "{reasons:?}");
+        assert!(
+            reasons.contains(&"untracked-allocator".to_owned()),
+            "{reasons:?}"
+        );
+    }
+    // A set-user-ID program.
+    if is_root() {
+        let case = Case::of("keep_some.c");
+        let setuid = case.folder().join("setuid");
+        copy_executable(&program("keep_some.c"), &setuid);
+        for (command, argument) in [("chown", "nobody"), ("chmod", "u+s")] {
+            let done = Command::new(tool(command))
+                .arg(argument)
+                .arg(&setuid)
+                .status();
+            assert!(done.is_ok_and(|status| status.success()));
+        }
+        let case = Case::new(setuid);
+        assert_eq!(answer(&[&missing(&case.tracked())], GROWING).0, 3);
+    }
+}
+
+#[test]
+fn recordings_that_stop_short_are_inconclusive() {
+    // Three snapshots say nothing of growth.
+    let short = Case::of("keep_some.c").tracked();
+    assert_eq!(
+        answer(&[&short.recordings[0]], GROWING),
+        (3, vec!["too-short".to_owned()])
+    );
+    // Less than one is no recording.
+    let empty = short.folder.join("empty.ltk");
+    std::fs::write(&empty, "").expect("a file");
+    assert_eq!(
+        answer(&[&empty], GROWING),
+        (3, vec!["no-recording".to_owned()])
+    );
+    // Damage.
+    let mut bytes = std::fs::read(&short.recordings[0]).expect("the recording");
+    let middle = bytes.len() / 2;
+    bytes[4096..middle].fill(0x5a);
+    let damaged = short.folder.join("damaged.ltk");
+    std::fs::write(&damaged, bytes).expect("a file");
+    assert!(matches!(answer(&[&damaged], GROWING).0, 2 | 3));
+    // Something else altogether is wrong usage.
+    assert_eq!(answer(&[Path::new("/etc/passwd")], GROWING).0, 2);
+    // A sandbox that ends the snapshots.
+    let confined = Case::of("seccomp_filter.c")
+        .args(["tsync", "nofutex", "400"])
+        .option("interval=20ms")
+        .tracked();
+    let (code, reasons) = answer(&[&confined.recordings[0]], GROWING);
+    assert!(
+        code == 3 && reasons.contains(&"stopped".to_owned()),
+        "{code} {reasons:?}"
+    );
+    // A full disk.
+    if is_root() {
+        let script = format!(
+            "mkdir small && mount -t tmpfs -o size=4k tmpfs small && {} 10 1000 1; umount small",
+            program("keep_some.c").display()
+        );
+        let full = Case::new(tool("unshare"))
+            .args(["-m", "sh", "-c", &script])
+            .option("only=keep_some")
+            .output("small/%e.ltk")
+            .tracked();
+        assert_eq!(answer(&[&missing(&full)], GROWING).0, 3, "{}", full.outcome);
+    }
+}
+
+#[test]
+fn junit_is_read_by_another_parser() {
+    let tracked = quick(program_as("rebuilt.c", "rebuilt", &[]))
+        .arg("1")
+        .tracked();
+    let file = tracked.folder.join("junit.xml");
+    let output = check(
+        &[&tracked.recordings[0]],
+        &["--format", "junit", "--output", &file.to_string_lossy()],
+    );
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let script = "import sys, xml.etree.ElementTree as e\n\
+        s = e.parse(sys.argv[1]).getroot().find('testsuite')\n\
+        cases = s.findall('testcase')\n\
+        failed = [c.get('name') for c in cases if c.find('failure') is not None]\n\
+        assert int(s.get('tests')) == len(cases) and int(s.get('failures')) == len(failed)\n\
+        print('\\n'.join(sorted(failed)))";
+    let parsed = Command::new(tool("python3"))
+        .args(["-c", script])
+        .arg(&file)
+        .output()
+        .expect("python3");
+    let names = String::from_utf8_lossy(&parsed.stdout).into_owned();
+    let expected = "growing: also_only_in_old (rebuilt.c)\ngrowing: faster_leak (rebuilt.c)\n\
+        growing: mended_leak (rebuilt.c)\ngrowing: only_in_old (rebuilt.c)\n\
+        growing: renamed_leak (rebuilt.c)\ngrowing: steady_leak (rebuilt.c)\n";
+    assert_eq!(names, expected, "{parsed:?}");
+    // Who reads the log of the build sees the answer, too.
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("6 findings"),
+        "{output:?}"
+    );
+}

@@ -111,11 +111,14 @@
 //!  8 Site        flags b (1 mmap, 2 cut, 4 folded), id n, leaf n, first_seen_ms n, thread n
 //!  9 Thread      tid n, name s
 //! 10 Snapshot    length of head n, head, deltas up to the end of the record
-//!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS), index n,
+//!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS, 8 has
+//!                system), index n,
 //!                merged n, at_ms n,
 //!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
 //!                threads n, the nine of Totals n, the nine of Coverage n, own_memory_bytes n,
-//!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n]
+//!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n],
+//!                [system]
+//!        system  its length n, mask of the known fields of System n, these in order n
 //!        delta   site - site of the delta before n (at least 1), allocations n, frees n,
 //!                allocated_bytes n, freed_bytes n
 //! 11 Ages        length of head n, head, ages up to the end of the record
@@ -142,6 +145,12 @@
 //!
 //! let end = Record::End { at_ms: 1000, kind: EndKind::Exit, status: -1 };
 //! assert_eq!(bytes_of(end), [13, 0xe8, 0x07, 0, 1]);
+//!
+//! // Of the system two figures are known: the first and the eighth, each of two bytes.
+//! let system = System { locked_bytes: Some(300), oom_score: Some(666), ..Default::default() };
+//! let head = SnapshotHead { system: Some(system), ..Default::default() };
+//! let bytes = bytes_of(Record::Snapshot(Snapshot { head, deltas: &[] }));
+//! assert_eq!(bytes[bytes.len() - 7..], [6, 0x81, 0x01, 0xac, 0x02, 0x9a, 0x05]);
 //!
 //! // Sites 4 and 5 allocated: 2 blocks of 64 bytes, of which one was freed, and one of 300.
 //! let mut buffer = [0; 64];
@@ -239,6 +248,7 @@ mod problem;
 mod reader;
 mod record;
 mod sink;
+mod system;
 mod types;
 
 pub use crc32c::{Crc32c, crc32c};
@@ -255,4 +265,5 @@ pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{encode, encode_ages, encode_snapshot};
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
+pub use system::System;
 pub use types::*;

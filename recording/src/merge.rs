@@ -7,7 +7,7 @@ use crate::sink::{Sink, WriteError};
 use crate::types::{SiteDelta, Snapshot, SnapshotHead};
 
 /// Writes, as one record without a frame, a snapshot that stands for both: the later head (its
-/// counters are cumulative), the index of the earlier, and the sum of the deltas.
+/// counters are cumulative; the system's figures, which not each has, from the later that has them), the index of the earlier, and the sum of the deltas.
 ///
 /// The order of the two does not matter, but their ranges must not overlap: that is `Disorder`.
 /// What lies between them counts as covered.
@@ -27,6 +27,7 @@ pub fn merge(a: &Snapshot<'_>, b: &Snapshot<'_>, sink: &mut dyn Sink) -> Result<
         &SnapshotHead {
             index,
             merged,
+            system: last.head.system.or(first.head.system),
             ..last.head
         },
         sink,

@@ -1,5 +1,7 @@
 //! What a recording holds, as plain borrowed values. Encoding lives elsewhere.
 
+use crate::system::System;
+
 /// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
 pub type TimeMs = u64;
 
@@ -223,6 +225,9 @@ pub struct SnapshotHead {
     pub own_cpu_ms: u64,
     /// Allocator figures, when they could be taken without stalling the host.
     pub allocator: Option<AllocatorStats>,
+    /// The system around the process, where it was looked at. Snapshots that are merged keep the
+    /// latest.
+    pub system: Option<System>,
 }
 
 /// What one site did since the previous snapshot.

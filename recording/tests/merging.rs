@@ -157,6 +157,30 @@ fn a_full_sink_is_refused_at_every_length() {
 }
 
 #[test]
+fn the_latest_figures_of_the_system_are_kept() {
+    let at = |index, system| Snapshot {
+        head: SnapshotHead {
+            index,
+            merged: 1,
+            system,
+            ..Default::default()
+        },
+        deltas: &[],
+    };
+    let figures = |locked_bytes| {
+        Some(System {
+            locked_bytes: Some(locked_bytes),
+            ..System::default()
+        })
+    };
+    let kept = |a, b| decoded(&merged(&at(0, a), &at(1, b))).head.system;
+    assert_eq!(kept(figures(1), figures(2)), figures(2));
+    assert_eq!(kept(figures(1), None), figures(1));
+    assert_eq!(kept(None, figures(2)), figures(2));
+    assert_eq!(kept(None, None), None);
+}
+
+#[test]
 fn merging_over_a_gap_covers_it() {
     let first = Snapshot {
         head: SnapshotHead {

@@ -77,9 +77,15 @@ fn delta_list() -> impl Strategy<Value = Vec<SiteDelta>> {
         .prop_map(|sites| sites.into_iter().map(delta).collect())
 }
 
+fn system() -> impl Strategy<Value = Option<System>> {
+    let field = || proptest::option::of(n());
+    proptest::option::of(proptest::array::uniform25(field()).prop_map(System::from_values))
+}
+
 fn head() -> impl Strategy<Value = SnapshotHead> {
     let values = vec(n(), 32);
-    (values, n32(), n32(), any::<bool>(), any::<bool>()).prop_map(|(v, merged, threads, l, a)| {
+    let flags = (any::<bool>(), any::<bool>());
+    (values, n32(), n32(), flags, system()).prop_map(|(v, merged, threads, (l, a), system)| {
         SnapshotHead {
             index: v[0] >> 1,
             merged,
@@ -121,6 +127,7 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
                 free_bytes: v[29],
                 releasable_bytes: v[30],
             }),
+            system,
         }
     })
 }

@@ -6,6 +6,7 @@
 mod defs;
 mod process;
 mod state;
+mod system;
 
 use crate::deltas::{AgeWriter, DeltaWriter};
 use crate::fields::{Input, Output};

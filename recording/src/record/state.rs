@@ -1,6 +1,7 @@
 //! Owns the fields of [`Snapshot`] and [`Ages`]: a head, whose length stands before it so that it
 //! can grow, and the packed list that fills the rest of the record.
 
+use super::system;
 use crate::fields::{Input, Output};
 use crate::sink::{Full, Measure};
 use crate::types::{Ages, AllocatorStats, Coverage, Snapshot, SnapshotHead, TimeMs, Totals};
@@ -8,6 +9,7 @@ use crate::types::{Ages, AllocatorStats, Coverage, Snapshot, SnapshotHead, TimeM
 const HAS_LIMIT: u8 = 1;
 const HAS_ALLOCATOR: u8 = 2;
 const LIMITS_ADDRESS_SPACE: u8 = 4;
+const HAS_SYSTEM: u8 = 8;
 
 pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
@@ -32,7 +34,8 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     } else {
         0
     };
-    out.byte(limit | allocator | space)?;
+    let system = if head.system.is_some() { HAS_SYSTEM } else { 0 };
+    out.byte(limit | allocator | space | system)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -74,6 +77,9 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     }
     if let Some(a) = &head.allocator {
         out.varints(&[a.held_bytes, a.free_bytes, a.releasable_bytes])?;
+    }
+    if let Some(figures) = &head.system {
+        system::put(figures, out)?;
     }
     Ok(())
 }
@@ -159,6 +165,11 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
     } else {
         None
     };
+    let system = if flags & HAS_SYSTEM != 0 {
+        Some(system::get(input)?)
+    } else {
+        None
+    };
     Some(SnapshotHead {
         index,
         merged: u32::try_from(merged).ok()?,
@@ -176,6 +187,7 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         own_memory_bytes,
         own_cpu_ms,
         allocator,
+        system,
     })
 }
 

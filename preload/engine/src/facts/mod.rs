@@ -11,4 +11,5 @@ pub mod limit;
 pub mod lines;
 pub mod mask;
 pub mod process;
+pub mod system;
 pub mod threads;

@@ -2,8 +2,8 @@
 //! limits met.
 
 use leaktrack_recording::{
-    AllocatorStats, EventKind, Record, SiteKind, SliceSink, SnapshotHead, Totals, encode_ages,
-    encode_snapshot,
+    AllocatorStats, EventKind, Record, SiteKind, SliceSink, SnapshotHead, System, Totals,
+    encode_ages, encode_snapshot,
 };
 
 use super::ages::Ages;
@@ -13,12 +13,12 @@ use super::defs::Defs;
 use super::epochs::Epochs;
 use super::source::Source;
 use crate::facts::limit::{self, LimitKind};
-use crate::facts::process;
+use crate::facts::{process, system};
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Recorder, TAIL_BYTES};
 use crate::text::Text;
 
 /// Room for an encoded head.
-const HEAD_BYTES: usize = 512;
+const HEAD_BYTES: usize = 768;
 const MINUTE_MS: u64 = 60_000;
 /// Blocks up to which the live table is walked once a minute: about 20 ms.
 const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
@@ -26,6 +26,8 @@ const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
 const LONG_WALK_BLOCKS: u64 = 1 << 25;
 /// The memory limit is read again after this long.
 const LIMIT_AGE_MS: u64 = 10_000;
+/// The system is looked at again after this long.
+const SYSTEM_AGE_MS: u64 = 5_000;
 
 /// Everything that a snapshot needs to know of those before it.
 pub struct Writer {
@@ -39,6 +41,8 @@ pub struct Writer {
     last_ages_ms: u64,
     limit: Option<(u64, LimitKind)>,
     limit_read_ms: Option<u64>,
+    system: System,
+    system_read_ms: Option<u64>,
     allocator: Option<AllocatorStats>,
     own_cpu_ns: u64,
     growth_told: bool,
@@ -57,6 +61,8 @@ impl Writer {
             last_ages_ms: 0,
             limit: None,
             limit_read_ms: None,
+            system: System::UNKNOWN,
+            system_read_ms: None,
             allocator: None,
             own_cpu_ns: 0,
             growth_told: false,
@@ -101,7 +107,7 @@ impl Writer {
             self.defs.refresh_threads(recorder);
         }
         self.defs.modules(source, recorder, now_ms)?;
-        let mut head = self.head(source, now_ms);
+        let mut head = self.head(source, now_ms, last);
         let mut limit = recorder.payload_limit() as usize;
         while let Err(failure) = self.changes(source, recorder, &mut head, limit, last) {
             // Smaller pieces may find room where a large one did not; a later snapshot may, too.
@@ -129,13 +135,21 @@ impl Writer {
     }
 
     /// The process as it is.
-    fn head(&mut self, source: &impl Source, now_ms: u64) -> SnapshotHead {
+    fn head(&mut self, source: &impl Source, now_ms: u64, last: bool) -> SnapshotHead {
         if self
             .limit_read_ms
             .is_none_or(|read| now_ms >= read + LIMIT_AGE_MS)
         {
             self.limit = limit::read();
             self.limit_read_ms = Some(now_ms);
+        }
+        let looks = last
+            || self
+                .system_read_ms
+                .is_none_or(|read| now_ms >= read + SYSTEM_AGE_MS);
+        if looks {
+            self.system = system::read(b"");
+            self.system_read_ms = Some(now_ms);
         }
         let facts = process::read();
         SnapshotHead {
@@ -155,6 +169,7 @@ impl Writer {
             own_memory_bytes: source.own_memory_bytes(),
             own_cpu_ms: self.own_cpu_ns / 1_000_000,
             allocator: self.allocator,
+            system: looks.then_some(self.system),
         }
     }
 

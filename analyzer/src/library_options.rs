@@ -171,14 +171,14 @@ static OPTIONS: &[LibraryOption] = &[
         "Label to keep in the recording and every export; repeatable",
     ),
     option(
-        "alert-minor",
+        "alert-minor-faults",
         "RATE",
         Kind::Checked(is_fault_rate, "off, or minor faults per second"),
         "1000",
         "Alert above this many minor faults per second",
     ),
     option(
-        "alert-major",
+        "alert-major-faults",
         "RATE",
         Kind::Checked(is_fault_rate, "off, or major faults per second"),
         "10",

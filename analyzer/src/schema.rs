@@ -19,6 +19,7 @@ pub fn report() -> Value {
         ("memory", memory()),
         ("fragmentation", fragmentation()),
         ("faults", faults()),
+        ("system", or_null(system())),
         ("scans", list(scan())),
         (
             "finding_count",
@@ -313,6 +314,50 @@ fn group() -> Value {
     ])
 }
 
+fn system() -> Value {
+    let counts = |names: &[&'static str]| -> Vec<(&'static str, Value)> {
+        let count_or_null = |name: &&'static str| (*name, or_null(count()));
+        names.iter().map(count_or_null).collect()
+    };
+    let numbers = |names: &[&'static str]| -> Vec<(&'static str, Value)> {
+        let number_or_null = |name: &&'static str| (*name, or_null(number()));
+        names.iter().map(number_or_null).collect()
+    };
+    let cgroup = object(&counts(&[
+        "current_bytes",
+        "high_bytes",
+        "max_bytes",
+        "swap_bytes",
+        "anon_bytes",
+        "file_bytes",
+        "shmem_bytes",
+        "kernel_bytes",
+        "high_events",
+        "max_events",
+        "oom_events",
+        "oom_kills",
+    ]));
+    let mut pressure = vec![("of", one_of(&["cgroup", "host"]))];
+    pressure.extend(numbers(&["some_share", "full_share", "some_s", "full_s"]));
+    let mut fields = counts(&[
+        "locked_bytes",
+        "locked_limit_bytes",
+        "host_memory_bytes",
+        "host_available_bytes",
+        "host_locked_bytes",
+        "swap_in_bytes",
+        "swap_out_bytes",
+        "oom_score",
+    ]);
+    fields.extend(numbers(&["host_locked_share"]));
+    fields.push(("cgroup", or_null(cgroup)));
+    fields.push(("pressure", or_null(object(&pressure))));
+    described(
+        object(&fields),
+        "The system when it was last looked at; limits are null where there are none. Traffic, events and waiting are those since the recording began. Shares are 0 to 1.",
+    )
+}
+
 fn moment() -> Value {
     object(&[
         ("t_s", number()),
@@ -323,6 +368,13 @@ fn moment() -> Value {
         ("threads", count()),
         ("minor_faults", count()),
         ("major_faults", count()),
+        ("locked_bytes", or_null(count())),
+        ("cgroup_bytes", or_null(count())),
+        ("oom_score", or_null(count())),
+        ("pressure_some", or_null(number())),
+        ("pressure_full", or_null(number())),
+        ("host_swap_in_bytes", or_null(count())),
+        ("host_swap_out_bytes", or_null(count())),
     ])
 }
 

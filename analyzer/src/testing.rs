@@ -314,6 +314,11 @@ impl Recording {
         Family::merge(vec![self.process(options)], options).expect("one family")
     }
 
+    /// What the next snapshots say of the system.
+    pub fn figures(&mut self, system: Option<leaktrack_recording::System>) {
+        self.head.system = system;
+    }
+
     /// What could not be recorded.
     pub fn lose(&mut self, coverage: Coverage) {
         self.head.coverage = coverage;

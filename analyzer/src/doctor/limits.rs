@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Finding;
+use super::{Finding, locked};
 use crate::human;
 
 /// Findings about resource limits and the memory cgroup.
@@ -30,16 +30,7 @@ pub fn limits() -> Vec<Finding> {
             "memory=SIZE bounds them",
         ));
     }
-    if let Some(bytes) = soft_limit(libc::RLIMIT_MEMLOCK).filter(|bytes| *bytes < 64 << 10) {
-        findings.push(Finding::note(
-            "ulimit -l",
-            format!(
-                "only {} may be locked: page faults may not be attributable",
-                human::bytes(bytes)
-            ),
-            "ulimit -l 64 (KiB) or more",
-        ));
-    }
+    findings.extend(locked::locked(soft_limit(libc::RLIMIT_MEMLOCK)));
     findings.push(match cgroup_limit() {
         Some((path, bytes)) => Finding::good(
             "memory limit",

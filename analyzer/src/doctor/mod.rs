@@ -1,6 +1,7 @@
 //! Finds out what can and cannot be measured here, and what to do about it.
 
 mod limits;
+mod locked;
 mod machine;
 mod process;
 mod program;

@@ -6,7 +6,7 @@ use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::select::{Selected, select};
 use super::sites::site_report;
-use super::{ReportOptions, coverage, memory, source, timeline};
+use super::{ReportOptions, coverage, memory, source, system, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
 use crate::parallel;
@@ -95,6 +95,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         coverage: coverage::coverage(family),
         fragmentation: memory::fragmentation(family),
         faults: memory::faults(family),
+        system: system::system(family),
         scans: Vec::new(),
         finding_count,
         sites: reports,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::system::{SystemMoment, SystemReport};
 use crate::model::Frame;
 use crate::verdict::{Estimate, Pattern, Verdict};
 
@@ -34,6 +35,8 @@ pub struct Report {
     pub fragmentation: Fragmentation,
     /// Page faults.
     pub faults: Faults,
+    /// The system around the processes; unknown in recordings that did not look.
+    pub system: Option<SystemReport>,
     /// Reachability scans.
     pub scans: Vec<Scan>,
     /// Blamed lines with a site, or all sites together, that are lost or growing; suppressed ones
@@ -455,6 +458,9 @@ pub struct Moment {
     pub minor_faults: u64,
     /// Major faults so far.
     pub major_faults: u64,
+    /// The system around the processes.
+    #[serde(flatten)]
+    pub system: SystemMoment,
 }
 
 /// An event.

@@ -15,6 +15,7 @@ mod select;
 mod sites;
 pub mod source;
 pub mod suppress;
+pub mod system;
 pub(crate) mod text;
 mod timeline;
 

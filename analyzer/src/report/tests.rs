@@ -1033,3 +1033,72 @@ proptest! {
         exercise(&r.bytes());
     }
 }
+
+#[test]
+fn figures_of_the_system_are_those_of_the_end_and_events_those_of_the_run() {
+    use leaktrack_recording::System;
+    let mut r = Recording::new();
+    let site = r.heap(0x4444);
+    let at = |second: u64| System {
+        locked_bytes: Some(second << 20),
+        locked_limit_bytes: Some(u64::MAX),
+        host_memory_bytes: Some(100 << 30),
+        host_locked_bytes: Some(60 << 30),
+        host_swap_out_pages: Some(1000 + second),
+        oom_score: Some(900),
+        cgroup_bytes: Some(400 << 20),
+        cgroup_max_bytes: Some(512 << 20),
+        cgroup_high_bytes: Some(u64::MAX),
+        cgroup_max_events: Some(7 + second),
+        cgroup_oom_kills: Some(3),
+        pressure_some: Some(1250),
+        pressure_some_us: Some(second * 500_000),
+        pressure_is_cgroup: Some(1),
+        ..System::default()
+    };
+    for second in 1..=20 {
+        // Looked at every five seconds.
+        r.figures((second % 5 == 1).then(|| at(second)));
+        r.snapshot(second * 1000, &[(site, 1, 100, 1, 100)]);
+    }
+    let report = assemble(&named(&r), &all());
+    assert_valid(&report);
+    let system = report.system.as_ref().expect("figures");
+    assert_eq!(system.locked_bytes, Some(16 << 20));
+    assert_eq!(system.locked_limit_bytes, None);
+    assert_eq!(system.host_locked_share, Some(0.6));
+    assert_eq!(system.swap_out_bytes, Some(15 * 4096));
+    assert_eq!(system.swap_in_bytes, None);
+    let cgroup = system.cgroup.as_ref().expect("a cgroup");
+    assert_eq!(
+        (cgroup.max_bytes, cgroup.high_bytes),
+        (Some(512 << 20), None)
+    );
+    assert_eq!((cgroup.max_events, cgroup.oom_kills), (Some(15), Some(0)));
+    let pressure = system.pressure.as_ref().expect("pressure");
+    assert_eq!(
+        (pressure.of.as_str(), pressure.some_s),
+        ("cgroup", Some(7.5))
+    );
+    assert_eq!((pressure.some_share, pressure.full_s), (Some(0.125), None));
+    let locked: Vec<_> = report
+        .timeline
+        .iter()
+        .map(|moment| moment.system.locked_bytes)
+        .collect();
+    assert_eq!(
+        locked[..6],
+        [1, 1, 1, 1, 1, 6].map(|mib: u64| Some(mib << 20))
+    );
+    let text = text(&report, &all(), LOOK);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [
+        "Locked 16.0 MiB, no limit; 60.0 GiB of the host's memory is locked (60%)",
+        "Cgroup 400 MiB of 512 MiB; memory.max met 15 times",
+        "tasks of the cgroup waited 7.5 s for memory",
+        "the host swapped 0 B in and 60.0 KiB out meanwhile",
+        "oom_score 900",
+    ] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+}

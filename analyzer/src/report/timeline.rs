@@ -1,9 +1,10 @@
 //! The family over time: the sum of its processes at each moment when one of them was looked at.
 
-use leaktrack_recording::{EventKind, SnapshotHead};
+use leaktrack_recording::{EventKind, SnapshotHead, System};
 
 use super::document::{EventReport, Moment};
 use super::memory::{live_bytes, round};
+use super::system;
 use crate::model::{Family, Process};
 
 /// More moments than this are thinned evenly in time.
@@ -35,6 +36,8 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
     }
     changes.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut current: Vec<Option<&SnapshotHead>> = vec![None; family.processes.len()];
+    // What each process last knew of the system, which not every snapshot looks at.
+    let mut known: Vec<Option<&System>> = vec![None; family.processes.len()];
     let mut moments: Vec<Moment> = Vec::new();
     let span_s = changes.last().map_or(0.0, |last| last.0).max(1e-3);
     let cell = |t_s: f64| (t_s / span_s * MOMENTS as f64) as usize;
@@ -43,7 +46,11 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
         if let Some(slot) = current.get_mut(index) {
             *slot = head;
         }
-        let moment = sum(t_s, &current);
+        if let Some(slot) = known.get_mut(index) {
+            *slot = head.and_then(|head| head.system.as_ref().or(*slot));
+        }
+        let mut moment = sum(t_s, &current);
+        moment.system = system::moment(known.iter().copied().flatten());
         match moments.last_mut() {
             Some(last) if last.t_s == moment.t_s || thin && cell(last.t_s) == cell(t_s) => {
                 *last = moment

@@ -20,6 +20,8 @@ const PATIENCE_MS: u64 = 10_000;
 const QUIET_POLL_MS: u64 = 5;
 /// How often a helper that cannot wait for two words looks for requests of tools.
 const REQUEST_POLL_MS: u64 = 100;
+/// How often is looked whether memory comes near its limit, between snapshots further apart.
+const LIMIT_POLL_MS: u64 = 1_000;
 const STACK_BYTES: usize = 128 << 10;
 /// Room above the thread pointer: libc's own words in the control block, never used.
 const CONTROL_BLOCK_BYTES: usize = 4096;
@@ -138,15 +140,17 @@ extern "C" fn run() {
         DUE_MS.store(due_ms, Ordering::Relaxed);
     }
     let mut seen = OBEYED.load(Ordering::Relaxed);
+    let mut looked_ms = state::tick();
     loop {
         let now_ms = state::tick();
         if now_ms < due_ms {
             let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
             // Threads that must not wake us are looked after instead.
+            let wait_ms = (due_ms - now_ms).min(LIMIT_POLL_MS);
             let wait_ms = if quiet {
-                (due_ms - now_ms).min(QUIET_POLL_MS)
+                wait_ms.min(QUIET_POLL_MS)
             } else {
-                due_ms - now_ms
+                wait_ms
             };
             wait(seen, wait_ms);
         }
@@ -160,7 +164,14 @@ extern "C" fn run() {
             continue;
         }
         let now_ms = state::tick();
+        if now_ms < due_ms && now_ms >= looked_ms + LIMIT_POLL_MS {
+            looked_ms = now_ms;
+            if snapshot::comes_near_limit() {
+                snapshot::take(Reason::Periodic);
+            }
+        }
         if now_ms >= due_ms {
+            looked_ms = now_ms;
             if process::only_helper_is_left() {
                 // The others ended by `exit(2)`, one by one: this thread must not keep the process.
                 snapshot::take(Reason::FastExit { status: 0 });

@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod alerts;
 pub mod allocator;
 pub mod arena;
 pub mod config;

@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::facts::process;
 use crate::permit::{self, means::SAY, means::SNAPSHOT};
 use crate::sys;
 use crate::text::Text;
@@ -30,9 +31,21 @@ pub fn say(text: &[u8]) {
     let same = |stat: sys::Stat| {
         stat.ino != 0 && (stat.dev, stat.ino) == (DEV.load(Relaxed), INO.load(Relaxed))
     };
-    if !sys::fstat(STDERR).is_ok_and(same) {
-        return;
+    // The helper has a descriptor table of its own, and takes a copy for as long as it writes.
+    let borrowed = match sys::fstat(STDERR) {
+        Err(_) if !process::has_seccomp_filter() => sys::borrow_descriptor(STDERR).ok(),
+        _ => None,
+    };
+    let stderr = borrowed.unwrap_or(STDERR);
+    if sys::fstat(stderr).is_ok_and(same) {
+        write(stderr, text);
     }
+    if let Some(fd) = borrowed {
+        sys::close(fd);
+    }
+}
+
+fn write(stderr: i32, text: &[u8]) {
     // Shorter than PIPE_BUF: where the kernel says that it can be written, it is written whole.
     let mut line = Text::<1500>::new();
     line.push_bytes(b"leaktrack[")
@@ -40,8 +53,8 @@ pub fn say(text: &[u8]) {
         .push_bytes(b"]: ");
     line.push_bytes(text.get(..text.len().min(1_400)).unwrap_or_default())
         .push(b'\n');
-    if sys::is_writable_now(STDERR) {
-        sys::write_without_sigpipe(STDERR, line.as_bytes());
+    if sys::is_writable_now(stderr) {
+        sys::write_without_sigpipe(stderr, line.as_bytes());
     }
 }
 

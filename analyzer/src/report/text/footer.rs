@@ -1,6 +1,7 @@
 //! Totals, coverage and how to go on.
 
 use super::page::{Page, Style};
+use super::system;
 use crate::human;
 use crate::verdict::Verdict;
 
@@ -11,6 +12,7 @@ use super::super::document::Report;
 pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
     page.heading("Totals");
     totals(report, page);
+    system::write(report, page);
     page.prose("  Sites      ", Style::Plain, &sites(report, options));
     page.prose("  leaktrack  ", Style::Plain, &recording(report));
     page.heading("What could not be seen");

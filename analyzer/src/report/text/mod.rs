@@ -7,6 +7,7 @@ mod line;
 pub(crate) mod page;
 mod site;
 pub(crate) mod stack;
+mod system;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};

@@ -101,8 +101,8 @@ const KEYS: &[(&[u8], &[u8])] = &[
         b"permission bits in octal that let the owner read and write, such as 0600 or 0640",
     ),
     (b"label", b"KEY:VALUE, at most 2000 bytes in all labels"),
-    (b"alert-minor", b"off, or minor faults per second"),
-    (b"alert-major", b"off, or major faults per second"),
+    (b"alert-minor-faults", b"off, or minor faults per second"),
+    (b"alert-major-faults", b"off, or major faults per second"),
     (b"alert-mlocked", b"off, or a percentage"),
     (
         b"alert-growth",
@@ -123,7 +123,7 @@ pub fn is_known(key: &[u8]) -> bool {
 pub fn allowed(key: &[u8]) -> &'static [u8] {
     KEYS.iter().find(|(name, _)| *name == key).map_or(
         b"one of output, mode, interval, memory, disk, family-disk, depth, scan, faults, children, only, \
-helper, argv, perm, label, alert-minor, alert-major, alert-mlocked, alert-growth, alert-limit, alert-repeat, \
+helper, argv, perm, label, alert-minor-faults, alert-major-faults, alert-mlocked, alert-growth, alert-limit, alert-repeat, \
 on-alert, verbose",
         |(_, allowed)| allowed,
     )
@@ -169,11 +169,11 @@ pub fn apply(config: &mut Config, key: &[u8], value: &[u8]) -> Option<()> {
                 units::octal(value).filter(|bits| bits & 0o600 == 0o600 && *bits <= 0o777)?
         }
         b"label" => add_label(&mut config.labels, value)?,
-        b"alert-minor" => {
+        b"alert-minor-faults" => {
             alerts.minor_per_s =
                 or_off(value, |v| units::number(v.strip_suffix(b"/s").unwrap_or(v)))?
         }
-        b"alert-major" => {
+        b"alert-major-faults" => {
             alerts.major_per_s =
                 or_off(value, |v| units::number(v.strip_suffix(b"/s").unwrap_or(v)))?
         }

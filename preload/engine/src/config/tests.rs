@@ -47,7 +47,7 @@ fn every_key_takes_its_values() {
     let c = one(
         "output=/var/%e.%p.%h.%t.100%%.ltk,mode=sample:512k,interval=500ms,memory=256m,disk=1MiB,family-disk=2g,\
          depth=1,scan=10m,faults=off,children=ignore,only=nginx:py*,helper=off,argv=none,perm=0640,label=team:core,\
-         alert-minor=5/s,alert-major=off,alert-mlocked=50%,alert-growth=1m/h,alert-limit=2h,alert-repeat=1m,\
+         alert-minor-faults=5/s,alert-major-faults=off,alert-mlocked=50%,alert-growth=1m/h,alert-limit=2h,alert-repeat=1m,\
          on-alert=logger leak,verbose=2",
     );
     assert_eq!(c.output.as_bytes(), b"/var/%e.%p.%h.%t.100%%.ltk");
@@ -147,8 +147,8 @@ fn bad_values_name_key_value_and_what_is_allowed() {
         "label=",
         "label=x",
         "label=:x",
-        "alert-minor=x",
-        "alert-major=-1",
+        "alert-minor-faults=x",
+        "alert-major-faults=-1",
         "alert-mlocked=101",
         "alert-growth=1m",
         "alert-limit=1",
@@ -219,7 +219,7 @@ fn one_variable_sets_one_key_and_the_list_wins() {
     assert_eq!((c.depth, c.family_disk_bytes), (7, 3 << 20));
     let c = read(&[
         ("LEAKTRACK_OUTPUT", "/tmp/a,b\\,c"),
-        ("LEAKTRACK_ALERT_MINOR", "9"),
+        ("LEAKTRACK_ALERT_MINOR_FAULTS", "9"),
     ])
     .unwrap();
     assert_eq!(c.output.as_bytes(), b"/tmp/a,b\\,c");

@@ -11,6 +11,7 @@ mod counts;
 mod defs;
 mod epochs;
 mod source;
+mod watch;
 mod writer;
 
 use core::cell::UnsafeCell;
@@ -18,6 +19,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use leaktrack_recording::{AllocatorStats, EndKind, EventKind, Mode, Record};
 
+use crate::alerts::{Watch, command};
 use crate::config::{self, Config};
 use crate::lock::WordLock;
 use crate::recorder::{Failure, Recorder};
@@ -60,6 +62,8 @@ struct State {
     inherits: bool,
     /// A snapshot was taken.
     told: bool,
+    /// What the alerts compare with.
+    watch: Watch,
     /// No periodic snapshot before this, so that they stay cheap.
     not_before_ms: u64,
 }
@@ -90,6 +94,7 @@ impl State {
             recorder: None,
             over: false,
             inherits,
+            watch: Watch::new(),
             not_before_ms: 0,
             told: false,
         }
@@ -208,6 +213,9 @@ impl State {
             .writer
             .take(&Engine, recorder, !periodic)
             .and_then(|()| finish(recorder, reason));
+        if periodic {
+            watch::look(&mut self.watch, self.writer.figures(), recorder);
+        }
         self.told = true;
         recorder.release_pages();
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
@@ -283,6 +291,7 @@ pub fn begin_child() {
     control::forget_in_child();
     bytes.fetch_add(freed.inherited_freed_bytes, Relaxed);
     blocks.fetch_add(freed.inherited_freed_blocks, Relaxed);
+    command::forget_in_child();
     state::start_clock();
     // SAFETY: the only thread. What the parent's state owned is left alone: its mapping is not
     // here, its memory is shared with the parent until written, and it may be in any condition.
@@ -315,6 +324,17 @@ pub fn secure(bytes: u64) {
             recorder.ensure_reserved(bytes);
         }
     });
+}
+
+/// True if memory came near its limit since the last snapshot.
+pub fn comes_near_limit() -> bool {
+    with(|state, _| {
+        state.recorder.is_some()
+            && state
+                .writer
+                .use_of_limit()
+                .is_some_and(|(used, limit)| state.watch.would_come_near(used, Some(limit)))
+    })
 }
 
 /// Writes an event.

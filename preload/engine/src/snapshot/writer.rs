@@ -12,6 +12,7 @@ use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
 use super::source::Source;
+use crate::alerts::Figures;
 use crate::facts::limit::{self, LimitKind};
 use crate::facts::{process, system};
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Recorder, TAIL_BYTES};
@@ -46,6 +47,7 @@ pub struct Writer {
     allocator: Option<AllocatorStats>,
     own_cpu_ns: u64,
     growth_told: bool,
+    figures: Figures,
 }
 
 impl Writer {
@@ -66,6 +68,7 @@ impl Writer {
             allocator: None,
             own_cpu_ns: 0,
             growth_told: false,
+            figures: Figures::NONE,
         }
     }
 
@@ -108,6 +111,7 @@ impl Writer {
         }
         self.defs.modules(source, recorder, now_ms)?;
         let mut head = self.head(source, now_ms, last);
+        self.figures = self.figures_of(&head);
         let mut limit = recorder.payload_limit() as usize;
         while let Err(failure) = self.changes(source, recorder, &mut head, limit, last) {
             // Smaller pieces may find room where a large one did not; a later snapshot may, too.
@@ -132,6 +136,46 @@ impl Writer {
         }
         recorder.flush()?;
         self.tell_limits(recorder, now_ms)
+    }
+
+    /// What was seen at the last snapshot.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// What counts against the limit now, and the limit, as it was when it was last read; `None`
+    /// without one.
+    pub fn use_of_limit(&self) -> Option<(u64, u64)> {
+        let (limit_bytes, _) = self.limit?;
+        let facts = process::read();
+        let used_bytes = self.used_bytes(facts.rss_bytes, facts.vm_bytes);
+        Some((used_bytes, limit_bytes))
+    }
+
+    /// Of a cgroup what cannot be dropped counts; its page cache can.
+    fn used_bytes(&self, rss_bytes: u64, vm_bytes: u64) -> u64 {
+        let parts = [
+            self.system.cgroup_anon_bytes,
+            self.system.cgroup_shmem_bytes,
+            self.system.cgroup_kernel_bytes,
+        ];
+        match self.limit {
+            Some((_, LimitKind::AddressSpace)) => vm_bytes,
+            _ => rss_bytes.max(parts.into_iter().flatten().sum()),
+        }
+    }
+
+    fn figures_of(&self, head: &SnapshotHead) -> Figures {
+        Figures {
+            at_ms: head.at_ms,
+            minor_faults: head.minor_faults,
+            major_faults: head.major_faults,
+            live_bytes: live_bytes(&head.totals).saturating_add(head.totals.mapped_bytes),
+            used_bytes: self.used_bytes(head.rss_bytes, head.vm_bytes),
+            limit_bytes: head.limit_bytes,
+            host_locked_bytes: self.system.host_locked_bytes,
+            host_memory_bytes: self.system.host_memory_bytes,
+        }
     }
 
     /// The process as it is.

@@ -7,6 +7,7 @@ mod ids;
 mod memory;
 mod process;
 mod signals;
+mod spawn;
 mod thread;
 mod wait;
 mod x86_64;
@@ -26,9 +27,12 @@ pub use signals::{
     block_signals, forbid_blocking_signals, is_writable_now, on_alternate_stack, restore_signals,
     write_without_sigpipe,
 };
-pub use thread::{keep_descriptor_table, leave_descriptor_table, set_thread_name};
-pub use wait::{clock, clock_ns, futex_wait, futex_wake, sched_yield};
-pub use x86_64::{clone_thread, nr, syscall6, thread_pointer};
+pub use spawn::{STACK_BYTES, reap, start_program};
+pub use thread::{
+    borrow_descriptor, keep_descriptor_table, leave_descriptor_table, set_thread_name,
+};
+pub use wait::{clock, clock_ns, futex_wait, futex_wake, sched_yield, sleep_ms};
+pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, vm_child};
 
 /// A NUL-terminated path.
 pub use core::ffi::CStr;

@@ -82,3 +82,10 @@ pub fn sched_yield() {
     // SAFETY: no arguments.
     unsafe { syscall6(nr::SCHED_YIELD, 0, 0, 0, 0, 0, 0) };
 }
+
+/// Sleeps.
+pub fn sleep_ms(ms: u32) {
+    let time = [u64::from(ms / 1_000), u64::from(ms % 1_000) * 1_000_000];
+    // SAFETY: a whole `struct timespec`; the remainder is not asked for.
+    unsafe { syscall6(nr::NANOSLEEP, time.as_ptr().addr(), 0, 0, 0, 0, 0) };
+}

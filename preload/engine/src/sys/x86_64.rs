@@ -69,6 +69,15 @@ pub mod nr {
     pub const GETEGID: usize = 108;
     pub const GETPPID: usize = 110;
     pub const PRCTL: usize = 157;
+    pub const RT_SIGACTION: usize = 13;
+    pub const NANOSLEEP: usize = 35;
+    pub const EXECVE: usize = 59;
+    pub const KILL: usize = 62;
+    pub const SETSID: usize = 112;
+    pub const PIDFD_OPEN: usize = 434;
+    pub const PIDFD_GETFD: usize = 438;
+    pub const PERF_EVENT_OPEN: usize = 298;
+    pub const IOCTL: usize = 16;
     pub const GETTID: usize = 186;
     pub const FUTEX: usize = 202;
     pub const FUTEX_WAITV: usize = 449;
@@ -138,6 +147,49 @@ pub unsafe fn clone_thread(
             in("rdx") tid,
             in("r10") tid,
             in("r8") thread_pointer,
+            in("r9") entry,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    ret
+}
+
+/// Starts a child process that runs `entry` with `argument` on the given stack and ends with the
+/// status that it returns; its end raises no signal. `flags` are those of `clone`. Returns the
+/// child's id or `-errno`.
+///
+/// # Safety
+/// `stack_top` is the 16-byte aligned end of memory that nothing else uses while the child runs.
+/// With `CLONE_VM` the child is in this process's memory and runs with this thread's thread pointer:
+/// `entry` touches nothing thread-local.
+pub unsafe fn vm_child(
+    flags: usize,
+    stack_top: usize,
+    entry: extern "C" fn(usize) -> i32,
+    argument: usize,
+) -> isize {
+    let ret: isize;
+    // SAFETY: the child starts behind the system call on its own stack, calls `entry` and ends: it
+    // never runs this function's remaining code. The parent sees an ordinary call.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r8",
+            "call r9",
+            "mov edi, eax",
+            "mov eax, 231", // exit_group
+            "syscall",
+            "ud2",
+            "2:",
+            inlateout("rax") nr::CLONE as isize => ret,
+            in("rdi") flags,
+            in("rsi") stack_top,
+            in("rdx") 0,
+            in("r10") 0,
+            in("r8") argument,
             in("r9") entry,
             lateout("rcx") _, lateout("r11") _,
         );

@@ -13,8 +13,13 @@ use crate::blame::Blame;
 use crate::commands::symbol_args::SymbolArgs;
 use crate::model::window::Bound;
 use crate::model::{LoadOptions, Window};
-use crate::report::{self, Format, GroupBy, Look, NoHtml, ReportOptions, Suppressions};
+use crate::report::{self, Format, GroupBy, Look, ReportOptions, Suppressions};
 use crate::{read, relatives, units};
+
+/// Sites shown unless asked otherwise.
+const SITES: usize = 20;
+/// Sites in a page: as many as keep it under 2 MB.
+const HTML_SITES: usize = 5_000;
 
 /// Which recordings, what of them, and how to write it down.
 #[derive(Debug, clap::Args)]
@@ -28,9 +33,9 @@ pub struct Args {
     /// Write to FILE instead of stdout
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
-    /// Show at most N sites, 0: all
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub top: usize,
+    /// Show at most N sites, 0: all [default: 20; 5000 in HTML]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
     /// Leave out what was before: a duration before the end (10m), a time (2026-01-31T12:00:00Z) or mark:LABEL
     #[arg(long, value_name = "WHEN")]
     pub since: Option<Bound>,
@@ -72,9 +77,6 @@ pub enum Show {
 
 /// Reads, judges, writes. Findings do not change the exit code.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
-    if args.format == Format::Html {
-        return Err(NoHtml.into());
-    }
     let options = report_options(args)?;
     let family = read::load(&args.recordings, &load_options(args))?;
     let mut report = report::assemble(&family, &options);
@@ -120,15 +122,19 @@ fn load_options(args: &Args) -> LoadOptions {
 }
 
 fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
+    let draws = args.format == Format::Html;
     Ok(ReportOptions {
-        top: args.top,
+        top: args.top.unwrap_or(if draws { HTML_SITES } else { SITES }),
         older_than_ms: args.older_than,
         min_bytes: args.min_bytes.unwrap_or(0),
         suppressions: suppressions(&args.suppressions)?,
-        show_healthy: args.format == Format::Json || args.show.contains(&Show::Healthy),
+        show_healthy: draws
+            || args.format == Format::Json
+            || args.show.contains(&Show::Healthy),
         group_by: args.group_by,
         now_unix_s: unix_s(),
         no_source: args.symbols.options().no_source,
+        curves: draws,
     })
 }
 

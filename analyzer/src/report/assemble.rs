@@ -5,7 +5,7 @@ use super::group::{self, GroupBy, Members};
 use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::select::{Selected, select};
-use super::sites::site_report;
+use super::sites::{activity, site_report};
 use super::{ReportOptions, coverage, memory, source, system, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
@@ -32,6 +32,11 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         .collect();
     let is_finding = |line: &&Grouped| line.group.verdict.is_finding();
     let finding_count = lines.iter().filter(is_finding).count() as u64;
+    if options.curves {
+        let findings = lines.iter().filter(is_finding);
+        extra.findings = findings.map(|line| line.group.clone()).collect();
+        extra.findings.sort_by(worst_first);
+    }
     let grouped = match options.group_by {
         GroupBy::Site | GroupBy::Line => lines,
         by => {
@@ -69,7 +74,23 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
             .iter()
             .filter_map(|site| site.blame.as_ref())
             .filter_map(|blame| Some((blame.file.as_deref()?, blame.line?)));
-        extra.source = source::Sources::default().excerpts(places);
+        let mut sources = source::Sources::default();
+        extra.source = sources.excerpts(places);
+        if options.curves {
+            quote_findings(&reports, &mut sources, &mut extra);
+        }
+    }
+    if options.curves {
+        let mut listed: Vec<usize> = sites
+            .iter()
+            .filter(is_listed)
+            .take(top)
+            .map(|site| site.index)
+            .collect();
+        extra.activity = parallel::map(&mut listed, |index| {
+            let site = family.sites.get(*index);
+            site.map_or_else(Vec::new, |site| activity(family, site))
+        });
     }
 
     let timeline = timeline::timeline(family);
@@ -105,6 +126,29 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         memory,
         timeline,
         extra,
+    }
+}
+
+/// Lines quoted around the blamed line of a finding, on each side.
+const AROUND: u32 = 3;
+
+/// The source around the blamed lines of findings, and of every frame of their stacks.
+fn quote_findings(reports: &[SiteReport], sources: &mut source::Sources, extra: &mut Extra) {
+    for site in reports.iter().filter(|site| site.verdict.is_finding()) {
+        for (index, frame) in site.frames.iter().enumerate() {
+            let Some(place) = frame.file.clone().zip(frame.line) else {
+                continue;
+            };
+            if let Some(line) = sources.line(&place.0, place.1) {
+                extra.source.insert(place.clone(), line);
+            }
+            let blamed = site.blame.as_ref().map(|blame| blame.frame);
+            if blamed == Some(index)
+                && let Some(lines) = sources.around(&place.0, place.1, AROUND)
+            {
+                extra.excerpts.insert(place, lines);
+            }
+        }
     }
 }
 

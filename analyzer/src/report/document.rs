@@ -506,4 +506,21 @@ pub struct Extra {
     pub paths: Vec<String>,
     /// Frames that are plumbing, by index, per site of `sites`.
     pub plumbing: Vec<Vec<bool>>,
+    /// Blamed lines that are findings, worst first, whatever `groups` are by; only with curves.
+    pub findings: Vec<Group>,
+    /// What was allocated over time, per site of `sites`; only if the options ask for curves.
+    pub activity: Vec<Vec<Activity>>,
+    /// Source around the blamed lines of findings, each line with its number; only with curves.
+    pub excerpts: BTreeMap<(String, u32), Vec<(u32, String)>>,
+}
+
+/// What was allocated at a site since the window opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Activity {
+    /// Seconds after the root's start.
+    pub t_s: f64,
+    /// Blocks allocated so far.
+    pub allocations: u64,
+    /// Bytes allocated so far.
+    pub allocated_bytes: u64,
 }

@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod coverage;
 pub mod document;
 pub mod group;
+mod html;
 mod json;
 mod judge;
 mod markdown;
@@ -62,6 +63,8 @@ pub struct ReportOptions {
     pub now_unix_s: u64,
     /// Do not read source files.
     pub no_source: bool,
+    /// With what formats need that draw: each site's allocations over time, more source lines.
+    pub curves: bool,
 }
 
 impl Default for ReportOptions {
@@ -75,6 +78,7 @@ impl Default for ReportOptions {
             group_by: GroupBy::Site,
             now_unix_s: 0,
             no_source: false,
+            curves: false,
         }
     }
 }
@@ -90,11 +94,6 @@ pub struct Look {
     pub unicode: bool,
 }
 
-/// `--format html` was asked for.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the HTML report is not in this version; use --format text, json or markdown")]
-pub struct NoHtml;
-
 /// Writes `report` down.
 pub fn render(
     report: &Report,
@@ -107,7 +106,7 @@ pub fn render(
         Format::Text => text::write(report, options, look, out)?,
         Format::Json => json::write(report, out)?,
         Format::Markdown => markdown::write(report, out)?,
-        Format::Html => return Err(NoHtml.into()),
+        Format::Html => html::write(report, options, out)?,
     }
     Ok(())
 }

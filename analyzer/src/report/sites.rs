@@ -8,7 +8,7 @@ use super::memory::round;
 use super::select::Selected;
 use super::suppress;
 use crate::model::site::Part;
-use crate::model::{Family, Site};
+use crate::model::{Counters, Family, Site};
 use crate::verdict::{self, Estimate};
 
 /// The report on a selected site.
@@ -122,9 +122,33 @@ fn shares(site: &Site, rates: &[Option<f64>]) -> Vec<ProcessShare> {
     shares
 }
 
-/// The sum of a site's curves over the processes that run, at every grid point of any.
+/// A site's live bytes over time.
 fn series(family: &Family, site: &Site) -> Vec<(f64, u64)> {
-    let mut changes: Vec<(f64, usize, u64)> = Vec::new();
+    let point = |(t_s, moment): (f64, Moment)| (t_s, moment.live_bytes);
+    curve(family, site).into_iter().map(point).collect()
+}
+
+/// What was allocated at a site over time, from the opening of the window on.
+pub fn activity(family: &Family, site: &Site) -> Vec<Activity> {
+    let point = |(t_s, moment): (f64, Moment)| Activity {
+        t_s,
+        allocations: moment.counted.allocations,
+        allocated_bytes: moment.counted.allocated_bytes,
+    };
+    curve(family, site).into_iter().map(point).collect()
+}
+
+/// A site at a moment, in one process or in all.
+#[derive(Clone, Copy, Default)]
+struct Moment {
+    live_bytes: u64,
+    /// In the window.
+    counted: Counters,
+}
+
+/// The sum of a site's counters over the processes that run, at every grid point of any.
+fn curve(family: &Family, site: &Site) -> Vec<(f64, Moment)> {
+    let mut changes: Vec<(f64, usize, Moment)> = Vec::new();
     for (slot, part) in site.parts.iter().enumerate() {
         let Some(process) = family.processes.get(part.process) else {
             continue;
@@ -132,27 +156,29 @@ fn series(family: &Family, site: &Site) -> Vec<(f64, u64)> {
         let start_s = family.start_s(part.process);
         let times = process.grid_s();
         let values = part.history.at_points(times.len());
-        changes.extend(
-            times
-                .into_iter()
-                .zip(values)
-                .map(|(t_s, counters)| (round(start_s + t_s), slot, counters.live_bytes())),
-        );
+        changes.extend(times.into_iter().zip(values).map(|(t_s, counters)| {
+            let moment = Moment {
+                live_bytes: counters.live_bytes(),
+                counted: counters.since(&part.history.base),
+            };
+            (round(start_s + t_s), slot, moment)
+        }));
     }
     changes.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut current = vec![0_u64; site.parts.len()];
-    let mut series: Vec<(f64, u64)> = Vec::new();
-    for (t_s, slot, live_bytes) in changes {
+    let mut current = vec![Moment::default(); site.parts.len()];
+    let mut curve: Vec<(f64, Moment)> = Vec::new();
+    for (t_s, slot, moment) in changes {
         if let Some(value) = current.get_mut(slot) {
-            *value = live_bytes;
+            *value = moment;
         }
-        let sum = current
-            .iter()
-            .fold(0_u64, |sum, value| sum.saturating_add(*value));
-        match series.last_mut() {
+        let sum = current.iter().fold(Moment::default(), |sum, one| Moment {
+            live_bytes: sum.live_bytes.saturating_add(one.live_bytes),
+            counted: sum.counted.plus(&one.counted),
+        });
+        match curve.last_mut() {
             Some(last) if last.0 == t_s => last.1 = sum,
-            _ => series.push((t_s, sum)),
+            _ => curve.push((t_s, sum)),
         }
     }
-    series
+    curve
 }

@@ -932,19 +932,6 @@ fn own_frames_never_appear_and_lost_stacks_are_told() {
     assert!(text(&report, &all(), LOOK).contains("(no stack was recorded)"));
 }
 
-#[test]
-fn html_is_refused() {
-    let error = render(
-        &assemble(&server().family(), &all()),
-        &all(),
-        Format::Html,
-        LOOK,
-        &mut Vec::new(),
-    )
-    .expect_err("refused");
-    assert!(error.to_string().contains("not in this version"));
-}
-
 /// Everything that a user can do with the bytes of a file, in every format.
 fn exercise(bytes: &[u8]) {
     for since in [None, Some("3s")] {
@@ -966,10 +953,11 @@ fn exercise(bytes: &[u8]) {
             let options = ReportOptions {
                 group_by,
                 show_healthy: true,
+                curves: true,
                 ..all()
             };
             let report = assemble(&family, &options);
-            for format in [Format::Text, Format::Json, Format::Markdown] {
+            for format in [Format::Text, Format::Json, Format::Markdown, Format::Html] {
                 render(
                     &report,
                     &options,

@@ -132,7 +132,8 @@ pub fn sentence(report: &Report) -> String {
     }
 }
 
-fn details(report: &Report) -> Vec<String> {
+/// What follows the sentence.
+pub fn details(report: &Report) -> Vec<String> {
     let mut details = Vec::new();
     // Between an exec and the next image's first snapshot there is nothing to be seen.
     let first = report.timeline.iter().find(|moment| moment.rss_bytes > 0);
@@ -191,6 +192,17 @@ fn time_between(time: Estimate) -> String {
         (Some(low), Some(high)) => format!("{value} ({low} to {high})"),
         _ => value,
     }
+}
+
+/// Who was recorded: a line for each process in the image under which it ended.
+pub fn subjects(report: &Report) -> Vec<String> {
+    let present = report
+        .processes
+        .iter()
+        .filter(|process| next_image(report, process).is_none());
+    present
+        .map(|process| subject(report, process).trim_start().to_owned())
+        .collect()
 }
 
 fn subject(report: &Report, process: &ProcessInfo) -> String {

@@ -145,7 +145,8 @@ fn recording(report: &Report) -> String {
 /// More files are not listed one by one.
 const FILES: usize = 12;
 
-fn commands(report: &Report) -> Vec<(String, String)> {
+/// Commands worth running next, each with its purpose.
+pub fn commands(report: &Report) -> Vec<(String, String)> {
     let files = match report.extra.paths.as_slice() {
         [one] => quote(one),
         [first, ..] => format!("{} ...", quote(first)),

@@ -3,7 +3,7 @@
 use super::page::{Page, Style};
 use super::site;
 use crate::human;
-use crate::verdict::Estimate;
+use crate::verdict::{Estimate, Opinion};
 
 use super::super::document::{Group, Report, SiteReport};
 
@@ -13,8 +13,7 @@ const STACKS: usize = 4;
 /// Writes the line's sum, its worst stack in full, and the others in a line each.
 pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, page: &mut Page) {
     let sites = || members.iter().filter_map(|index| report.sites.get(*index));
-    let opinion = report.extra.lines.get(&group.key);
-    let judged = opinion.filter(|opinion| opinion.verdict.is_finding());
+    let judged = opinion_on(report, group);
     let rate = judged.and_then(|opinion| opinion.rate).or_else(|| {
         group.rate.map(|value| Estimate {
             value,
@@ -72,19 +71,30 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     }
     let why = judged.map_or_else(|| worst.why.join(" "), |opinion| opinion.why.join(" "));
     page.prose("     Why: ", Style::Plain, &why);
-    let advice = judged.map(|opinion| {
-        let kind = match worst.kind.as_str() {
-            "mmap" => leaktrack_recording::SiteKind::Mmap,
-            _ => leaktrack_recording::SiteKind::Heap,
-        };
-        crate::verdict::advice::advice(opinion, kind)
-    });
     page.prose(
         "     Do:  ",
         Style::Plain,
-        advice.as_deref().unwrap_or(&worst.advice),
+        &advice_on(report, group, Some(worst)),
     );
     page.blank();
+}
+
+/// The opinion on all sites of a line together, if it is why the line is a finding.
+pub fn opinion_on<'a>(report: &'a Report, group: &Group) -> Option<&'a Opinion> {
+    let opinion = report.extra.lines.get(&group.key);
+    opinion.filter(|opinion| opinion.verdict.is_finding())
+}
+
+/// What to do about a line whose worst site is `worst`.
+pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> String {
+    let Some(opinion) = opinion_on(report, group).filter(|_| group.sites.len() > 1) else {
+        return worst.map_or_else(String::new, |site| site.advice.clone());
+    };
+    let kind = match worst.map(|site| site.kind.as_str()) {
+        Some("mmap") => leaktrack_recording::SiteKind::Mmap,
+        _ => leaktrack_recording::SiteKind::Heap,
+    };
+    crate::verdict::advice::advice(opinion, kind)
 }
 
 fn held(site: &SiteReport) -> String {

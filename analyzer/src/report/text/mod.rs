@@ -119,5 +119,7 @@ fn members(report: &Report, group: &Group) -> Vec<usize> {
     members
 }
 
-pub use answer::sentence;
+pub use answer::{details, name, sentence, subjects};
+pub use footer::commands;
+pub use line::{advice_on, opinion_on};
 pub use stack::place;

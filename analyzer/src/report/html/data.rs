@@ -1,0 +1,278 @@
+//! The page's data: the report's document, packed.
+//!
+//! Every number is the document's own; nothing is computed or rounded here.
+
+use std::io;
+
+use serde_json::{Map, Value, json};
+
+use super::super::document::{Group, Report, SiteReport};
+use super::super::text;
+use super::columns::columns;
+use super::curves;
+use super::stacks::{Stacks, clean};
+
+/// What a page of up to [`PAGE_SITES`] sites may take, the program in it included.
+const PAGE_BYTES: usize = 1_900_000;
+/// Sites that fit into [`PAGE_BYTES`]; a page of more may be larger in proportion.
+const PAGE_SITES: usize = 5_000;
+/// What style and script take, roughly.
+const PROGRAM_BYTES: usize = 120_000;
+/// The first sites keep all points of their curves: findings, then by live bytes.
+const FULL_CURVES: usize = 100;
+
+/// The data as JSON.
+pub fn json(report: &Report) -> io::Result<String> {
+    let mut stacks = Stacks::default();
+    let leaves: Vec<u32> = report
+        .sites
+        .iter()
+        .enumerate()
+        .map(|(index, site)| {
+            let plumbing = report.extra.plumbing.get(index);
+            let plumbing = plumbing.map(Vec::as_slice).unwrap_or_default();
+            stacks.add(&site.frames, plumbing)
+        })
+        .collect();
+    let source = source(report, &mut stacks);
+    let mut page = Map::new();
+    let mut put = |name: &str, value: Value| page.insert(name.to_owned(), value);
+    put("report", value(&without_lists(report))?);
+    put("answer", answer(report)?);
+    put("findings", findings(report)?);
+    put("source", source);
+    let rows: io::Result<Vec<Value>> = report.sites.iter().map(row).collect();
+    put("sites", columns(rows?));
+    put("leaf", json!(leaves));
+    put("timeline", columns(rows_of(&report.timeline)?));
+    put("stacks", value(&stacks)?);
+    let mut text = serde_json::to_string(&page)?;
+    let room = (PAGE_BYTES * report.sites.len().div_ceil(PAGE_SITES).max(1))
+        .saturating_sub(PROGRAM_BYTES + text.len());
+    // The object is open again for one more field.
+    text.pop();
+    text.push_str(",\"curves\":");
+    text.push_str(&curves_within(report, room).to_string());
+    text.push('}');
+    Ok(text)
+}
+
+fn value(of: &impl serde::Serialize) -> io::Result<Value> {
+    Ok(cleaned(serde_json::to_value(of)?))
+}
+
+fn rows_of<T: serde::Serialize>(list: &[T]) -> io::Result<Vec<Value>> {
+    list.iter().map(value).collect()
+}
+
+/// All strings without characters that turn or steer text.
+fn cleaned(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clean(&text)),
+        Value::Array(list) => Value::Array(list.into_iter().map(cleaned).collect()),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (clean(&name), cleaned(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+/// The document without what is packed on its own.
+fn without_lists(report: &Report) -> Report {
+    Report {
+        schema: report.schema.clone(),
+        generator: report.generator.clone(),
+        processes: report.processes.clone(),
+        recording: report.recording.clone(),
+        coverage: report.coverage.clone(),
+        totals: report.totals.clone(),
+        memory: report.memory.clone(),
+        fragmentation: report.fragmentation.clone(),
+        faults: report.faults.clone(),
+        scans: report.scans.clone(),
+        finding_count: report.finding_count,
+        events: report.events.clone(),
+        sites: Vec::new(),
+        groups: Vec::new(),
+        timeline: Vec::new(),
+        extra: Default::default(),
+    }
+}
+
+/// What the text says beyond the document.
+fn answer(report: &Report) -> io::Result<Value> {
+    let extra = &report.extra;
+    Ok(cleaned(json!({
+        "name": text::name(report),
+        "sentence": text::sentence(report),
+        "details": text::details(report),
+        "subjects": text::subjects(report),
+        "commands": text::commands(report),
+        "paths": extra.paths,
+        "rate": extra.finding_rate,
+        "limit_in_s": extra.limit_in_s,
+        "counts": extra.counts,
+        "left_out": extra.left_out,
+        "left_out_bytes": extra.left_out_bytes,
+        "filtered": extra.filtered,
+        "suppressed": extra.suppressed,
+        "live": extra.live_growth.as_ref().map(|opinion| json!({
+            "verdict": opinion.verdict, "pattern": opinion.pattern, "rate": opinion.rate,
+            "why": opinion.why,
+        })),
+    })))
+}
+
+/// Findings as people count them: blamed lines, each with its sites.
+fn findings(report: &Report) -> io::Result<Value> {
+    let finding = |group: &Group| {
+        let position = |id: &String| report.sites.iter().position(|site| site.id == *id);
+        let mut members: Vec<usize> = group.sites.iter().filter_map(position).collect();
+        members.sort_unstable();
+        let first = members.first().and_then(|index| report.sites.get(*index));
+        let opinion = text::opinion_on(report, group);
+        let alone = first.filter(|_| group.sites.len() == 1);
+        let rate = match (alone, opinion) {
+            (Some(site), _) => json!(site.growth.rate),
+            (None, Some(opinion)) if opinion.rate.is_some() => json!(opinion.rate),
+            _ => group
+                .rate
+                .map_or(Value::Null, |rate| json!({ "value": rate })),
+        };
+        json!({
+            "key": group.key, "live_bytes": group.live_bytes, "verdict": group.verdict,
+            "rate": rate, "sites": members, "stacks": group.sites.len(),
+            "pattern": alone.map_or_else(
+                || opinion.map(|opinion| opinion.pattern),
+                |site| Some(site.growth.pattern),
+            ),
+            "limit_in_s": alone.map_or_else(
+                || opinion.and_then(|opinion| opinion.limit_in_s),
+                |site| site.growth.limit_in_s,
+            ),
+            "why": match (alone, opinion) {
+                (None, Some(opinion)) => opinion.why.clone(),
+                _ => first.map(|site| site.why.clone()).unwrap_or_default(),
+            },
+            "advice": text::advice_on(report, group, first),
+        })
+    };
+    Ok(cleaned(report.extra.findings.iter().map(finding).collect()))
+}
+
+/// A site without its stack and its curve.
+fn row(site: &SiteReport) -> io::Result<Value> {
+    let light = SiteReport {
+        series: Vec::new(),
+        frames: Vec::new(),
+        blame: None,
+        suppression: match site.verdict.is_finding() {
+            true => site.suppression.clone(),
+            false => String::new(),
+        },
+        ..site.clone()
+    };
+    let mut row = value(&light)?;
+    if let Value::Object(fields) = &mut row {
+        fields.remove("series");
+        fields.remove("frames");
+        let blamed = site.blame.as_ref().map(|blame| blame.frame);
+        fields.insert("blame".to_owned(), json!(blamed));
+        if site.by_process.len() < 2 {
+            fields.remove("by_process");
+        }
+    }
+    Ok(row)
+}
+
+/// Source lines as file, line and text; those around blamed lines as file, blamed line, first
+/// line and texts.
+fn source(report: &Report, stacks: &mut Stacks) -> Value {
+    let wanted = report.sites.iter().flat_map(|site| {
+        let blamed = site.blame.as_ref().map(|blame| blame.frame);
+        let frames = site.frames.iter().enumerate();
+        let is_wanted = move |index: usize| site.verdict.is_finding() || blamed == Some(index);
+        frames.filter(move |(index, _)| is_wanted(*index))
+    });
+    let mut places: Vec<(&str, u32)> = wanted
+        .filter_map(|(_, frame)| Some((frame.file.as_deref()?, frame.line?)))
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut lines = Vec::new();
+    let mut around = Vec::new();
+    for (file, line) in places {
+        let place = (file.to_owned(), line);
+        if let Some(text) = report.extra.source.get(&place) {
+            lines.push(json!([stacks.string(file), line, clean(text)]));
+        }
+        if let Some(near) = report.extra.excerpts.get(&place) {
+            let first = near.first().map_or(0, |(number, _)| *number);
+            let texts: Vec<String> = near.iter().map(|(_, text)| clean(text)).collect();
+            around.push(json!([stacks.string(file), line, first, texts]));
+        }
+    }
+    json!({ "lines": lines, "around": around })
+}
+
+/// The curves of all sites in at most so many bytes, unless the coarsest takes more.
+fn curves_within(report: &Report, room: usize) -> Value {
+    let times = curves::moments(
+        report
+            .sites
+            .iter()
+            .flat_map(|site| site.series.iter().map(|point| point.0)),
+    );
+    let values: Vec<[Vec<u64>; 3]> = report
+        .sites
+        .iter()
+        .enumerate()
+        .map(|(index, site)| {
+            let activity = report.extra.activity.get(index);
+            let activity = activity.map(Vec::as_slice).unwrap_or_default();
+            let allocations: Vec<_> = activity.iter().map(|at| (at.t_s, at.allocations)).collect();
+            let bytes: Vec<_> = activity
+                .iter()
+                .map(|at| (at.t_s, at.allocated_bytes))
+                .collect();
+            [&site.series, &allocations, &bytes].map(|curve| curves::at_moments(curve, &times))
+        })
+        .collect();
+    let pack = |points: usize| {
+        let all = curves::samples(times.len(), times.len());
+        let some = curves::samples(times.len(), points);
+        let packed: Vec<[String; 3]> = values
+            .iter()
+            .enumerate()
+            .map(|(index, curves)| {
+                let kept = if index < FULL_CURVES { &all } else { &some };
+                curves.each_ref().map(|values| curves::pack(values, kept))
+            })
+            .collect();
+        packed
+    };
+    let size = |packed: &[[String; 3]]| {
+        let of = |curves: &[String; 3]| curves.iter().map(|curve| curve.len() + 3).sum::<usize>();
+        packed.iter().map(of).sum::<usize>()
+    };
+    let mut points = times.len();
+    let mut packed = pack(points);
+    for fewer in [96, 64, 48, 32, 24, 16, 12, 8] {
+        if size(&packed) <= room {
+            break;
+        }
+        points = points.min(fewer);
+        packed = pack(points);
+    }
+    let channel = |at: usize| -> Vec<&str> {
+        packed
+            .iter()
+            .map(|curves| curves.get(at).map_or("", String::as_str))
+            .collect()
+    };
+    json!({
+        "times": times, "full": FULL_CURVES, "points": points,
+        "live": channel(0), "allocations": channel(1), "allocated": channel(2),
+    })
+}

@@ -1,0 +1,69 @@
+// Findings as cards: what, how fast, how long until the limit, why that is known, what to do.
+
+function card(finding, number) {
+  const [worst] = finding.sites;
+  const of = worst == null ? null : blamed(worst);
+  const points = finding.sites.length === 0 ? []
+    : finding.sites.map(livePoints).reduce((sum, one) => sum.map(([t, value], at) => [t, value + one[at][1]]));
+  const isGone = finding.live_bytes === 0;
+  const size = isGone && worst != null
+    ? `to ${bytes(field('peak_live_bytes', worst))}, freed at exit` : bytes(finding.live_bytes);
+  const blocks = finding.stacks === 1 && worst != null && !isGone
+    ? `in ${plural(field('live_blocks.value', worst), 'block')}`
+    : finding.stacks > 1 ? `in ${plural(finding.stacks, 'call stack')}` : '';
+  const key = [['Live', `${size} ${blocks}`]];
+  if (finding.rate) key.push(['Rate', `+${rateBetween(finding.rate)}`]);
+  if (finding.pattern && finding.pattern !== 'unclear') key.push(['Pattern', finding.pattern]);
+  if (finding.limit_in_s) key.push(['Forecast', `limit in ${durationBetween(finding.limit_in_s)}`]);
+  else if (REPORT.memory.limit_bytes == null) key.push(['Forecast', 'no limit known']);
+  const spark = h('div', { class: 'card-spark' });
+  const ranged = h('div');
+  const draw = () => {
+    spark.replaceChildren(sparkline(points, { width: 320, height: 84, marks: range && rangeSeconds() }));
+    ranged.replaceChildren(...[rangeLine(finding.sites)].filter(Boolean));
+  };
+  draw();
+  onRange(draw);
+  const others = finding.sites.slice(1);
+  const suppression = worst == null ? '' : field('suppression', worst);
+  return h('article', { class: `card ${finding.verdict}`, 'aria-labelledby': `finding-${number}` },
+    h('header', null,
+      h('span', { class: 'rank', 'aria-hidden': 'true' }, number), verdictBadge(finding.verdict),
+      h('div', { class: 'names' },
+        h('h3', { id: `finding-${number}` }, h('span', { class: 'hidden' }, `Finding ${number}: `),
+          h('code', null, of ? frameName(of) : finding.key)),
+        of?.function != null && h('p', { class: 'place' }, place(of)))),
+    h('div', { class: 'card-body' },
+      h('div', null,
+        h('dl', { class: 'key' }, key.map(([name, value]) => h('div', null, h('dt', null, name), h('dd', null, value)))),
+        of && excerpt(of)),
+      h('figure', null, spark,
+        h('figcaption', null, points.length > 1
+          ? `live bytes, highest ${bytes(Math.max(...points.map((point) => point[1])))}` : ''))),
+    ranged,
+    h('p', null, h('b', null, 'Why '), finding.why.join(' ')),
+    finding.advice && h('p', { class: 'advice' }, h('b', null, 'Do '), finding.advice),
+    worst != null && h('details', null, h('summary', null, 'Stack and figures'), facts(worst), stackList(worst)),
+    others.length > 0 && h('details', null,
+      h('summary', null, `${plural(others.length, 'other call stack')} of this line`),
+      h('ul', { class: 'others' }, others.slice(0, 30).map((site) => h('li', null,
+        h('button', { type: 'button', class: 'link', on: { click: () => showSite(site) } },
+          `${bytes(field('live_bytes.value', site))} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`))))),
+    suppression && h('details', null, h('summary', null, 'If this is known and meant to be'),
+      h('p', null, 'A line for a file given to ', h('code', null, '--suppressions'), ': ', h('code', null, suppression))));
+}
+
+function findingsSection() {
+  const title = DATA.findings.length === 0 ? 'Findings'
+    : DATA.findings.length === 1 ? 'Finding' : `${count(DATA.findings.length)} findings, the worst first`;
+  const shown = 12;
+  const cards = DATA.findings.slice(0, shown).map((finding, at) => card(finding, at + 1));
+  const rest = DATA.findings.slice(shown);
+  const more = rest.length > 0 && h('button', {
+    type: 'button', on: { click: () => more.replaceWith(...rest.map((finding, at) => card(finding, shown + at + 1))) },
+  }, `Show ${plural(rest.length, 'more finding')}`);
+  const none = REPORT.coverage.usable
+    ? 'No call site is lost or keeps growing. All sites are in the table below.'
+    : 'This recording cannot say whether it leaks; see what could not be seen.';
+  return section('findings', title, cards.length > 0 ? cards : h('p', null, none), more || '');
+}

@@ -1,0 +1,240 @@
+// Memory over time, and the range brushed on it by pointer or with the two sliders.
+
+// Where resident memory went at each moment, if the document has it: arrays of parts per moment.
+function partsOverTime() {
+  const parts = overTime('parts');
+  if (!parts.some((one) => Array.isArray(one) && one.length > 0)) return null;
+  const names = [...new Set(parts.flatMap((one) => (one ?? []).map((part) => part.name)))];
+  return names.map((name, at) => ({
+    name, tone: at % 8,
+    values: parts.map((one) => one?.find((part) => part.name === name)?.bytes ?? 0),
+  }));
+}
+
+// The sites with the most live bytes at their highest, each as a layer; the others as one.
+function siteLayers(limit) {
+  const order = Array.from({ length: SITE_COUNT }, (_, site) => site)
+    .sort((a, b) => (field('peak_live_bytes', b) ?? 0) - (field('peak_live_bytes', a) ?? 0));
+  const shown = order.filter((site) => (field('peak_live_bytes', site) ?? 0) > 0).slice(0, limit);
+  const layers = shown.map((site, at) => ({
+    name: shortName(site), tone: at, values: livePoints(site).map((point) => point[1]),
+  }));
+  const rest = order.slice(shown.length);
+  if (rest.length > 0) {
+    const sum = new Array(CURVE_TIMES.length).fill(0);
+    for (const site of rest) livePoints(site).forEach(([, value], at) => { sum[at] += value; });
+    layers.push({ name: `${count(rest.length)} other sites`, tone: 'rest', values: sum });
+  }
+  return layers;
+}
+
+const CHARTS = {
+  resident: {
+    label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
+    layers() {
+      const parts = partsOverTime();
+      if (parts) return parts;
+      return null;
+    },
+    lines: () => [
+      { name: 'resident', className: 'rss', values: overTime('rss_bytes') },
+      { name: 'live heap (requested bytes)', className: 'live', values: liveOverTime },
+      { name: 'swapped out', className: 'swap', values: overTime('swap_bytes'), onlyIfAny: true },
+      { name: 'limit', className: 'limit', values: overTime('limit_bytes'), onlyIfAny: true },
+    ],
+  },
+  sites: {
+    label: 'Live memory by call site', unit: bytes, isBytes: true, times: () => CURVE_TIMES,
+    layers: () => siteLayers(8), lines: () => [],
+  },
+  faults: {
+    label: 'Page faults per second', unit: count, times: () => TIMES.slice(1), layers: () => null,
+    lines: () => ['minor', 'major'].map((kind) => {
+      const total = overTime(`${kind}_faults`);
+      return {
+        name: kind, className: kind === 'minor' ? 'live' : 'limit',
+        values: total.slice(1).map((value, at) =>
+          Math.max(0, value - total[at]) / Math.max(TIMES[at + 1] - TIMES[at], 1e-9)),
+      };
+    }),
+  },
+  threads: {
+    label: 'Threads', unit: count, times: () => TIMES, layers: () => null,
+    lines: () => [{ name: 'threads', className: 'live', values: overTime('threads') }],
+  },
+};
+
+function drawChart(chart, legend) {
+  const times = chart.times();
+  const layers = chart.layers() ?? [];
+  const lines = chart.lines().filter((line) => !line.onlyIfAny || line.values.some((value) => value > 0));
+  const sums = times.map((_, at) => layers.reduce((sum, layer) => sum + layer.values[at], 0));
+  const limitless = lines.filter((line) => line.className !== 'limit' || !chart.isBytes);
+  const highest = Math.max(0, ...sums, ...limitless.flatMap((line) => line.values.map((value) => value ?? 0)));
+  const drawing = plot({
+    height: 300, from: times[0], to: times.at(-1), highest, format: chart.unit, isBytes: chart.isBytes,
+    label: `${chart.label} over time; the figures are in the table below and in the key figures`,
+  });
+  const { body, x, y } = drawing;
+  let under = times.map(() => 0);
+  for (const layer of layers) {
+    const upper = under.map((value, at) => value + layer.values[at]);
+    const points = (values) => values.map((value, at) => [x(times[at]), y(value)]);
+    body.append(svg('path', { class: `layer tone-${layer.tone}`, d: areaPath(points(upper), points(under)) },
+      svg('title', null, layer.name)));
+    under = upper;
+  }
+  for (const line of lines) {
+    const points = line.values
+      .map((value, at) => [times[at], value])
+      .filter(([, value]) => value != null && value <= highest * 1.04)
+      .map(([t, value]) => [x(t), y(value)]);
+    if (points.length === 0) continue;
+    if (line.className === 'rss' && layers.length === 0) {
+      body.append(svg('path', { class: 'under rss', d: areaPath(points, points.map(([at]) => [at, y(0)])) }));
+    }
+    body.append(svg('path', { class: `line ${line.className}`, d: linePath(points) }));
+  }
+  for (const event of REPORT.events) {
+    if (event.t_s < times[0] || event.t_s > times.at(-1)) continue;
+    const at = x(event.t_s);
+    body.append(svg('line', { class: `event ${event.type}`, x1: at, x2: at, y1: PLOT.top, y2: y(0) },
+      svg('title', null, `${event.type} after ${duration(event.t_s)}: ${event.text}`)));
+  }
+  const entries = [...lines.map((line) => [line.name, `swatch ${line.className}`, line.values]),
+    ...layers.map((layer) => [layer.name, `swatch tone-${layer.tone}`, layer.values])];
+  const show = (t) => {
+    const at = Math.max(0, lastUpTo(times, t));
+    legend.replaceChildren(
+      h('li', { class: 'moment' }, `after ${duration(times[at])}`),
+      ...entries.map(([name, className, values]) =>
+        h('li', null, h('span', { class: className, 'aria-hidden': 'true' }), `${name} `,
+          h('b', null, chart.unit(values[at])))));
+  };
+  show(times.at(-1));
+  return { ...drawing, show, times };
+}
+
+// The band over the chosen range, and how to change it.
+function brush(drawing) {
+  const { element, x, height } = drawing;
+  const { left, right, top, bottom, width } = PLOT;
+  const shades = [0, 1].map(() => svg('rect', { class: 'shade', y: top, height: height - top - bottom }));
+  const cursor = svg('line', { class: 'cursor', x1: -9, x2: -9, y1: top, y2: height - bottom });
+  element.append(...shades, cursor);
+  const [first, last] = [drawing.times[0], drawing.times.at(-1)];
+  const timeAt = (event) => {
+    const box = element.getBoundingClientRect();
+    const at = ((event.clientX - box.left) / box.width) * width;
+    return first + ((at - left) / (width - left - right)) * (last - first);
+  };
+  let start = null;
+  element.addEventListener('pointermove', (event) => {
+    const t = timeAt(event);
+    drawing.show(t);
+    const at = Math.min(Math.max(x(t), left), width - right);
+    cursor.setAttribute('x1', at);
+    cursor.setAttribute('x2', at);
+    if (start != null) choose(start, t);
+  });
+  element.addEventListener('pointerdown', (event) => {
+    if (event.button !== 0 || LAST < 2) return;
+    start = timeAt(event);
+    element.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  element.addEventListener('pointerup', (event) => {
+    if (start != null && Math.abs(x(timeAt(event)) - x(start)) < 4) setRange(null);
+    start = null;
+  });
+  element.addEventListener('pointerleave', () => drawing.show(last));
+  const choose = (a, b) => {
+    if (Math.abs(x(a) - x(b)) < 4) return;
+    setRange({ from: Math.max(0, lastUpTo(CURVE_TIMES, Math.min(a, b))), to: lastUpTo(CURVE_TIMES, Math.max(a, b)) });
+  };
+  return () => {
+    const [from, to] = rangeSeconds();
+    const edges = range ? [[left, x(from)], [x(to), width - right]] : [[left, left], [left, left]];
+    edges.forEach(([a, b], at) => {
+      shades[at].setAttribute('x', Math.min(a, b));
+      shades[at].setAttribute('width', Math.max(b - a, 0));
+    });
+  };
+}
+
+function rangeControls() {
+  const slider = (id, label, value) => h('label', null, label,
+    h('input', { type: 'range', id, min: 0, max: Math.max(LAST, 1), step: 1, value, disabled: LAST < 2 }));
+  const from = slider('range-from', 'From', 0);
+  const to = slider('range-to', 'To', Math.max(LAST, 1));
+  const [fromInput, toInput] = [from.querySelector('input'), to.querySelector('input')];
+  const words = h('output', { id: 'range-words', 'aria-live': 'polite' });
+  const reset = h('button', { type: 'button', id: 'range-reset', on: { click: () => setRange(null) } }, 'Whole recording');
+  const chosen = () => setRange({ from: Number(fromInput.value), to: Number(toInput.value) });
+  fromInput.addEventListener('input', chosen);
+  toInput.addEventListener('input', chosen);
+  const draw = () => {
+    fromInput.value = fromIndex();
+    toInput.value = Math.max(toIndex(), 1);
+    fromInput.setAttribute('aria-valuetext', duration(rangeSeconds()[0]));
+    toInput.setAttribute('aria-valuetext', duration(rangeSeconds()[1]));
+    const coarse = DATA.curves.points < CURVE_TIMES.length && SITE_COUNT > DATA.curves.full
+      ? ` Curves of all but the first ${DATA.curves.full} sites are kept at ${DATA.curves.points} points; their figures are those of the last point before.` : '';
+    words.textContent = LAST < 2 ? 'Too few snapshots to choose a range.'
+      : range ? `Showing ${rangeWords()}. Verdicts stay those of the whole recording: --since and --until judge anew.${coarse}`
+        : 'Drag over the chart, or use the sliders, to look at a part of the recording.';
+    reset.disabled = !range;
+    document.body.classList.toggle('ranged', range != null);
+  };
+  draw();
+  onRange(draw);
+  return h('div', { class: 'range-holder' }, h('div', { class: 'range' }, from, to, reset, words));
+}
+
+function timelineSection() {
+  const out = [h('h2', { id: 'timeline-title' }, 'Memory over time')];
+  const { memory } = REPORT;
+  if (momentCount < 2) {
+    out.push(missing(momentCount === 0 ? 'No snapshot was taken, so nothing is known over time.'
+      : 'Only one snapshot was taken: there is no curve to draw.'));
+  } else {
+    const frameBox = h('div', { class: 'chart' });
+    const legend = h('ul', { class: 'legend' });
+    let mark = () => {};
+    const draw = (name) => {
+      const drawing = drawChart(CHARTS[name], legend);
+      mark = brush(drawing);
+      mark();
+      frameBox.replaceChildren(drawing.element);
+    };
+    onRange(() => mark());
+    const whyNot = CURVE_TIMES.length < 2 ? 'too few snapshots' : null;
+    const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, name === 'sites' ? whyNot : null]);
+    out.push(choice('What to draw', options, 'resident', draw), legend, frameBox, rangeControls());
+    draw('resident');
+  }
+  out.push(...account(memory));
+  return h('section', { id: 'timeline', 'aria-labelledby': 'timeline-title' }, out);
+}
+
+// Where resident memory is at the end.
+function account(memory) {
+  const rows = memory.parts.map((part) => [part.name, bytes(part.bytes), part.measured_by]);
+  if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'resident less all parts']);
+  if (memory.rss_bytes != null) rows.push(['resident', bytes(memory.rss_bytes), 'the kernel, at the end']);
+  if (memory.pss_bytes != null) rows.push(['proportional share', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
+  if (memory.swap_bytes > 0) rows.push(['swapped out', bytes(memory.swap_bytes), 'the kernel']);
+  if (memory.limit_bytes != null) rows.push(['limit', bytes(memory.limit_bytes), memory.limit_kind]);
+  if (rows.length === 0) return [];
+  return [
+    h('h3', null, 'Where it is at the end'),
+    memory.verdict && h('p', null, memory.verdict),
+    h('div', { class: 'scroll' }, h('table', { class: 'small account' },
+      h('caption', { class: 'hidden' }, 'Parts of memory at the end of the recording'),
+      h('thead', null, h('tr', null, ['Part', 'Size', 'Measured by'].map((name, at) =>
+        h('th', { scope: 'col', class: at === 1 ? 'number' : null }, name)))),
+      h('tbody', null, rows.map(([name, size, by]) => h('tr', null,
+        h('th', { scope: 'row' }, name), h('td', { class: 'number' }, size), h('td', { class: 'muted' }, by ?? '')))))),
+    memory.unexplained_bytes == null && missing('Not every part of resident memory was measured, so what is left over is not known.'),
+  ];
+}

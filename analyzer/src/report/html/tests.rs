@@ -1,0 +1,353 @@
+//! The page in a real browser: what it shows against hand-computed answers, and that it works.
+
+use leaktrack_recording::{EventKind, SiteKind};
+
+use super::browser::Browser;
+use crate::blame::Blame;
+use crate::human;
+use crate::report::{Format, Look, ReportOptions, assemble, render};
+use crate::testing::{self, Recording};
+
+const HOSTILE: &str = "</script><img src=x onerror=\"document.title='owned'\">";
+
+fn options() -> ReportOptions {
+    ReportOptions {
+        top: 5_000,
+        show_healthy: true,
+        curves: true,
+        ..ReportOptions::default()
+    }
+}
+
+fn html(report: &crate::report::Report) -> String {
+    let look = Look {
+        colour: false,
+        width: None,
+        unicode: true,
+    };
+    let mut out = Vec::new();
+    render(report, &options(), Format::Html, look, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Sixty seconds: sessions that leak 1,000 bytes a second, a cache of 30,000 bytes that is full
+/// after 20 s, requests of 500 bytes that come and go, and a mapping.
+fn shop() -> crate::report::Report {
+    let mut r = Recording::new();
+    let session = r.site(SiteKind::Heap, &[(1, 0x1111), (1, 0x2222), (1, 0x100)]);
+    let page = r.site(SiteKind::Heap, &[(1, 0x3333), (1, 0x2222), (1, 0x100)]);
+    let request = r.site(SiteKind::Heap, &[(1, 0x4444), (1, 0x100)]);
+    let area = r.site(SiteKind::Mmap, &[(1, 0x5555), (1, 0x100)]);
+    r.record(&leaktrack_recording::Record::Arg(HOSTILE.as_bytes()));
+    r.record(&leaktrack_recording::Record::Thread {
+        tid: 1,
+        name: b"<b>worker</b>",
+    });
+    r.event(30_000, EventKind::Mark, HOSTILE);
+    r.every_second(60, |second| {
+        let cached = u64::from(second <= 20);
+        vec![
+            (session, 1, 1_000, 0, 0),
+            (page, cached, cached * 1_500, 0, 0),
+            (request, 10, 5_000, 10, 5_000),
+            (
+                area,
+                u64::from(second == 1),
+                u64::from(second == 1) * 8_192,
+                0,
+                0,
+            ),
+        ]
+    });
+    r.exit(60_500, 0);
+    let mut family = r.family();
+    testing::name(
+        &mut family,
+        &[
+            (0x1111, HOSTILE, "/nowhere/<i>session.c", 42),
+            (0x2222, "serve", "/nowhere/serve.c", 7),
+            (0x3333, "cache_page", "/nowhere/cache.c", 19),
+            (0x4444, "read_request", "/nowhere/request.c", 88),
+            (0x5555, "map_spool", "/nowhere/spool.c", 5),
+            (0x0100, "main", "/nowhere/main.c", 3),
+        ],
+        &Blame::default(),
+    );
+    assemble(&family, &options())
+}
+
+fn figure(browser: &Browser, label: &str) -> String {
+    browser.text(&format!("//dl[@id='figures']/div[dt='{label}']/dd"))
+}
+
+/// The cells of the row of the table of sites that shows `name`.
+fn row(browser: &Browser, name: &str) -> Vec<String> {
+    let cells = browser.run(&format!(
+        "const row = [...document.querySelectorAll('#site-rows tr')].find((row) => row.textContent.includes({}));
+         return [...row.cells].map((cell) => cell.textContent)",
+        serde_json::Value::from(name)
+    ));
+    let cells = cells.as_array().expect("cells").clone();
+    cells
+        .iter()
+        .map(|cell| cell.as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let report = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    std::fs::write(&path, html(&report)).unwrap();
+    let browser = Browser::start();
+    browser.open(&path);
+
+    // It shows what the other formats say.
+    assert_eq!(browser.text("//h1"), crate::report::text::sentence(&report));
+    let live = human::bytes(report.totals.live_bytes);
+    assert_eq!(figure(&browser, "Live heap"), format!("{live}\n80 blocks"));
+    assert_eq!(figure(&browser, "Allocations"), "680\n600 freed");
+    let rate = report.sites[0].growth.rate.unwrap();
+    let growth = human::rate_between(rate.value, rate.low, rate.high);
+    assert_eq!(
+        browser.text("//article//dd[2]|//article//div[dt='Rate']/dd"),
+        format!("+{growth}")
+    );
+    assert_eq!(row(&browser, "cache_page")[2], "29.3 KiB");
+
+    // Recorded text is text.
+    assert_eq!(browser.run("return document.images.length"), 0);
+    assert_ne!(browser.run("return document.title"), "owned");
+    assert_eq!(browser.text("//article//h3/code"), HOSTILE);
+    assert!(
+        browser
+            .text("//section[@id='answer']//li")
+            .ends_with(HOSTILE)
+    );
+
+    // A box zooms in, by pointer and by key; the reset zooms out.
+    let is_whole = |name: &str| {
+        format!(
+            "return [...document.querySelectorAll('.flame .box')].find((box) => box.node && box.textContent === '{name}').style.width === '100%'"
+        )
+    };
+    assert_eq!(
+        browser.run(
+            &is_whole("read_request")
+                .replace("find", "some")
+                .replace(".style.width === '100%'", "")
+        ),
+        false,
+        "nothing of it is live"
+    );
+    assert_eq!(browser.run(&is_whole("serve")), false);
+    browser.click("//div[@role='treeitem'][.='serve']");
+    assert_eq!(browser.run(&is_whole("serve")), true);
+    browser.click("//button[@id='flame-reset']");
+    assert_eq!(browser.run(&is_whole("serve")), false);
+    browser.keys(
+        "//div[@role='treeitem'][.='all call sites']",
+        "\u{e015}\u{e015}",
+    );
+    assert_eq!(
+        browser.run("return document.activeElement.textContent"),
+        "serve"
+    );
+    browser.keys("//div[@role='treeitem'][.='serve']", "\u{e007}");
+    assert_eq!(browser.run(&is_whole("serve")), true);
+    browser.keys("//div[@role='treeitem'][.='serve']", "\u{e00c}");
+    assert_eq!(browser.run(&is_whole("serve")), false);
+
+    // Search: 90,000 of the 98,192 live bytes are below `serve`.
+    browser.keys("//input[@id='flame-search']", "serve");
+    assert_eq!(
+        browser.text("//output[@id='flame-found']"),
+        "1 frame · 87.9 KiB · 92%"
+    );
+    assert_eq!(
+        browser.run("return document.querySelectorAll('.box.hit').length"),
+        1
+    );
+    browser.run("const search = document.getElementById('flame-search'); search.value = ''; search.dispatchEvent(new Event('input'))");
+
+    // Another measure; what was not measured cannot be chosen.
+    browser.click("//section[@id='flame']//button[@data-value='allocations']");
+    assert!(
+        browser
+            .text("//p[@id='flame-says']")
+            .starts_with("Allocations: 681 at all")
+    );
+    assert_eq!(
+        browser.run("return document.querySelector('#flame button[data-value=lost]').disabled"),
+        true
+    );
+    browser.click("//section[@id='flame']//button[@data-value='growth']");
+    // From the first snapshot on: 59 sessions, 19 pages.
+    assert!(
+        browser
+            .text("//p[@id='flame-says']")
+            .starts_with("Growth: 85.4 KiB at all")
+    );
+
+    // A range recomputes: from 10 s to 40 s thirty sessions and ten pages came.
+    browser.run("for (const [id, value] of [['range-from', 9], ['range-to', 39]]) {
+        const input = document.getElementById(id); input.value = value; input.dispatchEvent(new Event('input')); }");
+    assert!(
+        browser
+            .text("//output[@id='range-words']")
+            .starts_with("Showing 10 s to 40 s")
+    );
+    let sessions = row(&browser, "session.c");
+    assert_eq!(
+        sessions[2..7],
+        ["39.1 KiB", "+29.3 KiB", "1000 B/s", "30", "29.3 KiB"]
+    );
+    let pages = row(&browser, "cache_page");
+    assert_eq!(
+        pages[2..7],
+        ["29.3 KiB", "+14.6 KiB", "500 B/s", "10", "14.6 KiB"]
+    );
+    let requests = row(&browser, "read_request");
+    assert_eq!(requests[2..7], ["0 B", "0 B", "0 B/s", "300", "146 KiB"]);
+    assert!(
+        browser
+            .text("//p[@id='flame-says']")
+            .starts_with("Growth: 43.9 KiB at all")
+    );
+    assert_eq!(
+        figure(&browser, "Live heap"),
+        "68.4 KiB\n+43.9 KiB in the range"
+    );
+    assert_eq!(
+        figure(&browser, "Net growth"),
+        "1.5 KiB/s\nof the live heap, in the range"
+    );
+    assert!(
+        browser
+            .text("//article")
+            .contains("In the range: +29.3 KiB (1000 B/s), 30 allocations")
+    );
+    browser.click("//button[@id='range-reset']");
+    assert_eq!(figure(&browser, "Live heap"), format!("{live}\n80 blocks"));
+
+    // The same by dragging over the chart.
+    browser.drag("//section[@id='timeline']//*[name()='svg'][1]", 0.3, 0.6);
+    let words = browser.text("//output[@id='range-words']");
+    assert!(
+        words.starts_with("Showing 1") && words.contains(" s to 3"),
+        "{words}"
+    );
+    browser.click("//button[@id='range-reset']");
+
+    // Sorting and filtering.
+    let first =
+        || browser.run("return document.querySelector('#site-rows tr:not(.spacer)').textContent");
+    browser.click("//button[@data-sort='allocations']");
+    assert!(first().to_string().contains("read_request"));
+    assert_eq!(browser.run("return document.querySelector('th[aria-sort]').textContent + document.querySelector('th[aria-sort]').ariaSort"), "Allocationsdescending");
+    browser.click("//button[@data-sort='allocations']");
+    assert!(first().to_string().contains("map_spool"));
+    browser.keys("//input[@id='table-filter']", "spool");
+    assert_eq!(
+        browser.text("//output[@id='table-says']"),
+        "1 of 4 sites · 8.0 KiB live"
+    );
+
+    // A site opens with its stack, and closes.
+    browser.click("//tbody[@id='site-rows']//button[.='map_spool']");
+    assert!(browser.text("//dialog").contains("/nowhere/main.c:3"));
+    browser.click("//dialog//button[.='Close']");
+
+    // Colours can be turned.
+    browser.click("//button[@id='theme']");
+    let theme = browser.run("return document.documentElement.dataset.theme");
+    browser.click("//button[@id='theme']");
+    assert_ne!(
+        browser.run("return document.documentElement.dataset.theme"),
+        theme
+    );
+
+    // Nothing was asked of the network, and nothing went wrong.
+    assert_eq!(
+        browser.run("return performance.getEntriesByType('resource').length"),
+        0
+    );
+    assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+/// A day of 5,000 sites, each with a function and a file of its own, that all change all the time.
+fn day() -> crate::report::Report {
+    const SITES: u32 = 5_000;
+    let mut r = Recording::new();
+    for site in 0..SITES {
+        let own = 0x1_0000 + u64::from(site) * 16;
+        let (near, far) = (0x100 + u64::from(site % 700), 0x1000 + u64::from(site % 60));
+        r.site(SiteKind::Heap, &[(1, own), (1, near), (1, far)]);
+    }
+    for step in 1..=240_u64 {
+        let did: Vec<_> = (1..=SITES)
+            .map(|site| {
+                let noise = (u64::from(site) * 7_919 + step * 104_729) % 997;
+                let freed = if step > 1 {
+                    (u64::from(site) * 7_919 + (step - 1) * 104_729) % 997
+                } else {
+                    0
+                };
+                (
+                    site,
+                    1 + noise,
+                    1_000 + noise * 64,
+                    1 + freed,
+                    1_000 * u64::from(step > 1) + freed * 64,
+                )
+            })
+            .collect();
+        r.snapshot(step * 360_000, &did);
+    }
+    let mut family = r.family();
+    for site in &mut family.sites {
+        for machine in &mut site.stack {
+            let mut frames = machine.frames.to_vec();
+            for frame in &mut frames {
+                frame.function = Some(format!(
+                    "shop::module_{}::Type<T>::method_{:x}",
+                    frame.offset % 97,
+                    frame.offset
+                ));
+                frame.file = Some(format!(
+                    "/home/builder/project/src/module_{}/file_{}.rs",
+                    frame.offset % 97,
+                    frame.offset % 997
+                ));
+                frame.line = Some((frame.offset % 1500) as u32 + 1);
+            }
+            machine.frames = frames.into();
+        }
+    }
+    assemble(&family, &options())
+}
+
+#[test]
+fn five_thousand_sites_of_a_day_fit() {
+    let page = html(&day());
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("day.html");
+    std::fs::write(&path, &page).unwrap();
+    if let Some(kept) = std::env::var_os("LEAKTRACK_TEST_KEEP_PAGE") {
+        std::fs::copy(&path, kept).unwrap();
+    }
+    let browser = Browser::start();
+    browser.open(&path);
+    assert!(
+        browser
+            .text("//output[@id='table-says']")
+            .starts_with("5,000 of 5,000 sites")
+    );
+    let rows = browser.run("return document.querySelectorAll('#site-rows tr').length");
+    assert!(rows.as_u64().unwrap() < 60, "{rows} rows are in the page");
+    browser.run("document.querySelector('.table-view').scrollTop = 1e9");
+    browser.until("return [...document.querySelectorAll('#site-rows tr')].some((row) => row.ariaRowIndex === '5001')");
+    assert_eq!(browser.console(), Vec::<String>::new());
+}

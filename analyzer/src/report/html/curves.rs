@@ -10,7 +10,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const MOMENTS: usize = 600;
 
 /// Appends a number.
-fn vlq(mut value: u64, out: &mut String) {
+pub fn vlq(mut value: u64, out: &mut String) {
     loop {
         let low = (value & 31) as usize;
         value >>= 5;
@@ -23,7 +23,7 @@ fn vlq(mut value: u64, out: &mut String) {
 }
 
 /// A signed difference as an unsigned number: 0, -1, 1, -2, ... become 0, 1, 2, 3, ...
-fn zigzag(before: u64, after: u64) -> u64 {
+pub fn zigzag(before: u64, after: u64) -> u64 {
     let (distance, sign) = match after.checked_sub(before) {
         Some(up) => (up, 0),
         None => (before - after, 1),

@@ -21,6 +21,9 @@ const PROGRAM_BYTES: usize = 120_000;
 /// The first sites keep all points of their curves: findings, then by live bytes.
 const FULL_CURVES: usize = 100;
 
+/// Findings shown as such, the worst; all of them are in the table.
+const FINDINGS: usize = 100;
+
 /// The data as JSON.
 pub fn json(report: &Report) -> io::Result<String> {
     let mut stacks = Stacks::default();
@@ -45,7 +48,7 @@ pub fn json(report: &Report) -> io::Result<String> {
     put("sites", columns(rows?));
     put("leaf", json!(leaves));
     put("timeline", columns(rows_of(&report.timeline)?));
-    put("stacks", value(&stacks)?);
+    put("stacks", stacks.json());
     let mut text = serde_json::to_string(&page)?;
     let room = (PAGE_BYTES * report.sites.len().div_ceil(PAGE_SITES).max(1))
         .saturating_sub(PROGRAM_BYTES + text.len());
@@ -158,7 +161,8 @@ fn findings(report: &Report) -> io::Result<Value> {
             "advice": text::advice_on(report, group, first),
         })
     };
-    Ok(cleaned(report.extra.findings.iter().map(finding).collect()))
+    let shown = report.extra.findings.iter().take(FINDINGS);
+    Ok(cleaned(shown.map(finding).collect()))
 }
 
 /// A site without its stack and its curve.
@@ -177,6 +181,7 @@ fn row(site: &SiteReport) -> io::Result<Value> {
     if let Value::Object(fields) = &mut row {
         fields.remove("series");
         fields.remove("frames");
+        fields.remove("key");
         let blamed = site.blame.as_ref().map(|blame| blame.frame);
         fields.insert("blame".to_owned(), json!(blamed));
         if site.by_process.len() < 2 {

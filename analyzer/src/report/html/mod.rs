@@ -55,5 +55,6 @@ fn without_trifles(report: &Report) -> Report {
             .saturating_add(site.live_bytes.value);
     }
     brief.sites.truncate(shown);
+    brief.groups.truncate(shown);
     brief
 }

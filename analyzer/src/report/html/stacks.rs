@@ -2,30 +2,29 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::curves::{vlq, zigzag};
 use crate::model::Frame;
 
 /// The frame was inlined into the next one outwards.
-const INLINED: u32 = 1;
+const INLINED: u64 = 1;
 /// It passes memory on to whoever called it: libc, standard libraries, allocators.
-const PLUMBING: u32 = 2;
+const PLUMBING: u64 = 2;
 
-/// Stacks in the making, and as written.
-#[derive(Debug, Default, Serialize)]
+/// A frame: function, file, line, module, build-id (all one more than their index or value, 0 for
+/// unknown), offset, flags.
+type Packed = [u64; 7];
+
+/// Stacks in the making.
+#[derive(Debug, Default)]
 pub struct Stacks {
-    /// Function names, files, modules, build-ids.
-    pub strings: Vec<String>,
-    /// Per frame function, file, line, module, build-id, offset, flags: strings by index, -1 for
-    /// unknown.
-    pub frames: Vec<(i64, i64, i64, i64, i64, u64, u32)>,
+    strings: Vec<String>,
+    frames: Vec<Packed>,
     /// Per node its parent (0: none; nodes count from 1) and its frame.
-    pub nodes: Vec<(u32, u32)>,
-    #[serde(skip)]
-    string_at: HashMap<String, i64>,
-    #[serde(skip)]
-    frame_at: HashMap<(i64, i64, i64, i64, i64, u64, u32), u32>,
-    #[serde(skip)]
+    nodes: Vec<(u32, u32)>,
+    string_at: HashMap<String, u64>,
+    frame_at: HashMap<Packed, u32>,
     node_at: HashMap<(u32, u32), u32>,
 }
 
@@ -47,23 +46,44 @@ impl Stacks {
         node
     }
 
+    /// As written: the strings; the frames, each field as its difference from the frame before; the
+    /// nodes, each as its distance from its parent and its frame's difference from the node before.
+    pub fn json(&self) -> Value {
+        let mut frames = String::new();
+        let mut before = Packed::default();
+        for frame in &self.frames {
+            for (was, now) in before.iter().zip(frame) {
+                vlq(zigzag(*was, *now), &mut frames);
+            }
+            before = *frame;
+        }
+        let mut nodes = String::new();
+        let mut last_frame = 0;
+        for (at, (parent, frame)) in (1_u64..).zip(&self.nodes) {
+            vlq(at - u64::from(*parent), &mut nodes);
+            vlq(zigzag(last_frame, u64::from(*frame)), &mut nodes);
+            last_frame = u64::from(*frame);
+        }
+        json!({ "strings": self.strings, "frames": frames, "nodes": nodes })
+    }
+
     /// The index of a string.
-    pub fn string(&mut self, text: &str) -> i64 {
+    pub fn string(&mut self, text: &str) -> u64 {
         if let Some(at) = self.string_at.get(text) {
             return *at;
         }
-        let at = self.strings.len() as i64;
+        let at = self.strings.len() as u64;
         self.strings.push(clean(text));
         self.string_at.insert(text.to_owned(), at);
         at
     }
 
     fn frame(&mut self, frame: &Frame, plumbing: bool) -> u32 {
-        let mut known = |text: Option<&str>| text.map_or(-1, |text| self.string(text));
-        let key = (
+        let mut known = |text: Option<&str>| text.map_or(0, |text| self.string(text) + 1);
+        let key = [
             known(frame.function.as_deref()),
             known(frame.file.as_deref()),
-            frame.line.map_or(-1, i64::from),
+            frame.line.map_or(0, |line| u64::from(line) + 1),
             known((!frame.module.is_empty()).then_some(&frame.module)),
             known((!frame.build_id.is_empty()).then_some(&frame.build_id)),
             // A line has many addresses; where it is known they are one frame.
@@ -72,8 +92,8 @@ impl Stacks {
             } else {
                 frame.offset
             },
-            u32::from(frame.inlined) * INLINED + u32::from(plumbing) * PLUMBING,
-        );
+            u64::from(frame.inlined) * INLINED + u64::from(plumbing) * PLUMBING,
+        ];
         let next = self.frames.len() as u32;
         let at = *self.frame_at.entry(key).or_insert(next);
         if at == next {
@@ -111,7 +131,7 @@ mod tests {
         assert_eq!((a, b), (2, 3));
         assert_eq!(stacks.nodes, [(0, 0), (1, 1), (1, 2)]);
         assert_eq!(stacks.strings, ["main", "/opt/app", "a", "b"]);
-        assert_eq!(stacks.frames[1].6, PLUMBING);
+        assert_eq!(stacks.frames[1][6], PLUMBING);
         assert_eq!(stacks.add(&[], &[]), 0);
     }
 

@@ -48,14 +48,59 @@ function overTime(path) {
 }
 const TIMES = overTime('t_s');
 
+const DIGIT = new Uint8Array(128);
+[...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].forEach((digit, value) => {
+  DIGIT[digit.charCodeAt(0)] = value;
+});
+
+// Numbers in base-64 VLQ, as source maps write them.
+function numbers(packed) {
+  const found = [];
+  let [number, scale] = [0, 1];
+  for (let position = 0; position < packed.length; position++) {
+    const digit = DIGIT[packed.charCodeAt(position)];
+    number += (digit & 31) * scale;
+    if (digit & 32) {
+      scale *= 32;
+    } else {
+      found.push(number);
+      number = 0;
+      scale = 1;
+    }
+  }
+  return found;
+}
+
+// 0, 1, 2, 3, ... back to 0, -1, 1, -2, ...
+function signed(number) {
+  return number % 2 === 1 ? -(number + 1) / 2 : number / 2;
+}
+
 const STRINGS = DATA.stacks.strings;
-const text = (index) => (index < 0 ? null : STRINGS[index]);
+const text = (oneMore) => (oneMore === 0 ? null : STRINGS[oneMore - 1]);
+
+// Per frame seven numbers: function, file, line, module, build-id, offset, flags.
+const FRAMES = numbers(DATA.stacks.frames);
+for (let at = 0; at < FRAMES.length; at++) FRAMES[at] = signed(FRAMES[at]) + (at < 7 ? 0 : FRAMES[at - 7]);
+// Per node its parent and its frame; nodes count from 1.
+const [PARENT, NODE_FRAME] = (() => {
+  const packed = numbers(DATA.stacks.nodes);
+  const count = packed.length / 2;
+  const [parent, of] = [new Int32Array(count + 1), new Int32Array(count + 1)];
+  let last = 0;
+  for (let at = 1; at <= count; at++) {
+    parent[at] = at - packed[at * 2 - 2];
+    last += signed(packed[at * 2 - 1]);
+    of[at] = last;
+  }
+  return [parent, of];
+})();
 
 // A frame: function, file, line, module, and whether it is inlined or plumbing.
 function frame(index) {
-  const [name, file, line, module, buildId, offset, flags] = DATA.stacks.frames[index];
+  const [name, file, line, module, buildId, offset, flags] = FRAMES.slice(index * 7, index * 7 + 7);
   return {
-    function: text(name), file: text(file), line: line < 0 ? null : line, module: text(module),
+    function: text(name), file: text(file), line: line === 0 ? null : line - 1, module: text(module),
     buildId: text(buildId), offset, inlined: (flags & 1) !== 0, plumbing: (flags & 2) !== 0,
   };
 }
@@ -63,9 +108,7 @@ function frame(index) {
 // Indices of a site's frames, innermost first.
 function frameIndices(site) {
   const found = [];
-  for (let node = DATA.leaf[site]; node > 0; node = DATA.stacks.nodes[node - 1][0]) {
-    found.push(DATA.stacks.nodes[node - 1][1]);
-  }
+  for (let node = DATA.leaf[site]; node > 0; node = PARENT[node]) found.push(NODE_FRAME[node]);
   return found;
 }
 
@@ -78,8 +121,8 @@ function blamed(site) {
   const at = field('blame', site);
   if (at == null) return null;
   let node = DATA.leaf[site];
-  for (let step = 0; step < at && node > 0; step++) node = DATA.stacks.nodes[node - 1][0];
-  return node > 0 ? frame(DATA.stacks.nodes[node - 1][1]) : null;
+  for (let step = 0; step < at && node > 0; step++) node = PARENT[node];
+  return node > 0 ? frame(NODE_FRAME[node]) : null;
 }
 
 function hex(offset) {
@@ -99,28 +142,16 @@ function frameName(of) {
 
 // Curves: the moments at which a value changed, and the values.
 const CURVE_TIMES = DATA.curves.times;
-const DIGIT = new Uint8Array(128);
-[...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'].forEach((digit, value) => {
-  DIGIT[digit.charCodeAt(0)] = value;
-});
-
 function unpack(packed) {
+  const pairs = numbers(packed);
   const at = [];
   const values = [];
-  let [index, now, number, scale, isGap] = [-1, 0, 0, 1, true];
-  for (let position = 0; position < packed.length; position++) {
-    const digit = DIGIT[packed.charCodeAt(position)];
-    number += (digit & 31) * scale;
-    scale *= 32;
-    if (digit & 32) continue;
-    if (isGap) {
-      index += number;
-    } else {
-      now += number % 2 === 1 ? -(number + 1) / 2 : number / 2;
-      at.push(index);
-      values.push(now);
-    }
-    [number, scale, isGap] = [0, 1, !isGap];
+  let [index, now] = [-1, 0];
+  for (let position = 0; position < pairs.length; position += 2) {
+    index += pairs[position];
+    now += signed(pairs[position + 1]);
+    at.push(index);
+    values.push(now);
   }
   return { at, values };
 }

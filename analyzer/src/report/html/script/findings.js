@@ -54,16 +54,18 @@ function card(finding, number) {
 }
 
 function findingsSection() {
-  const title = DATA.findings.length === 0 ? 'Findings'
-    : DATA.findings.length === 1 ? 'Finding' : `${count(DATA.findings.length)} findings, the worst first`;
+  const all = REPORT.finding_count;
+  const title = all === 0 ? 'Findings' : all === 1 ? 'Finding' : `${count(all)} findings, the worst first`;
   const shown = 12;
   const cards = DATA.findings.slice(0, shown).map((finding, at) => card(finding, at + 1));
   const rest = DATA.findings.slice(shown);
   const more = rest.length > 0 && h('button', {
     type: 'button', on: { click: () => more.replaceWith(...rest.map((finding, at) => card(finding, shown + at + 1))) },
   }, `Show ${plural(rest.length, 'more finding')}`);
+  const unshown = all - DATA.findings.length;
   const none = REPORT.coverage.usable
     ? 'No call site is lost or keeps growing. All sites are in the table below.'
     : 'This recording cannot say whether it leaks; see what could not be seen.';
-  return section('findings', title, cards.length > 0 ? cards : h('p', null, none), more || '');
+  return section('findings', title, cards.length > 0 ? cards : h('p', null, none), more || '',
+    unshown > 0 && missing(`${plural(unshown, 'lesser finding')} ${unshown === 1 ? 'is' : 'are'} in the table below only.`));
 }

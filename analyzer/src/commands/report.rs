@@ -128,9 +128,7 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
         older_than_ms: args.older_than,
         min_bytes: args.min_bytes.unwrap_or(0),
         suppressions: suppressions(&args.suppressions)?,
-        show_healthy: draws
-            || args.format == Format::Json
-            || args.show.contains(&Show::Healthy),
+        show_healthy: draws || args.format == Format::Json || args.show.contains(&Show::Healthy),
         group_by: args.group_by,
         now_unix_s: unix_s(),
         no_source: args.symbols.options().no_source,

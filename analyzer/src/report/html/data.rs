@@ -83,24 +83,11 @@ fn cleaned(value: Value) -> Value {
 
 /// The document without what is packed on its own.
 fn without_lists(report: &Report) -> Report {
-    Report {
-        schema: report.schema.clone(),
-        generator: report.generator.clone(),
-        processes: report.processes.clone(),
-        recording: report.recording.clone(),
-        coverage: report.coverage.clone(),
-        totals: report.totals.clone(),
-        memory: report.memory.clone(),
-        fragmentation: report.fragmentation.clone(),
-        faults: report.faults.clone(),
-        scans: report.scans.clone(),
-        finding_count: report.finding_count,
-        events: report.events.clone(),
-        sites: Vec::new(),
-        groups: Vec::new(),
-        timeline: Vec::new(),
-        extra: Default::default(),
-    }
+    let mut head = report.clone();
+    head.sites.clear();
+    head.groups.clear();
+    head.timeline.clear();
+    head
 }
 
 /// What the text says beyond the document.

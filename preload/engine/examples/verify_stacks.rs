@@ -37,6 +37,7 @@ static FRAMES: AtomicU64 = AtomicU64::new(0);
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
 static LONGER: AtomicU64 = AtomicU64::new(0);
 static BROKEN: AtomicU64 = AtomicU64::new(0);
+static QUICK: AtomicU64 = AtomicU64::new(0);
 static CUT: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
@@ -116,12 +117,12 @@ extern "C" fn report() {
     };
     let program = std::env::args().next().unwrap_or_default();
     let frames = FRAMES.load(Relaxed) as f64 / CHECKED.load(Relaxed).max(1) as f64;
-    let [checked, wrong, longer, broken, cut, skipped] =
-        [&CHECKED, &WRONG, &LONGER, &BROKEN, &CUT, &SKIPPED].map(|c| c.load(Relaxed));
+    let [checked, quick, wrong, longer, broken, cut, skipped] =
+        [&CHECKED, &QUICK, &WRONG, &LONGER, &BROKEN, &CUT, &SKIPPED].map(|c| c.load(Relaxed));
     let sites = sites::len();
     let _ = writeln!(
         file,
-        "{program}: checked {checked} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
+        "{program}: checked {checked} quick {quick} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
          broken {broken} cut {cut} skipped {skipped}"
     );
 }
@@ -184,8 +185,14 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
     };
     thread.pointer = here;
     let theirs = &theirs[from..];
+    let generation = modules::generation();
     // SAFETY: the trampoline passes its own registers.
+    let quick = unsafe { unwind::hash(&mut thread.scratch, &entry, MAX_DEPTH) };
+    // SAFETY: as above.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, MAX_DEPTH) };
+    QUICK.fetch_add(quick.is_some().into(), Relaxed);
+    let quick_is_right =
+        quick.is_none_or(|hash| hash == stack.hash) || generation != modules::generation();
     sites::intern(&stack, sites::Kind::Heap, 0, 0);
     CHECKED.fetch_add(1, Relaxed);
     FRAMES.fetch_add(stack.pcs.len() as u64, Relaxed);
@@ -197,13 +204,16 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
         true => oracle >= ours && same(ours),
         false => ours >= oracle && same(oracle),
     };
-    if good {
+    if good && quick_is_right {
         // libgcc ends where nothing describes the code.
         LONGER.fetch_add((ours > oracle).into(), Relaxed);
         return;
     }
     if WRONG.fetch_add(1, Relaxed) < 5 {
-        let mut text = format!("wrong, cut {} broken {}\n", stack.cut, stack.broken);
+        let mut text = format!(
+            "wrong, cut {} broken {} quick {quick_is_right}\n",
+            stack.cut, stack.broken
+        );
         for i in 0..ours.max(oracle) {
             let (a, b) = (
                 stack.pcs.get(i).copied().unwrap_or(0),

@@ -136,13 +136,26 @@ static TABLES: Tables = Tables {
     generation: AtomicU32::new(0),
 };
 
+impl Kind {
+    /// The hash of a stack as a site of this kind.
+    #[inline(always)]
+    fn of(self, hash: u64) -> u64 {
+        match self {
+            Kind::Heap => hash,
+            Kind::Mmap => hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ 1,
+        }
+    }
+}
+
+/// The site of the stack with this hash; 0 if it is not known.
+#[inline(always)]
+pub fn find(hash: u64, kind: Kind) -> u32 {
+    TABLES.by_hash.get(kind.of(hash))
+}
+
 /// The site of a stack, from 1; 0 if it cannot be kept for want of memory.
-#[inline]
 pub fn intern(stack: &Stack, kind: Kind, now_ms: u64, tid: u32) -> u32 {
-    let hash = match kind {
-        Kind::Heap => stack.hash,
-        Kind::Mmap => stack.hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ 1,
-    };
+    let hash = kind.of(stack.hash);
     match TABLES.by_hash.get(hash) {
         0 => add(stack, kind, now_ms, tid, hash),
         site => site,

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::live::{Block, Insert};
 use crate::sites::Kind;
 use crate::state::{self, LIVE};
-use crate::thread::Borrowed;
+use crate::thread::{Borrowed, ThreadState};
 use crate::tls::Local;
 use crate::unwind::{self, Entry};
 use crate::{guard, modules, sites};
@@ -19,16 +19,32 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
         return 0;
     };
     let thread = borrowed.state();
+    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    let known = unsafe { unwind::hash(&mut thread.scratch, &entry, state::depth()) };
+    match known.map_or(0, |hash| sites::find(hash, kind)) {
+        // SAFETY: as above.
+        0 => unsafe { site_by_frames(thread, entry, kind) },
+        site => site,
+    }
+}
+
+/// The site of a stack that was not met before, or is not of the usual kind.
+///
+/// # Safety
+/// As for [`unwind::capture`].
+#[cold]
+#[inline(never)]
+unsafe fn site_by_frames(thread: &mut ThreadState, entry: Entry, kind: Kind) -> u32 {
     let tid = thread.tid;
     let generation = modules::generation();
-    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    // SAFETY: passed on to the caller.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
     let site = sites::intern(&stack, kind, state::now_ms(), tid);
     if site != 0 || modules::generation() == generation {
         return site;
     }
     // The stack led through an object that was replaced unannounced: now it is known.
-    // SAFETY: as above.
+    // SAFETY: passed on to the caller.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
     sites::intern(&stack, kind, state::now_ms(), tid)
 }

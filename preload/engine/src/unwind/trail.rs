@@ -91,9 +91,27 @@ impl Trail {
 
     #[inline(always)]
     fn mix(&mut self, word: u64) {
-        let mixed = (self.hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.hash = mixed ^ mixed >> 32;
+        self.hash = mix(self.hash, word);
     }
+}
+
+/// Where the hash of a stack begins.
+#[inline(always)]
+pub fn seed(generation: u32) -> u64 {
+    (u64::from(generation) + 1).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// One step of a hash. It takes in every bit of the word and loses none of what was before.
+#[inline(always)]
+pub fn mix(hash: u64, word: u64) -> u64 {
+    (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Spreads what a hash holds over all its bits.
+#[inline(always)]
+pub fn finish(hash: u64, cut: bool) -> u64 {
+    let hash = (hash ^ hash >> 32 ^ u64::from(cut)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ hash >> 32
 }
 
 /// True for what can be an address of code: neither in the first page nor in the kernel's half.

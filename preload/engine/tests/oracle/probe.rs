@@ -150,7 +150,9 @@ extern "C" fn body(sp: usize, bp: usize) {
     let log = unsafe { (*LOG.0.get()).as_mut().unwrap() };
     let thread = leaktrack_engine::sys::thread_pointer() as *mut c_void;
     if THREAD.swap(thread, Ordering::Relaxed) != thread {
-        log.scratch = Scratch::new();
+        // Not by way of the stack, which may be a small one.
+        // SAFETY: zeroed memory is a valid scratch.
+        unsafe { (&raw mut log.scratch).write_bytes(0, 1) };
     }
     log.theirs_len = 0;
     // SAFETY: the callback gets the log it expects.
@@ -164,8 +166,15 @@ extern "C" fn body(sp: usize, bp: usize) {
         .expect("libgcc sees the probe's caller");
     // Twice: learning rules, and with the rules learnt.
     for _ in 0..2 {
+        let entry = Entry { sp, bp };
+        let generation = leaktrack_engine::modules::generation();
+        // SAFETY: as above.
+        let quick = unsafe { unwind::hash(&mut log.scratch, &entry, MAX_DEPTH) };
         // SAFETY: the trampoline passes its own registers.
-        let stack = unsafe { unwind::capture(&mut log.scratch, Entry { sp, bp }, MAX_DEPTH) };
+        let stack = unsafe { unwind::capture(&mut log.scratch, entry, MAX_DEPTH) };
+        if generation == leaktrack_engine::modules::generation() {
+            assert!(quick.is_none_or(|hash| hash == stack.hash));
+        }
         let ours = stack
             .pcs
             .iter()

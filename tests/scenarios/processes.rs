@@ -174,6 +174,29 @@ fn other_preloads_stay_and_the_environment_is_kept() {
 }
 
 #[test]
+fn children_made_behind_libc_are_noticed() {
+    for how in ["fork", "clone", "_Fork"] {
+        let checked = Case::of("fork_raw.c")
+            .args([how, "300"])
+            .limit(60)
+            .option("interval=50ms")
+            .check();
+        let reports = checked.reports();
+        let with = |function: &str| {
+            let mut those = reports.iter().filter(|r| r.live(function).blocks > 0);
+            those.next().unwrap_or_else(|| panic!("{how}: {function}"))
+        };
+        let parent = with("keep_parent");
+        parent.expect_live("keep_parent", 3, 999);
+        parent.expect_live("keep_child", 0, 0);
+        let child = with("keep_child");
+        child.expect_live("keep_child", 5, 250);
+        child.expect_live("keep_parent", 0, 0);
+        assert_eq!(child.ended(), "exit");
+    }
+}
+
+#[test]
 fn a_program_goes_by_the_name_it_was_started_with() {
     // As Debian's redis-server, which is a link to redis-check-rdb.
     let folder = tempfile::tempdir().unwrap();

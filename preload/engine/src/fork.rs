@@ -4,7 +4,7 @@
 //! No lock is held over `fork`. libc takes locks of its own between our handler and the system call,
 //! and threads that hold those may wait for ours in `malloc`. Instead every table can be repaired
 //! after its holder was torn away (as by `siglongjmp`): the child gives up the locks of threads that
-//! it does not have. It writes no page of the live table: what it inherited is known by its epoch.
+//! it does not have. A child that was made behind libc's back does so when it first calls a hook. It writes no page of the live table: what it inherited is known by its epoch.
 
 use core::ffi::c_void;
 use core::sync::atomic::Ordering::Relaxed;
@@ -12,6 +12,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::hooks::real::{ORIGINALS, original};
 use crate::permit::means::{ASK, SNAPSHOT};
 use crate::state::{self, LIVE, MAPPINGS};
+use crate::wiped;
 use crate::{
     arena, guard, helper, lifecycle, modules, permit, restrict, sites, snapshot, sys, thread, tls,
 };
@@ -63,9 +64,26 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     let t = local();
+    let announced = t.forking.swap(0, Relaxed) != 0;
+    // Another handler that ran first may have called a hook.
+    if !wiped::works() || wiped::claim() {
+        begin(t, announced);
+    }
+}
+
+/// A hook is called in a copy of the process of which no handler told: its first.
+#[cold]
+#[inline(never)]
+pub fn noticed(t: &tls::Local) {
+    if wiped::claim() {
+        begin(t, t.phase.load(Relaxed) == guard::IDLE);
+    }
+}
+
+/// Makes what the child has its own. Not `whole`: it carries on in the middle of our code.
+fn begin(t: &tls::Local, whole: bool) {
     // A seccomp filter binds the child's own helper, too.
-    let announced = t.forking.swap(0, Relaxed) != 0 && permit::allows(SNAPSHOT.and(ASK));
-    if !announced || !lifecycle::is_recording() {
+    if !whole || !permit::allows(SNAPSHOT.and(ASK)) || !lifecycle::is_recording() {
         lifecycle::become_unrecorded();
         return;
     }
@@ -92,8 +110,8 @@ extern "C" fn child() {
     guard::turn(t, phase);
 }
 
-/// `_Fork`: no handlers run, so locks may be held by threads that are not in the child; the child
-/// goes on unrecorded.
+/// `_Fork`: no handlers run. The child is noticed when it calls a hook; one that carries on in the
+/// middle of our code (`_Fork` may be called by a signal handler) goes on unrecorded.
 ///
 /// # Safety
 /// As `_Fork`.
@@ -104,7 +122,7 @@ pub unsafe fn unannounced() -> i32 {
     }
     // SAFETY: the original has this type.
     let r = unsafe { original::<F>(&ORIGINALS.fork_raw)() };
-    if r == 0 {
+    if r == 0 && (!wiped::works() || local().phase.load(Relaxed) != guard::IDLE) {
         lifecycle::become_unrecorded();
     }
     r

@@ -50,3 +50,4 @@ pub mod thread;
 pub mod tls;
 pub mod trial;
 pub mod unwind;
+pub mod wiped;

@@ -16,7 +16,7 @@ use crate::permit::{self, means::SNAPSHOT};
 use crate::tls::Local;
 use crate::{
     arena, config, control, exit, fork, helper, hooks, loader, modules, snapshot, state, sys,
-    thread, trial, unwind,
+    thread, trial, unwind, wiped,
 };
 
 /// Where the process stands.
@@ -87,6 +87,7 @@ pub fn has_recording() -> bool {
 
 /// The originals have just been found: from here on calls are recorded in memory.
 pub fn originals_found() {
+    wiped::init();
     loader::init();
     modules::init();
     unwind::init();
@@ -236,6 +237,9 @@ fn watch_threads() {
 /// and where there is to be none the clock is looked at. A
 /// child that execs at once never does, and one that ends before its first snapshot leaves no file.
 pub fn hook_called(t: &Local) {
+    if wiped::is_new_copy() {
+        fork::noticed(t);
+    }
     if current() == Pending && state::in_recorded_process() {
         guard::enter(t, guard::OURS, usize::MAX);
         activate();

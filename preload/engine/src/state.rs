@@ -7,7 +7,7 @@ use leaktrack_recording::Coverage;
 
 use crate::live::LiveTable;
 use crate::mappings::MappingTable;
-use crate::sys;
+use crate::{sys, wiped};
 
 /// Every live block of the malloc family.
 pub static LIVE: LiveTable = LiveTable::new();
@@ -20,8 +20,6 @@ pub static COVERAGE: CoverageCounters = CoverageCounters::new();
 
 /// Calls are recorded.
 static TRACKING: AtomicBool = AtomicBool::new(false);
-/// Calls are recorded and nothing else is due in a hook.
-static FAST: AtomicBool = AtomicBool::new(false);
 /// Hooks must look for something else to do.
 static DUE: AtomicBool = AtomicBool::new(false);
 /// Frees are followed, new blocks are not recorded.
@@ -44,10 +42,11 @@ pub fn tracking() -> bool {
     TRACKING.load(Relaxed)
 }
 
-/// True while calls are recorded and nothing else is due.
+/// True while calls are recorded and nothing else is due. Never in a copy of the process before it
+/// was noticed.
 #[inline(always)]
 pub fn fast() -> bool {
-    FAST.load(Relaxed)
+    wiped::fast()
 }
 
 /// Switches recording; `due`: hooks must look for something else to do (`lifecycle::hook_called`).
@@ -70,7 +69,7 @@ pub fn set_paused(on: bool) {
 }
 
 fn choose_path() {
-    FAST.store(tracking() && !DUE.load(Relaxed) && !is_paused(), Relaxed);
+    wiped::set_fast(tracking() && !DUE.load(Relaxed) && !is_paused());
 }
 
 /// The current epoch.

@@ -8,13 +8,13 @@ use crate::sink::{Sink, WriteError};
 use crate::types::{Ages, SiteAge, SiteDelta, Snapshot};
 
 /// Appends packed entries of `N` values to a sink.
-struct Packer<'a> {
-    sink: &'a mut dyn Sink,
-    last: u32,
+pub(crate) struct Packer<'a> {
+    pub(crate) sink: &'a mut dyn Sink,
+    pub(crate) last: u32,
 }
 
 impl Packer<'_> {
-    fn push(&mut self, site: u32, values: &[u64]) -> Result<(), WriteError> {
+    pub(crate) fn push(&mut self, site: u32, values: &[u64]) -> Result<(), WriteError> {
         let step = site.checked_sub(self.last).filter(|&step| step > 0);
         let step = step.ok_or(WriteError::Disorder)?;
         self.last = site;
@@ -25,7 +25,10 @@ impl Packer<'_> {
 }
 
 /// Takes the next entry off `input`; `None` at its end or where it is malformed.
-fn unpack<const N: usize>(input: &mut Input<'_>, last: &mut u32) -> Option<(u32, [u64; N])> {
+pub(crate) fn unpack<const N: usize>(
+    input: &mut Input<'_>,
+    last: &mut u32,
+) -> Option<(u32, [u64; N])> {
     let mut ahead = *input;
     let step = ahead.u32().filter(|&step| step > 0)?;
     let site = last.checked_add(step)?;

@@ -128,6 +128,21 @@
 //! 12 Event       at_ms n, kind b (0 mark, 1 alert, 2 scan, 3 enable, 4 disable, 5 dlopen,
 //!                6 limit, 7 exec, 8 note), text s
 //! 13 End         at_ms n, kind b (0 exit, 1 fast exit), status z
+//! 20 Account     length of head n, head, parts up to the end of the record
+//!        head    flags b (1 has pss, 2 by mincore), at_ms n, rss_bytes n, swap_bytes n,
+//!                huge_bytes n, mappings n, duration_us n, cpu_us n, live_bytes n,
+//!                untouched_bytes n, live_swapped_bytes n, skipped_bytes n, stacks n,
+//!                [pss_bytes n]
+//!        part    number - number of the part before n (at least 1; see [`part`]),
+//!                resident_bytes n, proportional_bytes n, swapped_bytes n
+//! 21 Residency   length of head n, head, sites up to the end of the record
+//!        head    at_ms n
+//!        site    site - site before n (at least 1), live_bytes n, resident_bytes n,
+//!                swapped_bytes n, pinned_pages n, pinned_bytes n
+//! 22 Arenas      length of head n, head, arenas up to the end of the record
+//!        head    at_ms n
+//!        arena   number - number before n (at least 1), held_bytes n, resident_bytes n,
+//!                live_bytes n, overhead_bytes n, free_bytes n, releasable_bytes n, top_bytes n
 //! ```
 //!
 //! ```
@@ -151,6 +166,18 @@
 //! let head = SnapshotHead { system: Some(system), ..Default::default() };
 //! let bytes = bytes_of(Record::Snapshot(Snapshot { head, deltas: &[] }));
 //! assert_eq!(bytes[bytes.len() - 7..], [6, 0x81, 0x01, 0xac, 0x02, 0x9a, 0x05]);
+//!
+//! // 3 MiB were resident, of which 1 MiB were thread stacks.
+//! let mut buffer = [0; 64];
+//! let mut sink = SliceSink::new(&mut buffer);
+//! let number = part::STACKS;
+//! let resident_bytes = 1 << 20;
+//! PartWriter::new(&mut sink).push(&Part { number, resident_bytes, ..Default::default() })?;
+//! assert_eq!(sink.written(), [5, 0x80, 0x80, 0x40, 0, 0]);
+//! let head = AccountHead { at_ms: 9, rss_bytes: 3 << 20, ..Default::default() };
+//! let account = bytes_of(Record::Account(Account { head, parts: sink.written() }));
+//! assert_eq!(account[..7], [20, 16, 0, 9, 0x80, 0x80, 0xc0]); // tag, length of head, flags, ...
+//! assert_eq!(account[2 + 16..], *sink.written());
 //!
 //! // Sites 4 and 5 allocated: 2 blocks of 64 bytes, of which one was freed, and one of 300.
 //! let mut buffer = [0; 64];
@@ -235,6 +262,7 @@
     )
 )]
 
+mod account;
 pub mod control;
 mod crc32c;
 mod deltas;
@@ -251,6 +279,10 @@ mod sink;
 mod system;
 mod types;
 
+pub use account::{
+    Account, AccountHead, Arena, ArenaList, ArenaWriter, Arenas, Part, PartWriter, Parts,
+    Residency, ResidencyWriter, SiteResidencies, SiteResidency, part,
+};
 pub use crc32c::{Crc32c, crc32c};
 pub use deltas::{AgeWriter, DeltaWriter, Deltas, SiteAges};
 pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
@@ -263,7 +295,7 @@ pub use name::program_name;
 pub use order::{Records, SnapshotRef, in_order};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
-pub use record::{encode, encode_ages, encode_snapshot};
+pub use record::{encode, encode_ages, encode_arenas, encode_residency, encode_snapshot};
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
 pub use system::System;
 pub use types::*;

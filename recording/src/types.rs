@@ -1,5 +1,6 @@
 //! What a recording holds, as plain borrowed values. Encoding lives elsewhere.
 
+use crate::account::{Account, Arenas, Residency};
 use crate::system::System;
 
 /// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
@@ -335,6 +336,12 @@ pub enum Record<'a> {
     Snapshot(Snapshot<'a>),
     /// Ages of live blocks.
     Ages(Ages<'a>),
+    /// Where resident memory is; kept and dropped as events are.
+    Account(Account<'a>),
+    /// Residency of sites' memory; only the last one is kept.
+    Residency(Residency<'a>),
+    /// The allocator's arenas; only the last ones are kept.
+    Arenas(Arenas<'a>),
     /// An event.
     Event {
         /// When.

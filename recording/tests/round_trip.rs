@@ -217,6 +217,69 @@ proptest! {
     }
 
     #[test]
+    fn accounts(v in [n(), n(), n(), n()], w in [n(), n(), n(), n()], x in [n(), n(), n(), n()],
+                pss in any::<Option<u64>>(), by_mincore in any::<bool>(),
+                list in btree_map(1..=u32::MAX, [n(), n(), n()], 0..20)) {
+        let [at_ms, rss_bytes, swap_bytes, huge_bytes] = v;
+        let [mappings, duration_us, cpu_us, live_bytes] = w;
+        let [untouched_bytes, live_swapped_bytes, skipped_bytes, stacks] = x;
+        let head = AccountHead {
+            at_ms, rss_bytes, pss_bytes: pss, swap_bytes, huge_bytes, mappings, duration_us, cpu_us,
+            live_bytes, untouched_bytes, live_swapped_bytes, skipped_bytes, stacks, by_mincore,
+        };
+        let list: Vec<Part> = list.into_iter().map(|(number, [a, b, c])| Part {
+            number, resident_bytes: a, proportional_bytes: b, swapped_bytes: c,
+        }).collect();
+        let mut parts = Bytes::default();
+        let mut writer = PartWriter::new(&mut parts);
+        list.iter().for_each(|part| writer.push(part).unwrap());
+        back(&Record::Account(Account { head, parts: &parts.0 }), |read| {
+            let Record::Account(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.head, head);
+            assert!(read.parts().eq(list.iter().copied()));
+        });
+    }
+
+    #[test]
+    fn residencies_and_arenas(at_ms in n(), list in btree_map(1..=u32::MAX, [n(), n(), n(), n(), n(), n(), n()], 0..20)) {
+        let sites: Vec<SiteResidency> = list.iter().map(|(site, v)| SiteResidency {
+            site: *site, live_bytes: v[0], resident_bytes: v[1], swapped_bytes: v[2],
+            pinned_pages: v[3], pinned_bytes: v[4],
+        }).collect();
+        let mut whole = Bytes::default();
+        let mut writer = encode_residency(at_ms, &mut whole).unwrap();
+        sites.iter().for_each(|site| writer.push(site).unwrap());
+        let mut packed = Bytes::default();
+        let mut writer = ResidencyWriter::new(&mut packed);
+        sites.iter().for_each(|site| writer.push(site).unwrap());
+        let record = Record::Residency(Residency { at_ms, sites: &packed.0 });
+        assert_eq!(framed_payload(9, &whole.0), framed(9, &record));
+        back(&record, |read| {
+            let Record::Residency(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.at_ms, at_ms);
+            assert!(read.sites().eq(sites.iter().copied()));
+        });
+
+        let arenas: Vec<Arena> = list.iter().map(|(number, v)| Arena {
+            number: *number, held_bytes: v[0], resident_bytes: v[1], live_bytes: v[2],
+            overhead_bytes: v[3], free_bytes: v[4], releasable_bytes: v[5], top_bytes: v[6],
+        }).collect();
+        let mut whole = Bytes::default();
+        let mut writer = encode_arenas(at_ms, &mut whole).unwrap();
+        arenas.iter().for_each(|arena| writer.push(arena).unwrap());
+        let mut packed = Bytes::default();
+        let mut writer = ArenaWriter::new(&mut packed);
+        arenas.iter().for_each(|arena| writer.push(arena).unwrap());
+        let record = Record::Arenas(Arenas { at_ms, arenas: &packed.0 });
+        assert_eq!(framed_payload(9, &whole.0), framed(9, &record));
+        back(&record, |read| {
+            let Record::Arenas(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.at_ms, at_ms);
+            assert!(read.arenas().eq(arenas.iter().copied()));
+        });
+    }
+
+    #[test]
     fn events(at_ms in n(), text in s(), status in any::<i32>()) {
         use EventKind::*;
         for kind in [Mark, Alert, Scan, Enable, Disable, Dlopen, Limit, Exec, Note] {

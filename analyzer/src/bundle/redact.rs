@@ -95,6 +95,9 @@ impl Redactor {
             | Record::Site(_)
             | Record::Snapshot(_)
             | Record::Ages(_)
+            | Record::Account(_)
+            | Record::Residency(_)
+            | Record::Arenas(_)
             | Record::End { .. } => keep(record),
         }
     }

@@ -3,11 +3,13 @@
 //! Readers ignore bytes after the last field they know, so that a newer minor version can add
 //! fields at the end.
 
+mod account;
 mod defs;
 mod process;
 mod state;
 mod system;
 
+use crate::account::{ArenaWriter, ResidencyWriter};
 use crate::deltas::{AgeWriter, DeltaWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
@@ -29,6 +31,9 @@ mod tag {
     pub const AGES: u8 = 11;
     pub const EVENT: u8 = 12;
     pub const END: u8 = 13;
+    pub const ACCOUNT: u8 = 20;
+    pub const RESIDENCY: u8 = 21;
+    pub const ARENAS: u8 = 22;
 }
 
 /// Writes one record, without a frame.
@@ -83,6 +88,19 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             encode_ages(ages.at_ms, sink)?;
             sink.put(ages.ages)
         }
+        Record::Account(account) => {
+            out.byte(tag::ACCOUNT)?;
+            account::put_head(&account.head, &mut out)?;
+            sink.put(account.parts)
+        }
+        Record::Residency(residency) => {
+            encode_residency(residency.at_ms, sink)?;
+            sink.put(residency.sites)
+        }
+        Record::Arenas(arenas) => {
+            encode_arenas(arenas.at_ms, sink)?;
+            sink.put(arenas.arenas)
+        }
         Record::Event { at_ms, kind, text } => {
             out.byte(tag::EVENT)?;
             out.varint(*at_ms)?;
@@ -125,6 +143,22 @@ pub fn encode_ages(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<AgeWriter<'_>, 
     Ok(AgeWriter::new(sink))
 }
 
+/// Begins a [`Record::Residency`], see [`encode_snapshot`].
+pub fn encode_residency(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<ResidencyWriter<'_>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::RESIDENCY)?;
+    account::put_moment(at_ms, &mut out)?;
+    Ok(ResidencyWriter::new(sink))
+}
+
+/// Begins a [`Record::Arenas`], see [`encode_snapshot`].
+pub fn encode_arenas(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<ArenaWriter<'_>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::ARENAS)?;
+    account::put_moment(at_ms, &mut out)?;
+    Ok(ArenaWriter::new(sink))
+}
+
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -133,7 +167,7 @@ pub(crate) struct Malformed;
 pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
     let mut input = Input(payload);
     let tag = input.byte().ok_or(Malformed)?;
-    if !(tag::PROCESS..=tag::END).contains(&tag) {
+    if !(tag::PROCESS..=tag::END).contains(&tag) && !(tag::ACCOUNT..=tag::ARENAS).contains(&tag) {
         return Ok(None);
     }
     decode_tagged(tag, input).map(Some).ok_or(Malformed)
@@ -165,6 +199,9 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         },
         tag::SNAPSHOT => Record::Snapshot(state::get_snapshot(input)?),
         tag::AGES => Record::Ages(state::get_ages(input)?),
+        tag::ACCOUNT => Record::Account(account::get(input)?),
+        tag::RESIDENCY => Record::Residency(account::get_residency(input)?),
+        tag::ARENAS => Record::Arenas(account::get_arenas(input)?),
         tag::EVENT => Record::Event {
             at_ms: input.varint()?,
             kind: event_kind(input.byte()?),
@@ -197,8 +234,8 @@ impl Record<'_> {
             | Record::Site(_)
             | Record::Thread { .. } => SegmentKind::Defs,
             Record::Snapshot(_) => SegmentKind::Snapshots,
-            Record::Ages(_) => SegmentKind::Ages,
-            Record::Event { .. } | Record::End { .. } => SegmentKind::Events,
+            Record::Ages(_) | Record::Residency(_) | Record::Arenas(_) => SegmentKind::Ages,
+            Record::Event { .. } | Record::End { .. } | Record::Account(_) => SegmentKind::Events,
         }
     }
 }

@@ -4,7 +4,7 @@ use leaktrack_recording::{Record, SegmentKind, frame_header, frame_into};
 
 use super::segment::{END_BYTES, FRAME_BYTES, HEADER_BYTES, Segment};
 use super::space::BLOCK;
-use super::{Failure, Recorder, TAIL_BYTES};
+use super::{Failure, Kept, Recorder, TAIL_BYTES};
 
 /// Definitions are written in batches of at most this many bytes.
 const STAGE_BYTES: usize = 20 << 10;
@@ -149,14 +149,15 @@ impl Recorder {
         Ok(())
     }
 
-    /// Puts ages in the place of the last ones; the buffer is laid out as for a snapshot.
-    pub fn replace_ages(&mut self, buf: &mut [u8], len: usize) -> Result<(), Failure> {
+    /// Puts a state in the place of the last one; the buffer is laid out as for a snapshot.
+    pub fn replace(&mut self, kept: Kept, buf: &mut [u8], len: usize) -> Result<(), Failure> {
         self.check()?;
         let segment = self.begin(SegmentKind::Ages, (FRAME_BYTES + len) as u64, false)?;
         self.write_frame(&segment, buf, len)?;
         let mut segment = segment;
         segment.used += (FRAME_BYTES + len) as u64;
-        match self.ages.replace(segment) {
+        let place = self.kept.get_mut(kept as usize);
+        match place.and_then(|place| place.replace(segment)) {
             Some(old) => self.release(old.extent),
             None => Ok(()),
         }

@@ -58,7 +58,7 @@ impl Recorder {
             .iter()
             .chain(self.defs.as_slice())
             .chain(self.events.as_slice());
-        lists.chain(self.ages.as_ref())
+        lists.chain(self.kept.iter().flatten())
     }
 
     /// The next step of the gap towards the nearer of its free neighbours: the segment beside it
@@ -169,7 +169,7 @@ impl Recorder {
         let moved = lists
             .into_iter()
             .flatten()
-            .chain(self.ages.as_mut())
+            .chain(self.kept.iter_mut().flatten())
             .find(|s| s.seq == old.seq);
         if let Some(slot) = moved {
             *slot = new;

@@ -60,6 +60,20 @@ pub struct Health {
     pub file_bytes: u64,
 }
 
+/// States of which only the last one is kept, each in a segment of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Ages of live blocks.
+    Ages,
+    /// Residency of sites' memory.
+    Residency,
+    /// The allocator's arenas.
+    Arenas,
+}
+
+/// Number of [`Kept`] states.
+const KEPT: usize = 3;
+
 /// A recording being written.
 #[derive(Debug)]
 pub struct Recorder {
@@ -76,7 +90,8 @@ pub struct Recorder {
     staged: usize,
     /// The last takes more.
     events: AVec<Segment>,
-    ages: Option<Segment>,
+    /// By [`Kept`].
+    kept: [Option<Segment>; KEPT],
     /// Ascending by index.
     snapshots: AVec<Segment>,
     /// The last of `snapshots` takes more.
@@ -121,7 +136,7 @@ impl Recorder {
             stage: Buffer::new(),
             staged: 0,
             events: AVec::new(),
-            ages: None,
+            kept: [None; KEPT],
             snapshots: AVec::new(),
             tail_open: false,
             next_index: 0,

@@ -15,7 +15,7 @@ use super::source::Source;
 use crate::alerts::Figures;
 use crate::facts::limit::{self, LimitKind};
 use crate::facts::{process, system};
-use crate::recorder::{Buffer, FRAME_BYTES, Failure, Recorder, TAIL_BYTES};
+use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
 use crate::text::Text;
 
 /// Room for an encoded head.
@@ -336,7 +336,7 @@ impl Writer {
             };
             if ages.write(&self.epochs, now_ms, &mut writer, least_blocks) {
                 let len = sink.len();
-                return recorder.replace_ages(buffer.as_mut_slice(), len);
+                return recorder.replace(Kept::Ages, buffer.as_mut_slice(), len);
             }
         }
         Ok(())

@@ -147,6 +147,27 @@ fn memory() -> Value {
         ("parts", list(part)),
         ("unexplained_bytes", or_null(json!({"type": "integer"}))),
         ("verdict", or_null(string())),
+        ("huge_page_bytes", or_null(count())),
+        ("untouched_bytes", or_null(count())),
+        ("thread_stacks", or_null(count())),
+        ("measured_at_s", or_null(number())),
+        ("measured_in_s", or_null(number())),
+        (
+            "over_time",
+            described(
+                list(object(&[
+                    ("t_s", number()),
+                    ("process", count()),
+                    ("rss_bytes", count()),
+                    (
+                        "parts",
+                        json!({"type": "object", "additionalProperties": count()}),
+                    ),
+                    ("unexplained_bytes", json!({"type": "integer"})),
+                ])),
+                "The resident parts of each process whenever they were measured.",
+            ),
+        ),
     ])
 }
 
@@ -159,6 +180,20 @@ fn fragmentation() -> Value {
         ("releasable_bytes", or_null(count())),
         ("ratio", or_null(number())),
         ("pinned_by", or_null(list(pin))),
+        (
+            "arenas",
+            list(object(&[
+                ("process", count()),
+                ("number", count()),
+                ("held_bytes", count()),
+                ("resident_bytes", count()),
+                ("live_bytes", count()),
+                ("overhead_bytes", count()),
+                ("free_bytes", count()),
+                ("releasable_bytes", count()),
+                ("top_bytes", count()),
+            ])),
+        ),
     ])
 }
 
@@ -270,6 +305,7 @@ fn site() -> Value {
         ),
         ("resident_bytes", or_null(count())),
         ("swapped_bytes", or_null(count())),
+        ("untouched_bytes", or_null(count())),
         (
             "faults",
             object(&[("minor", or_null(count())), ("major", or_null(count()))]),

@@ -192,6 +192,17 @@ fn site(
                 .iter()
                 .filter_map(|(_, raw)| raw.ages)
                 .reduce(|a, b| if a.oldest_ms >= b.oldest_ms { a } else { b }),
+            residency: run
+                .iter()
+                .filter_map(|(_, raw)| raw.residency)
+                .reduce(|a, b| leaktrack_recording::SiteResidency {
+                    site: a.site,
+                    live_bytes: a.live_bytes.saturating_add(b.live_bytes),
+                    resident_bytes: a.resident_bytes.saturating_add(b.resident_bytes),
+                    swapped_bytes: a.swapped_bytes.saturating_add(b.swapped_bytes),
+                    pinned_pages: a.pinned_pages.saturating_add(b.pinned_pages),
+                    pinned_bytes: a.pinned_bytes.saturating_add(b.pinned_bytes),
+                }),
             first_seen_ms: run
                 .iter()
                 .map(|(_, raw)| raw.site.first_seen_ms)

@@ -2,6 +2,7 @@
 //!
 //! Holds facts only: what they mean is decided by `verdict`, how they look by `report`.
 
+pub mod account;
 pub mod family;
 pub mod frame;
 pub mod history;

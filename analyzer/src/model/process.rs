@@ -10,6 +10,7 @@ use leaktrack_recording::{
     self as format, EndKind, EventKind, Mode, Record, RecordingId, SnapshotHead,
 };
 
+use super::account::{Arenas, MemoryAccount};
 use super::history::{Counters, History};
 use super::window::{Bound, Window};
 use crate::symbolize::Symbols;
@@ -48,6 +49,8 @@ pub struct RawSite {
     pub history: History,
     /// Ages of what is live, if the live table was walked.
     pub ages: Option<Ages>,
+    /// Where its live memory is, as of the last account.
+    pub residency: Option<format::SiteResidency>,
 }
 
 /// An event.
@@ -127,6 +130,10 @@ pub struct Process {
     pub grid: Vec<usize>,
     /// Sites that did something up to the end of the window.
     pub sites: Vec<RawSite>,
+    /// Accounts of resident memory, by time.
+    pub accounts: Vec<MemoryAccount>,
+    /// The allocator's arenas, as of the last account.
+    pub arenas: Arenas,
     /// Events, by time.
     pub events: Vec<Event>,
     /// How it ended.
@@ -184,6 +191,7 @@ impl Process {
             process.define(record, &mut definitions);
         }
         process.events.sort_by_key(|event| event.at_ms);
+        process.accounts.sort_by_key(|account| account.head.at_ms);
         process.open_window(window)?;
         process.read_sites(definitions, records());
         Ok(process)
@@ -216,6 +224,8 @@ impl Process {
             heads: Vec::new(),
             grid: Vec::new(),
             sites: Vec::new(),
+            accounts: Vec::new(),
+            arenas: Arenas::default(),
             events: Vec::new(),
             ended: Ended::Unfinished,
             from_ms: 0,
@@ -262,7 +272,14 @@ impl Process {
                 self.last_record_ms = head.at_ms;
                 self.heads.push(head);
             }
-            Record::Ages(_) => {}
+            Record::Ages(_) | Record::Residency(_) => {}
+            // Taken right after a snapshot, which is the last moment that is told.
+            Record::Account(account) => {
+                let mut account = MemoryAccount::of(&account);
+                account.head.at_ms = account.head.at_ms.min(self.last_record_ms);
+                self.accounts.push(account);
+            }
+            Record::Arenas(arenas) => self.arenas = Arenas::of(&arenas),
             Record::Event {
                 at_ms,
                 kind,
@@ -400,6 +417,7 @@ impl Process {
                                     .unwrap_or_else(|| undefined(delta.site)),
                                 history: History::default(),
                                 ages: None,
+                                residency: None,
                             })
                             .history
                             .add(at, &Counters::from(&delta));
@@ -415,11 +433,26 @@ impl Process {
                         }
                     }
                 }
+                Record::Residency(residency)
+                    if residency.at_ms.min(self.last_record_ms) <= self.to_ms =>
+                {
+                    for of_site in residency.sites() {
+                        if let Some(site) = sites.get_mut(&of_site.site) {
+                            site.residency = Some(of_site);
+                        }
+                    }
+                }
                 _ => {}
             }
         }
         self.sites = sites.into_values().collect();
         self.sites.sort_by_key(|site| site.site.id);
+    }
+
+    /// The last account of memory in the window.
+    pub fn last_account(&self) -> Option<&MemoryAccount> {
+        let mut accounts = self.accounts.iter().rev();
+        accounts.find(|account| account.head.at_ms <= self.to_ms)
     }
 
     /// The snapshots of the window.

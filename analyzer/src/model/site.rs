@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leaktrack_recording::SiteKind;
+use leaktrack_recording::{SiteKind, SiteResidency};
 
 use super::frame::Frame;
 use super::history::{Counters, History};
@@ -18,6 +18,8 @@ pub struct Part {
     pub history: History,
     /// Ages of its live blocks, if the live table was walked.
     pub ages: Option<Ages>,
+    /// Where its live memory is, as of the last account.
+    pub residency: Option<SiteResidency>,
     /// When it first allocated there.
     pub first_seen_ms: u64,
 }

@@ -1,5 +1,6 @@
 //! Puts the report together.
 
+use super::diagnosis::{self, Evidence};
 use super::document::*;
 use super::group::{self, GroupBy, Members};
 use super::judge::Judgement;
@@ -95,7 +96,15 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
 
     let timeline = timeline::timeline(family);
     let totals = memory::totals(family, &timeline);
-    let memory = memory::memory(family, &totals);
+    let mut memory = memory::memory(family, &totals);
+    let fragmentation = memory::fragmentation(family);
+    memory.verdict = diagnosis::sentence(&Evidence {
+        family,
+        opinions: &judgement.opinions,
+        memory: &memory,
+        fragmentation: &fragmentation,
+        timeline: &timeline,
+    });
     extra.live_growth = judgement.on_heap(family);
     extra.too_short = too_short(family);
     extra.limit_in_s = memory
@@ -114,7 +123,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
             .collect(),
         recording: recording_info(family),
         coverage: coverage::coverage(family),
-        fragmentation: memory::fragmentation(family),
+        fragmentation,
         faults: memory::faults(family),
         system: system::system(family),
         scans: Vec::new(),

@@ -208,10 +208,38 @@ pub struct Memory {
     pub limit_kind: Option<String>,
     /// Parts that were measured.
     pub parts: Vec<MemoryPart>,
-    /// What no part explains; unknown unless all parts were measured.
-    pub unexplained_bytes: Option<u64>,
+    /// What no part explains; unknown unless all parts were measured. Below 0 if the parts were
+    /// measured a moment later than the whole.
+    pub unexplained_bytes: Option<i64>,
     /// In a sentence.
     pub verdict: Option<String>,
+    /// Of the resident set, in transparent huge pages.
+    pub huge_page_bytes: Option<u64>,
+    /// Live bytes on pages that were never touched or were given back.
+    pub untouched_bytes: Option<u64>,
+    /// Thread stacks found, the first thread's included.
+    pub thread_stacks: Option<u64>,
+    /// When the parts were measured, seconds after the root's start.
+    pub measured_at_s: Option<f64>,
+    /// How long that took, in leaktrack's own thread.
+    pub measured_in_s: Option<f64>,
+    /// The resident parts whenever they were measured, process by process.
+    pub over_time: Vec<MemoryMoment>,
+}
+
+/// Resident memory of a process at a moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MemoryMoment {
+    /// Seconds after the root's start.
+    pub t_s: f64,
+    /// Index of the process.
+    pub process: usize,
+    /// Resident set.
+    pub rss_bytes: u64,
+    /// Names and bytes of its parts.
+    pub parts: BTreeMap<String, u64>,
+    /// What no part explains.
+    pub unexplained_bytes: i64,
 }
 
 /// A part of memory.
@@ -240,6 +268,31 @@ pub struct Fragmentation {
     pub ratio: Option<f64>,
     /// Sites whose blocks keep pages from being returned.
     pub pinned_by: Option<Vec<Pin>>,
+    /// The allocator's arenas, those with most free memory first.
+    pub arenas: Vec<ArenaReport>,
+}
+
+/// An arena of the allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArenaReport {
+    /// Index of the process.
+    pub process: usize,
+    /// From 1; 1 is the main one.
+    pub number: u32,
+    /// Address space that it uses.
+    pub held_bytes: u64,
+    /// Resident.
+    pub resident_bytes: u64,
+    /// Of these, in live blocks.
+    pub live_bytes: u64,
+    /// Of these, headers and rounding.
+    pub overhead_bytes: u64,
+    /// Of these, free.
+    pub free_bytes: u64,
+    /// Of the free ones, what trimming returns.
+    pub releasable_bytes: u64,
+    /// Of the free ones, what lies at the arena's end and goes with a later free.
+    pub top_bytes: u64,
 }
 
 /// A site that keeps pages from being returned.
@@ -343,6 +396,8 @@ pub struct SiteReport {
     pub resident_bytes: Option<u64>,
     /// Of the live bytes, swapped out.
     pub swapped_bytes: Option<u64>,
+    /// Of the live bytes, never touched or given back.
+    pub untouched_bytes: Option<u64>,
     /// Page faults on its blocks.
     pub faults: SiteFaults,
     /// Seconds and live bytes.

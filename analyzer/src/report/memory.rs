@@ -2,6 +2,7 @@
 
 use leaktrack_recording::SnapshotHead;
 
+use super::account::Accounts;
 use super::document::{Faults, Fragmentation, Memory, MemoryPart, Moment, Totals};
 use crate::model::identity::file_name;
 use crate::model::process::Ended;
@@ -69,9 +70,9 @@ pub fn live_bytes(head: &SnapshotHead) -> u64 {
 }
 
 /// Last snapshots of the processes that had not ended when the window closed; of all, if none is left.
-fn present(family: &Family) -> Vec<(&Process, &SnapshotHead)> {
-    let last = |process| Process::last_head(process).map(|head| (process, head));
-    let all = || family.present().filter_map(|(_, process)| last(process));
+fn present(family: &Family) -> Vec<(usize, &Process, &SnapshotHead)> {
+    let last = |(index, process)| Some((index, process, Process::last_head(process)?));
+    let all = || family.present().filter_map(last);
     let end_s = family.end_s();
     let open: Vec<_> = family
         .present()
@@ -80,7 +81,7 @@ fn present(family: &Family) -> Vec<(&Process, &SnapshotHead)> {
                 || family.start_s(*index) + process.to_ms as f64 / 1e3
                     >= end_s - 2.0 * process.interval_ms as f64 / 1e3
         })
-        .filter_map(|(_, process)| last(process))
+        .filter_map(last)
         .collect();
     if open.is_empty() {
         all().collect()
@@ -96,7 +97,7 @@ pub fn memory(family: &Family, totals: &Totals) -> Memory {
         (!heads.is_empty()).then(|| {
             heads
                 .iter()
-                .fold(0_u64, |sum, (_, head)| sum.saturating_add(f(head)))
+                .fold(0_u64, |sum, (.., head)| sum.saturating_add(f(head)))
         })
     };
     let part = |name: &str, bytes: u64, measured_by: &str| MemoryPart {
@@ -125,20 +126,31 @@ pub fn memory(family: &Family, totals: &Totals) -> Memory {
         }
         parts.push(part(
             "leaktrack",
-            heads.iter().fold(0, |sum, (_, head)| {
+            heads.iter().fold(0, |sum, (.., head)| {
                 sum.saturating_add(head.own_memory_bytes)
             }),
             "its arena, mapped bytes",
         ));
     }
-    Memory {
+    let mut memory = Memory {
         rss_bytes: sum(|head| head.rss_bytes),
         swap_bytes: sum(|head| head.swap_bytes),
         limit_bytes: limit(family).map(|(bytes, _)| bytes),
         limit_kind: limit(family).map(|(_, kind)| kind.to_owned()),
         parts,
         ..Memory::default()
-    }
+    };
+    accounts(family).fill(family, &mut memory);
+    memory
+}
+
+/// The accounts of the processes that memory is told of.
+fn accounts(family: &Family) -> Accounts<'_> {
+    let present = present(family).into_iter();
+    let processes: Vec<_> = present
+        .map(|(index, process, _)| (index, process))
+        .collect();
+    Accounts::of(&processes)
 }
 
 /// The lowest limit that any process reports, and what sets it.
@@ -153,7 +165,7 @@ fn limit(family: &Family) -> Option<(u64, &'static str)> {
     };
     present(family)
         .iter()
-        .filter_map(|(_, head)| of(head))
+        .filter_map(|(.., head)| of(head))
         .min()
 }
 
@@ -187,7 +199,7 @@ pub fn fragmentation(family: &Family) -> Fragmentation {
             .find(|(prefix, _)| file.starts_with(prefix))
             .map_or_else(|| file.to_owned(), |(_, name)| (*name).to_owned())
     });
-    Fragmentation {
+    let mut fragmentation = Fragmentation {
         allocator,
         held_bytes: stats.map(|stats| stats.held_bytes),
         free_bytes: stats.map(|stats| stats.free_bytes),
@@ -196,7 +208,10 @@ pub fn fragmentation(family: &Family) -> Fragmentation {
             .filter(|stats| stats.held_bytes > 0)
             .map(|stats| round(stats.free_bytes as f64 / stats.held_bytes as f64)),
         pinned_by: None,
-    }
+        arenas: Vec::new(),
+    };
+    accounts(family).fill_fragmentation(family, &mut fragmentation);
+    fragmentation
 }
 
 /// Page faults since the processes' start.

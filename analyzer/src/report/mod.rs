@@ -2,8 +2,10 @@
 //!
 //! The formats are pure functions of the [`document::Report`].
 
-pub mod assemble;
+pub mod account;
+mod assemble;
 pub mod coverage;
+mod diagnosis;
 pub mod document;
 pub mod group;
 mod html;

@@ -2,6 +2,7 @@
 
 use leaktrack_recording::{Mode, SiteKind};
 
+use super::account;
 use super::document::*;
 use super::judge::Judgement;
 use super::memory::round;
@@ -35,6 +36,7 @@ pub fn site_report(
             .filter_map(|part| part.ages)
             .filter(|_| live)
     };
+    let residency = account::residency(site);
     let largest = site
         .parts
         .iter()
@@ -86,8 +88,12 @@ pub fn site_report(
             limit_in_s: opinion.limit_in_s.map(rounded),
         },
         lost: None,
-        resident_bytes: None,
-        swapped_bytes: None,
+        resident_bytes: residency.map(|it| it.resident_bytes),
+        swapped_bytes: residency.map(|it| it.swapped_bytes),
+        untouched_bytes: residency.map(|it| {
+            let there = it.resident_bytes.saturating_add(it.swapped_bytes);
+            it.live_bytes.saturating_sub(there)
+        }),
         faults: SiteFaults::default(),
         series: series(family, site),
         by_process: shares(site, rates),

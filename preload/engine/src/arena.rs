@@ -7,6 +7,7 @@
 
 mod avec;
 mod chunked;
+mod pieces;
 
 pub use avec::AVec;
 pub use chunked::Chunked;
@@ -14,6 +15,8 @@ pub use chunked::Chunked;
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, compiler_fence};
+
+use pieces::Pieces;
 
 use crate::lock::WordLock;
 use crate::sys;
@@ -59,6 +62,12 @@ pub unsafe fn dealloc(p: *mut u8, bytes: usize, align: usize) {
 /// Bytes mapped from the kernel now.
 pub fn used_bytes() -> u64 {
     ARENA.used_bytes.load(Ordering::Relaxed)
+}
+
+/// Shows everything that is mapped from the kernel now: start and bytes. Under the arena's lock:
+/// `show` must neither allocate nor lock.
+pub fn for_each_mapping(show: &mut dyn FnMut(usize, usize)) {
+    ARENA.with(|s| s.pieces.for_each(show));
 }
 
 /// Sets the most bytes that may be mapped; lowering it below what is used stops growth only.
@@ -110,7 +119,12 @@ pub fn prefill() {
         if s.chunk_left < FIRST_CHUNK_BYTES {
             s.chunk_left = 0;
             compiler_fence(Ordering::SeqCst);
-            ARENA.refill(&mut s.chunk, &mut s.chunk_left, &mut s.chunk_bytes);
+            ARENA.refill(
+                &mut s.chunk,
+                &mut s.chunk_left,
+                &mut s.chunk_bytes,
+                &mut s.pieces,
+            );
         }
     });
 }
@@ -157,6 +171,8 @@ struct State {
     chunk_bytes: usize,
     /// Large pieces that could not be unmapped.
     spare: *mut Free,
+    /// Everything mapped.
+    pieces: Pieces,
 }
 
 struct Arena {
@@ -200,6 +216,7 @@ impl Arena {
                 chunk_left: 0,
                 chunk_bytes: FIRST_CHUNK_BYTES,
                 spare: ptr::null_mut(),
+                pieces: Pieces::new(),
             }),
             used_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
@@ -265,7 +282,12 @@ impl Arena {
             let mut p = c.fresh;
             if p.is_multiple_of(PAGE_BYTES) {
                 if s.chunk_left == 0 {
-                    self.refill(&mut s.chunk, &mut s.chunk_left, &mut s.chunk_bytes);
+                    self.refill(
+                        &mut s.chunk,
+                        &mut s.chunk_left,
+                        &mut s.chunk_bytes,
+                        &mut s.pieces,
+                    );
                 }
                 if s.chunk_left == 0 {
                     return ptr::null_mut();
@@ -289,7 +311,13 @@ impl Arena {
     }
 
     /// Maps a new chunk; leaves none if the kernel refuses.
-    fn refill(&self, chunk: &mut usize, left: &mut usize, next_bytes: &mut usize) {
+    fn refill(
+        &self,
+        chunk: &mut usize,
+        left: &mut usize,
+        next_bytes: &mut usize,
+        pieces: &mut Pieces,
+    ) {
         let mut bytes = *next_bytes;
         let mut p = self.map(bytes, 0);
         if p.is_null() {
@@ -297,6 +325,7 @@ impl Arena {
             p = self.map(bytes, 0);
         }
         if !p.is_null() {
+            self.note(pieces, p, bytes);
             *next_bytes = (*next_bytes * 2).min(LARGEST_CHUNK_BYTES);
             *chunk = p as usize;
             // Nothing is taken from the chunk before there is something left.
@@ -308,6 +337,7 @@ impl Arena {
     fn alloc_large(&self, bytes: usize, flags: i32) -> *mut u8 {
         let p = self.map(bytes, flags);
         if !p.is_null() {
+            self.with(|s| self.note(&mut s.pieces, p, bytes));
             return p;
         }
         // SAFETY: pieces on the list are the arena's.
@@ -319,6 +349,19 @@ impl Arena {
             unsafe { p.write_bytes(0, bytes) }
         }
         p
+    }
+
+    /// Notes a mapping. Without memory for the list it only is not told apart from the host's.
+    fn note(&self, pieces: &mut Pieces, p: *mut u8, bytes: usize) {
+        if pieces.add(p.addr(), bytes) {
+            return;
+        }
+        let page = self.map(PAGE_BYTES, 0);
+        if !page.is_null() {
+            // SAFETY: just mapped, zeroed, kept for good.
+            unsafe { pieces.extend(page) };
+            pieces.add(p.addr(), bytes);
+        }
     }
 
     /// True if the calling thread may make the call that is forbidden to others.
@@ -362,8 +405,13 @@ impl Arena {
     /// # Safety
     /// The range is a whole mapping of [`Arena::map`] that nobody uses any more.
     unsafe fn unmap(&self, p: *mut u8, bytes: usize) -> bool {
+        if !self.may(&self.munmap_forbidden) {
+            return false;
+        }
+        // Before the range can be anyone else's.
+        self.with(|s| s.pieces.remove(p.addr()));
         // SAFETY: the caller's promise.
-        let done = self.may(&self.munmap_forbidden) && unsafe { sys::munmap(p, bytes) }.is_ok();
+        let done = unsafe { sys::munmap(p, bytes) }.is_ok();
         if done {
             self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         }

@@ -58,6 +58,12 @@ pub fn set_interval_ms(ms: u64) {
     INTERVAL_MS.store(ms.max(10), Ordering::Relaxed);
 }
 
+/// Its stack and thread-local memory: address and bytes; 0 and 0 before the first helper.
+pub fn memory() -> (usize, usize) {
+    let start = MEMORY.load(Ordering::Relaxed).addr();
+    (start, MEMORY_BYTES.load(Ordering::Relaxed))
+}
+
 /// True while the helper runs.
 pub fn is_running() -> bool {
     TID.load(Ordering::Relaxed) != 0

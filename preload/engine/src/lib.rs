@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod account;
 pub mod alerts;
 pub mod allocator;
 pub mod arena;

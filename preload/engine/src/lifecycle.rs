@@ -109,6 +109,8 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     // SAFETY: the block exists as long as the thread; its fields are atomics.
     let t = unsafe { &*crate::tls::local() };
     STACK_TOP.store(envp.addr(), Relaxed);
+    FIRST_THREAD.store(crate::sys::thread_pointer(), Relaxed);
+    crate::allocator::learn();
     guard::enter(t, guard::OURS, usize::MAX);
     // SAFETY: the loader's environment lives as long as the process.
     let env = unsafe { Environment::new(envp.cast()) };
@@ -127,6 +129,11 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         go(Passing);
     }
     guard::leave(t);
+}
+
+/// Address of the first thread's control block, which lies behind its thread-local memory.
+pub fn first_thread_pointer() -> usize {
+    FIRST_THREAD.load(Relaxed)
 }
 
 /// Most bytes that leaktrack takes for itself.
@@ -166,6 +173,8 @@ pub fn without_helper() {
 static INTERVAL_MS: AtomicU64 = AtomicU64::new(0);
 /// Without a helper: when the next snapshot is due.
 static DUE_MS: AtomicU64 = AtomicU64::new(0);
+/// The first thread's control block.
+static FIRST_THREAD: AtomicUsize = AtomicUsize::new(0);
 /// The environment's address: it lies at the top of the first thread's stack.
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 /// Calls of hooks without a helper.

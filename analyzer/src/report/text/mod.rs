@@ -4,6 +4,7 @@ mod answer;
 mod footer;
 mod groups;
 mod line;
+mod memory;
 pub(crate) mod page;
 mod site;
 pub(crate) mod stack;
@@ -27,6 +28,7 @@ pub fn write(
 ) -> io::Result<()> {
     let mut page = Page::new(look);
     answer::write(report, &mut page);
+    memory::write(report, &mut page);
     if options.group_by == GroupBy::Site {
         sites(report, options, &mut page);
     } else {

@@ -70,6 +70,12 @@ impl<T: Copy> AVec<T> {
         Some(value)
     }
 
+    /// Makes room for `more` elements; false when there is no memory, which does no harm.
+    pub fn reserve(&mut self, more: usize) -> bool {
+        let wanted = self.len.saturating_add(more);
+        wanted <= self.capacity || self.grow_to(wanted)
+    }
+
     /// Number of elements.
     pub const fn len(&self) -> usize {
         self.len
@@ -115,7 +121,11 @@ impl<T: Copy> AVec<T> {
 
     #[cold]
     fn grow(&mut self) -> bool {
-        let capacity = (self.capacity * 2).max(64 / size_of::<T>()).max(4);
+        self.grow_to((self.capacity * 2).max(64 / size_of::<T>()).max(4))
+    }
+
+    #[cold]
+    fn grow_to(&mut self, capacity: usize) -> bool {
         let Some(bytes) = capacity.checked_mul(size_of::<T>()) else {
             return false;
         };

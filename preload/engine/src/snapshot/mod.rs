@@ -4,6 +4,7 @@
 //! Runs in the helper or in a thread that exits, never inside a hook. Its lock is not taken for
 //! `fork`: a child starts afresh and never looks at what the parent was in the middle of.
 
+mod account;
 mod ages;
 mod begin;
 mod changes;
@@ -56,6 +57,7 @@ const COST_SHARE: u64 = 50;
 struct State {
     writer: Writer,
     recorder: Option<Recorder>,
+    accounts: account::Schedule,
     /// Creating the file failed, or recording ended for good.
     over: bool,
     /// In a forked child: the counters at the fork were not read yet.
@@ -92,6 +94,7 @@ impl State {
         State {
             writer: Writer::new(),
             recorder: None,
+            accounts: account::Schedule::new(),
             over: false,
             inherits,
             watch: Watch::new(),
@@ -212,6 +215,12 @@ impl State {
         let result = self
             .writer
             .take(&Engine, recorder, !periodic)
+            .and_then(|()| match reason {
+                // What comes after the exec is another program's.
+                Reason::Exec => Ok(()),
+                Reason::Periodic if !self.accounts.is_due(now_ms) => Ok(()),
+                _ => self.accounts.take(recorder, !periodic),
+            })
             .and_then(|()| finish(recorder, reason));
         if periodic {
             watch::look(&mut self.watch, self.writer.figures(), recorder);

@@ -5,6 +5,7 @@ mod either;
 mod file;
 mod ids;
 mod memory;
+mod pages;
 mod process;
 mod signals;
 mod spawn;
@@ -22,6 +23,7 @@ pub use memory::{
     madvise, map_anonymous, map_shared, mmap, munmap, read_own_memory, readable_pages,
     write_own_memory,
 };
+pub use pages::{PageRange, mincore, page, scan_pages};
 pub use process::{Usage, exit_group, getrandom, getrlimit, getrusage, host_name, thread_exists};
 pub use signals::{
     block_signals, forbid_blocking_signals, is_writable_now, on_alternate_stack, restore_signals,

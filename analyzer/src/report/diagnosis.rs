@@ -1,0 +1,291 @@
+//! The one sentence on memory: leak, growth, retention, fragmentation, swap, or none of them, with
+//! the numbers that say so and what would give the memory back.
+//!
+//! It must never claim more than what was measured: every number in it is one of the report's.
+
+use leaktrack_recording::SiteKind;
+
+use super::document::{Fragmentation, Memory, Moment};
+use crate::human::{bytes, count, plural, rate};
+use crate::model::{Family, Site};
+use crate::verdict::{Opinion, Verdict};
+
+/// A share of resident memory that is worth a sentence.
+const NOTABLE: f64 = 0.25;
+/// Less is never worth one.
+const LEAST_BYTES: u64 = 2 << 20;
+/// Share of free memory that must be releasable to call it retained rather than fragmented.
+const MOSTLY: f64 = 0.5;
+
+/// What the sentence is made from.
+pub struct Evidence<'a> {
+    /// The family.
+    pub family: &'a Family,
+    /// On each of its sites.
+    pub opinions: &'a [Opinion],
+    /// Where memory is.
+    pub memory: &'a Memory,
+    /// The allocator's view.
+    pub fragmentation: &'a Fragmentation,
+    /// The family over time.
+    pub timeline: &'a [Moment],
+}
+
+/// The sentence; `None` where resident memory is unknown.
+pub fn sentence(evidence: &Evidence<'_>) -> Option<String> {
+    let rss = evidence.memory.rss_bytes?;
+    let first = [
+        Evidence::lost,
+        Evidence::growing_sites,
+        Evidence::growing_stacks,
+        Evidence::growing_files,
+        Evidence::swapped,
+        Evidence::free_memory,
+        Evidence::retained,
+    ]
+    .iter()
+    .find_map(|rule| rule(evidence, rss));
+    Some(first.unwrap_or_else(|| {
+        format!(
+            "Healthy: nothing grows, and of {} resident no part stands out.",
+            bytes(rss)
+        )
+    }))
+}
+
+impl Evidence<'_> {
+    /// Sites of these verdicts, those with most live bytes first.
+    fn sites(&self, verdict: Verdict) -> Vec<(&Site, &Opinion)> {
+        let pairs = self.family.sites.iter().zip(self.opinions);
+        let mut found: Vec<_> = pairs
+            .filter(|(_, opinion)| opinion.verdict == verdict)
+            .collect();
+        found.sort_by_key(|(site, _)| std::cmp::Reverse(site.live_bytes()));
+        found
+    }
+
+    fn lost(&self, _: u64) -> Option<String> {
+        let lost = self.sites(Verdict::Lost);
+        let (worst, _) = lost.first()?;
+        let sum = lost.iter().map(|(site, _)| site.live_bytes()).sum();
+        let blocks = lost.iter().map(|(site, _)| site.live_blocks()).sum();
+        Some(format!(
+            "Leak: {} in {} that no pointer leads to any more, most of it from {}; only freeing them \
+             there gives the memory back.",
+            bytes(sum),
+            plural(blocks, "block"),
+            place(worst)
+        ))
+    }
+
+    fn growing_sites(&self, _: u64) -> Option<String> {
+        let growing = self.sites(Verdict::Growing);
+        let speed = |opinion: &Opinion| opinion.rate.map_or(0.0, |rate| rate.value);
+        let (worst, _) = growing
+            .iter()
+            .max_by(|a, b| speed(a.1).total_cmp(&speed(b.1)))?;
+        let sum = growing.iter().map(|(site, _)| site.live_bytes()).sum();
+        let total: f64 = growing.iter().map(|(_, opinion)| speed(opinion)).sum();
+        let at = place(worst);
+        Some(match worst.kind {
+            SiteKind::Mmap => format!(
+                "Growth of mappings: the program maps {} more and does not unmap it ({} so far), most \
+                 of it in {at}; `munmap` there gives it back.",
+                rate(total),
+                bytes(sum)
+            ),
+            SiteKind::Heap => format!(
+                "Growth: live blocks grow by {} ({} so far), most of it from {at}; free them there, or \
+                 bound what holds them.",
+                rate(total),
+                bytes(sum)
+            ),
+        })
+    }
+
+    /// Bytes of a part now.
+    fn part(&self, name: &str) -> u64 {
+        let parts = self.memory.parts.iter();
+        parts
+            .filter(|part| part.name == name)
+            .map(|part| part.bytes)
+            .sum()
+    }
+
+    /// Bytes of a part when it was first measured and when it was last.
+    fn change(&self, name: &str) -> Option<(u64, u64)> {
+        let mut firsts = std::collections::BTreeMap::new();
+        let mut lasts = std::collections::BTreeMap::new();
+        for moment in &self.memory.over_time {
+            let value = moment.parts.get(name).copied().unwrap_or(0);
+            firsts.entry(moment.process).or_insert((moment.t_s, value));
+            lasts.insert(moment.process, (moment.t_s, value));
+        }
+        (lasts != firsts).then(|| {
+            let sum = |of: &std::collections::BTreeMap<usize, (f64, u64)>| {
+                of.values().map(|(_, value)| value).sum()
+            };
+            (sum(&firsts), sum(&lasts))
+        })
+    }
+
+    fn growing_stacks(&self, rss: u64) -> Option<String> {
+        let stacks = self.part("thread stacks");
+        let present: Vec<&Moment> = self.timeline.iter().filter(|m| m.threads > 0).collect();
+        let early = present.get(present.len() / 4)?.threads;
+        let last = present.last()?.threads;
+        let rises = present
+            .windows(2)
+            .filter(|pair| matches!(pair, [a, b] if b.threads > a.threads))
+            .count();
+        let grows = last >= early + 8 && last as f64 >= early as f64 * 1.2 && rises >= 4;
+        let heavy = stacks >= LEAST_BYTES && stacks as f64 >= NOTABLE / 2.0 * rss as f64;
+        (grows && heavy).then(|| {
+            format!(
+                "Growth of thread stacks: {} threads, and there were {} earlier; their stacks hold {} of \
+                 {} resident. End or join the threads, bound their pool, or give them smaller stacks.",
+                count(last),
+                count(early),
+                bytes(stacks),
+                bytes(rss)
+            )
+        })
+    }
+
+    fn growing_files(&self, rss: u64) -> Option<String> {
+        let grown = ["file mappings", "shared memory"]
+            .iter()
+            .filter_map(|name| {
+                let (first, last) = self.change(name)?;
+                let by = last.checked_sub(first)?;
+                let notable = by >= LEAST_BYTES && by as f64 >= NOTABLE / 2.0 * rss as f64;
+                notable.then_some((by, *name, first, last))
+            });
+        let (_, name, first, last) = grown.max()?;
+        Some(match name {
+            "file mappings" => format!(
+                "Growth of file mappings: {} of files are mapped and in memory, {} when it was first \
+                 measured. The kernel takes their clean pages back when memory is short; `munmap` or \
+                 `madvise(MADV_DONTNEED)` does so at once.",
+                bytes(last),
+                bytes(first)
+            ),
+            _ => format!(
+                "Growth of shared memory: {} now, {} when it was first measured; it stays until it is \
+                 unmapped and its name removed.",
+                bytes(last),
+                bytes(first)
+            ),
+        })
+    }
+
+    fn swapped(&self, rss: u64) -> Option<String> {
+        let swap = self.memory.swap_bytes?;
+        let notable = swap >= LEAST_BYTES && swap as f64 >= NOTABLE * (rss + swap) as f64;
+        let limit = self.memory.limit_bytes.map_or_else(String::new, |limit| {
+            format!(" under a limit of {}", bytes(limit))
+        });
+        notable.then(|| {
+            format!(
+                "Swap pressure: {} are swapped out and {} resident{limit}; nothing grows. Raise the \
+                 limit or make the working set smaller: every swapped page costs a major fault when it \
+                 is used again.",
+                bytes(swap),
+                bytes(rss)
+            )
+        })
+    }
+
+    fn free_memory(&self, rss: u64) -> Option<String> {
+        let free = self.fragmentation.free_bytes?;
+        let notable = free >= LEAST_BYTES && free as f64 >= NOTABLE * rss as f64;
+        if !notable {
+            return None;
+        }
+        let name = self
+            .fragmentation
+            .allocator
+            .as_deref()
+            .unwrap_or("The allocator");
+        let releasable = self.fragmentation.releasable_bytes?;
+        let arenas = self.fragmentation.arenas.len() as u64;
+        if releasable as f64 >= MOSTLY * free as f64 {
+            let trim = match name {
+                "glibc" => "`malloc_trim(0)` would return",
+                _ => "purging would return",
+            };
+            let setting = match (name, arenas > 4) {
+                ("glibc", true) => {
+                    "; with MALLOC_ARENA_MAX=2 fewer arenas would keep it, with \
+                     MALLOC_TRIM_THRESHOLD_=131072 it goes back sooner"
+                }
+                ("glibc", false) => "; with MALLOC_TRIM_THRESHOLD_=131072 it goes back sooner",
+                ("jemalloc", _) => "; a lower dirty_decay_ms in MALLOC_CONF does so sooner",
+                _ => "",
+            };
+            let where_ = match arenas {
+                0 => String::new(),
+                n => format!(" in {}", plural(n, "arena")),
+            };
+            return Some(format!(
+                "Retention: {name} holds {} free{where_}, of {} resident; {trim} {}{setting}.",
+                bytes(free),
+                bytes(rss),
+                bytes(releasable)
+            ));
+        }
+        let pins = self.fragmentation.pinned_by.as_deref().unwrap_or_default();
+        let who = pins.first().and_then(|pin| {
+            let site = self.family.sites.iter().find(|site| site.id == pin.site)?;
+            Some(format!(
+                "; {} hold {} of it back with the few blocks from {}: give those a place of their own \
+                 (a pool, an arena), or free them with their neighbours",
+                plural(pin.pages, "page"),
+                bytes(pin.bytes),
+                place(site)
+            ))
+        });
+        Some(format!(
+            "Fragmentation: {} of {} resident are free inside {name}, but only {} of it in whole pages{}.",
+            bytes(free),
+            bytes(rss),
+            bytes(releasable),
+            who.unwrap_or_default()
+        ))
+    }
+
+    fn retained(&self, rss: u64) -> Option<String> {
+        let retained = self.sites(Verdict::Retained);
+        let (largest, _) = retained.first()?;
+        let sum: u64 = retained.iter().map(|(site, _)| site.live_bytes()).sum();
+        let notable = sum >= LEAST_BYTES && sum as f64 >= NOTABLE * rss as f64;
+        notable.then(|| {
+            format!(
+                "No growth: of {} resident {} are live in blocks that stay, most of it from {}: a cache, \
+                 a pool or a warm-up. Only a smaller bound there gives it back.",
+                bytes(rss),
+                bytes(sum),
+                place(largest)
+            )
+        })
+    }
+}
+
+/// A site in a word.
+fn place(site: &Site) -> String {
+    let blamed = site.blamed().or_else(|| site.frames().next());
+    let Some(frame) = blamed else {
+        return "a place without a stack".to_owned();
+    };
+    let file = || crate::model::identity::file_name(&frame.module).to_owned();
+    let function = frame.function.clone().unwrap_or_else(file);
+    match (&frame.file, frame.line) {
+        (Some(path), Some(line)) => {
+            format!(
+                "{function} ({}:{line})",
+                crate::model::identity::file_name(path)
+            )
+        }
+        _ => function,
+    }
+}

@@ -1,0 +1,164 @@
+//! Owns [`Known`], the ranges that are known for what they are: leaktrack's own memory, loaded
+//! modules, the program's mappings, the first thread's stack and control block.
+//! It must never guess: what nobody wrote down is not in the list.
+
+use crate::arena::{self, AVec};
+use crate::{helper, modules, state};
+
+/// What a known range is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// leaktrack's.
+    Own,
+    /// A module's memory that no file backs.
+    Module,
+    /// A mapping of the program's.
+    Mapping,
+}
+
+/// A range.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// First address.
+    pub start: usize,
+    /// One past the last address.
+    pub end: usize,
+    /// What it is.
+    pub kind: Kind,
+    /// Site of a mapping.
+    pub site: u32,
+    /// Its birth.
+    pub epoch: u32,
+}
+
+/// Known ranges by address.
+pub struct Known {
+    list: AVec<Range>,
+    /// Not all found room.
+    pub incomplete: bool,
+}
+
+impl Known {
+    /// As of now.
+    pub fn collect() -> Known {
+        let mut known = Known {
+            list: AVec::new(),
+            incomplete: false,
+        };
+        state::MAPPINGS.for_each(|mapping| {
+            known.add(
+                mapping.start,
+                mapping.end,
+                Kind::Mapping,
+                mapping.site,
+                mapping.epoch,
+            );
+        });
+        modules::for_each(|module| {
+            if module.gone_ms() == 0 {
+                known.add(module.start, module.end, Kind::Module, 0, 0);
+            }
+        });
+        // The arena's own list cannot be looked at while the arena is asked for memory.
+        let mut wanted = 8;
+        arena::for_each_mapping(&mut |_, _| wanted += 1);
+        known.incomplete |= !known.list.reserve(wanted);
+        let room = &mut known.list;
+        arena::for_each_mapping(&mut |start, bytes| {
+            wanted = wanted.saturating_sub(1);
+            if wanted > 0 {
+                let end = start + bytes;
+                let (kind, site, epoch) = (Kind::Own, 0, 0);
+                room.try_push(Range {
+                    start,
+                    end,
+                    kind,
+                    site,
+                    epoch,
+                });
+            }
+        });
+        let (start, bytes) = helper::memory();
+        known.add(start, start + bytes, Kind::Own, 0, 0);
+        let by_start = |range: &Range| (range.start, range.end);
+        known.list.as_mut_slice().sort_unstable_by_key(by_start);
+        known
+    }
+
+    fn add(&mut self, start: usize, end: usize, kind: Kind, site: u32, epoch: u32) {
+        if start < end {
+            self.incomplete |= !self.list.try_push(Range {
+                start,
+                end,
+                kind,
+                site,
+                epoch,
+            });
+        }
+    }
+
+    /// All of them.
+    pub fn ranges(&self) -> &[Range] {
+        self.list.as_slice()
+    }
+
+    /// Cuts `[start, end)` into what is known and what is not, in order.
+    pub fn cut(&self, start: usize, end: usize, each: &mut dyn FnMut(usize, usize, Option<Kind>)) {
+        let ranges = self.list.as_slice();
+        // Ranges hardly ever overlap; where they do, the one that begins first counts.
+        let first = ranges.partition_point(|range| range.start <= start);
+        let first = first.saturating_sub(2);
+        let mut at = start;
+        for range in ranges.get(first..).unwrap_or_default() {
+            if range.start >= end || at >= end {
+                break;
+            }
+            if range.end <= at {
+                continue;
+            }
+            if range.start > at {
+                each(at, range.start, None);
+            }
+            let (from, to) = (range.start.max(at), range.end.min(end));
+            each(from, to, Some(range.kind));
+            at = to;
+        }
+        if at < end {
+            each(at, end, None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn cuts_in_order_without_gaps() {
+        let mut known = Known {
+            list: AVec::new(),
+            incomplete: false,
+        };
+        known.add(10, 20, Kind::Own, 0, 0);
+        known.add(20, 30, Kind::Mapping, 1, 1);
+        known.add(40, 50, Kind::Module, 0, 0);
+        let cut = |start, end| {
+            let mut pieces = Vec::new();
+            known.cut(start, end, &mut |a, b, kind| pieces.push((a, b, kind)));
+            pieces
+        };
+        assert_eq!(
+            cut(5, 45),
+            [
+                (5, 10, None),
+                (10, 20, Some(Kind::Own)),
+                (20, 30, Some(Kind::Mapping)),
+                (30, 40, None),
+                (40, 45, Some(Kind::Module))
+            ]
+        );
+        assert_eq!(cut(25, 28), [(25, 28, Some(Kind::Mapping))]);
+        assert_eq!(cut(60, 70), [(60, 70, None)]);
+    }
+}

@@ -1,0 +1,309 @@
+//! Owns the pages of private anonymous memory: which part each belongs to. Pages of heaps are told
+//! apart by the blocks that were put on them.
+//! It must never count a page twice, and leaves to nobody what it cannot tell.
+
+use leaktrack_recording::{Arena, part};
+
+use super::arenas::{self, ArenaList, HEAP_BYTES};
+use super::blocks::{Rounding, Walk};
+use super::known::{Kind, Known};
+use super::layout::{Layout, Look};
+use super::regions::{MANY, Shown};
+use super::tally::{Kind as Backing, Parts, Tally};
+use crate::arena::AVec;
+use crate::lifecycle;
+
+const PAGE: usize = 4096;
+/// A page pins memory if at least this much of it is free.
+const PINNED_BYTES: usize = PAGE / 2;
+
+/// What a piece of anonymous memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// The heap that grows by `brk`.
+    Break,
+    /// A heap of another arena, by its place in the list.
+    Heap(u32),
+    /// Perhaps the stack of a thread, if no block lies there.
+    MaybeStack,
+    /// Unknown, unless blocks lie there.
+    Plain,
+    /// A part by its number.
+    Part(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: usize,
+    end: usize,
+    class: Class,
+}
+
+/// Pieces by address.
+pub struct Pages {
+    list: AVec<Piece>,
+}
+
+impl Pages {
+    /// Cuts the spans of the layout by what is known, and asks for page uses where blocks may lie.
+    pub fn sort(
+        layout: &mut Layout,
+        known: &Known,
+        arenas: &mut ArenaList,
+        rounding: Rounding,
+    ) -> Pages {
+        let mut pages = Pages { list: AVec::new() };
+        let first_stack = lifecycle::first_thread_pointer();
+        let mut complete = true;
+        for span in layout.spans.as_slice() {
+            let mut first = true;
+            known.cut(span.start, span.end, &mut |start, end, kind| {
+                let at_guard = core::mem::take(&mut first) && span.look == Look::AboveGuard;
+                let class = match (kind, span.look) {
+                    (Some(Kind::Own), _) => Class::Part(part::OWN),
+                    (Some(Kind::Module), _) => Class::Part(part::MODULES_PRIVATE),
+                    (_, Look::Named(number)) => Class::Part(number),
+                    (Some(Kind::Mapping), _) => Class::Part(part::MAPPINGS),
+                    (None, Look::Break) => Class::Break,
+                    (None, _) if (start..end).contains(&first_stack) => Class::MaybeStack,
+                    (None, _) if at_guard => Class::MaybeStack,
+                    (None, _) => Class::Plain,
+                };
+                complete &= match class {
+                    Class::Plain | Class::MaybeStack if rounding == Rounding::Glibc => {
+                        pages.cut_heaps(start, end, class, arenas)
+                    }
+                    _ => pages.list.try_push(Piece { start, end, class }),
+                };
+            });
+        }
+        layout.incomplete |= !complete;
+        for piece in pages.list.as_slice() {
+            if !matches!(piece.class, Class::Part(_)) {
+                layout.regions.want_uses(piece.start, piece.end);
+            }
+        }
+        pages
+    }
+
+    /// Adds a piece, without the heaps of arenas that begin in it.
+    fn cut_heaps(
+        &mut self,
+        start: usize,
+        end: usize,
+        class: Class,
+        arenas: &mut ArenaList,
+    ) -> bool {
+        let mut complete = true;
+        let mut at = start;
+        let mut class = class;
+        let mut next = start.next_multiple_of(HEAP_BYTES);
+        while next < end {
+            if let Some(heap) = arenas::heap_at(next)
+                && let Some(place) = arenas.add(heap)
+            {
+                if at < next {
+                    complete &= self.list.try_push(Piece {
+                        start: at,
+                        end: next,
+                        class,
+                    });
+                }
+                class = Class::Plain;
+                at = end.min(next + HEAP_BYTES);
+                let class = Class::Heap(place);
+                complete &= self.list.try_push(Piece {
+                    start: next,
+                    end: at,
+                    class,
+                });
+            }
+            next += HEAP_BYTES;
+        }
+        if at < end {
+            complete &= self.list.try_push(Piece {
+                start: at,
+                end,
+                class,
+            });
+        }
+        complete
+    }
+
+    /// Adds every piece to its part; the number of stacks. Without a walk heaps stay whole.
+    pub fn sum(
+        &self,
+        layout: &mut Layout,
+        arenas: &mut ArenaList,
+        mut walk: Option<&mut Walk>,
+        rounding: Rounding,
+    ) -> u64 {
+        let mut stacks = 0;
+        for piece in self.list.as_slice() {
+            let Piece { start, end, class } = *piece;
+            let heap = match class {
+                Class::Part(number) => {
+                    if number == part::STACKS {
+                        stacks += 1;
+                    }
+                    let tally = layout.tally(start, end);
+                    layout.parts.add(number, &tally);
+                    continue;
+                }
+                Class::Break => Sort::Heap,
+                Class::Heap(_) => Sort::Heap,
+                // Whole ranges of other allocators are heaps if any block lies there; glibc's
+                // lie in arenas, or each in pages of its own.
+                Class::Plain | Class::MaybeStack if rounding != Rounding::Glibc => {
+                    match layout.holds_blocks(start, end) {
+                        true => Sort::Heap,
+                        false => Sort::Single,
+                    }
+                }
+                Class::Plain | Class::MaybeStack => Sort::Single,
+            };
+            let mut sums = Sums::new(heap);
+            let counted = walk.is_some();
+            let mut pin = |site, free| {
+                if let Some(walk) = walk.as_deref_mut() {
+                    walk.pin(site, free);
+                }
+            };
+            layout.regions.for_each_page(start, end, &mut |page| {
+                sums.page(&page, counted, &mut pin);
+            });
+            let place = match class {
+                Class::Heap(place) => arenas.heap(place).copied(),
+                _ => None,
+            };
+            if let Some(heap) = &place {
+                sums.move_to_overhead(arenas::header_bytes(heap) as u64);
+            }
+            if sums.rest.is_empty() || class != Class::MaybeStack {
+                sums.give(&mut layout.parts, None);
+            } else {
+                stacks += 1;
+                sums.give(&mut layout.parts, Some(part::STACKS));
+            }
+            if heap == Sort::Heap {
+                let last = place.is_some_and(|heap| arenas.is_last(&heap));
+                if let Some(arena) = arenas.sums_mut(place.as_ref()) {
+                    let held = place.map_or(end - start, |heap| heap.bytes);
+                    sums.add_to(arena, held as u64, last);
+                }
+            }
+        }
+        stacks
+    }
+}
+
+/// How the free memory of a piece is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// The allocator's.
+    Heap,
+    /// Each block has pages of its own: what is free on them is rounding; other pages are not the
+    /// allocator's.
+    Single,
+}
+
+/// Sums of one piece.
+struct Sums {
+    sort: Sort,
+    live: Tally,
+    overhead: Tally,
+    free: Tally,
+    /// The heap as a whole, of which nothing more is known.
+    whole: Tally,
+    /// Pages without blocks.
+    rest: Tally,
+    releasable_bytes: u64,
+    /// Of these, those after the last page with a block.
+    top_bytes: u64,
+}
+
+impl Sums {
+    fn new(sort: Sort) -> Sums {
+        Sums {
+            sort,
+            live: Tally::default(),
+            overhead: Tally::default(),
+            free: Tally::default(),
+            whole: Tally::default(),
+            rest: Tally::default(),
+            releasable_bytes: 0,
+            top_bytes: 0,
+        }
+    }
+
+    fn page(&mut self, page: &Shown, counted: bool, pin: &mut dyn FnMut(u32, u64)) {
+        let add = |tally: &mut Tally, bytes: usize| match page.resident {
+            true => tally.bytes(Backing::Anonymous, page.exclusive, bytes as u64),
+            false => tally.swapped(bytes as u64),
+        };
+        let (true, Some(on_it)) = (counted, page.on_it) else {
+            let unknown = match self.sort {
+                Sort::Heap => &mut self.whole,
+                Sort::Single => &mut self.rest,
+            };
+            return add(unknown, PAGE);
+        };
+        let live = usize::from(on_it.live).min(PAGE);
+        let overhead = usize::from(on_it.overhead).min(PAGE - live);
+        let free = PAGE - live - overhead;
+        if live + overhead == 0 {
+            if self.sort == Sort::Heap {
+                add(&mut self.free, PAGE);
+                if page.resident {
+                    self.releasable_bytes += PAGE as u64;
+                    self.top_bytes += PAGE as u64;
+                }
+            } else {
+                add(&mut self.rest, PAGE);
+            }
+            return;
+        }
+        self.top_bytes = 0;
+        add(&mut self.live, live);
+        add(&mut self.overhead, overhead);
+        match self.sort {
+            Sort::Heap => add(&mut self.free, free),
+            Sort::Single => add(&mut self.overhead, free),
+        }
+        let alone = on_it.site != 0 && on_it.site != MANY;
+        if self.sort == Sort::Heap && page.resident && alone && free >= PINNED_BYTES {
+            pin(on_it.site, free as u64);
+        }
+    }
+
+    /// So much of what looks free is the allocator's own.
+    fn move_to_overhead(&mut self, bytes: u64) {
+        let moved = self.free.take(bytes);
+        self.overhead.add(&moved);
+    }
+
+    fn give(&self, parts: &mut Parts, rest: Option<u32>) {
+        parts.add(part::LIVE_BLOCKS, &self.live);
+        parts.add(part::ALLOCATOR_OVERHEAD, &self.overhead);
+        parts.add(part::ALLOCATOR_FREE, &self.free);
+        parts.add(part::HEAP, &self.whole);
+        if let Some(number) = rest {
+            parts.add(number, &self.rest);
+        }
+    }
+
+    fn add_to(&self, arena: &mut Arena, held_bytes: u64, last: bool) {
+        let [live, overhead, free, whole] =
+            [&self.live, &self.overhead, &self.free, &self.whole].map(Tally::resident_bytes);
+        arena.held_bytes += held_bytes;
+        arena.resident_bytes += live + overhead + free + whole;
+        arena.live_bytes += live;
+        arena.overhead_bytes += overhead;
+        arena.free_bytes += free;
+        arena.top_bytes += self.top_bytes;
+        arena.releasable_bytes += match last {
+            true => self.releasable_bytes - self.top_bytes,
+            false => self.releasable_bytes,
+        };
+    }
+}

@@ -1,0 +1,227 @@
+//! Where resident memory is: planted amounts of every part are found, what the kernel says of each mapping agrees, and
+//! what trimming returns is foretold.
+
+use std::collections::BTreeSet;
+
+use leaktrack_tests::{Case, Report};
+
+const MIB: u64 = 1 << 20;
+
+fn part(report: &Report, name: &str) -> u64 {
+    let parts = report.json["memory"]["parts"].as_array().expect("parts");
+    let found = parts.iter().find(|part| part["name"] == name);
+    found.map_or(0, |part| part["bytes"].as_u64().expect("bytes"))
+}
+
+#[track_caller]
+fn expect_near(what: &str, found: u64, expected: u64, slack: u64) {
+    let allowed = expected / 50 + slack;
+    assert!(
+        found.abs_diff(expected) <= allowed,
+        "{what}: {found} bytes, planted {expected}"
+    );
+}
+
+/// The parts and what no part explains are the resident set, and that rest is small.
+#[track_caller]
+fn expect_whole(report: &Report) {
+    let memory = &report.json["memory"];
+    let rss = memory["rss_bytes"].as_i64().expect("rss");
+    let unexplained = memory["unexplained_bytes"].as_i64().expect("unexplained");
+    let parts = memory["parts"].as_array().expect("parts");
+    let sum: i64 = parts
+        .iter()
+        .map(|part| part["bytes"].as_i64().expect("bytes"))
+        .sum();
+    assert_eq!(sum + unexplained, rss);
+    assert!(
+        unexplained.abs() * 50 <= rss,
+        "{unexplained} of {rss} unexplained: {parts:?}"
+    );
+    assert!(
+        parts
+            .iter()
+            .all(|part| !part["measured_by"].as_str().unwrap_or("").is_empty())
+    );
+}
+
+/// Resident bytes in `smaps`, and of these anonymous ones, of the mappings that `wanted` names by inode and path.
+fn of_smaps(smaps: &str, wanted: impl Fn(&str, &str) -> bool) -> (u64, u64) {
+    let mut take = false;
+    let (mut rss, mut anonymous) = (0, 0);
+    for line in smaps.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let kib = |words: &[&str]| {
+            words
+                .get(1)
+                .and_then(|n| n.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        match words.as_slice() {
+            [range, _, _, _, inode, path @ ..] if range.contains('-') => {
+                take = wanted(inode, path.first().copied().unwrap_or(""));
+            }
+            ["Rss:", ..] if take => rss += kib(&words) * 1024,
+            ["Anonymous:", ..] if take => anonymous += kib(&words) * 1024,
+            _ => {}
+        }
+    }
+    (rss, anonymous)
+}
+
+/// Paths of mapped files that may be executed.
+fn executables(smaps: &str) -> BTreeSet<&str> {
+    let heads = smaps
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    heads
+        .filter(|words| words.len() == 6 && words[1].contains('x') && words[5].starts_with('/'))
+        .map(|words| words[5])
+        .collect()
+}
+
+#[test]
+fn planted_amounts_of_every_part_are_found() {
+    let tracked = Case::of("memory_parts.c").tracked();
+    tracked.outcome.expect_code(0);
+    let smaps = tracked.outcome.text();
+    let report = tracked.report();
+    expect_whole(&report);
+    let near =
+        |name: &str, planted: u64, slack| expect_near(name, part(&report, name), planted, slack);
+    let live = 100_000 * 200 + 20_000 * 1_000 + 10 * MIB;
+    near("live blocks", live, 128 << 10);
+    near("allocator's free memory", 20_000 * 1_008, 256 << 10);
+    near(
+        "allocator's overhead and rounding",
+        100_000 * 8 + 20_000 * 8,
+        16 << 10,
+    );
+    near("program's mappings", 8 * MIB, 0);
+    near("shared memory", 6 * MIB, 0);
+    near("file mappings", 5 * MIB, 512 << 10);
+    near("thread stacks", 4 * 2 * MIB, 256 << 10);
+    assert_eq!(
+        report.json["memory"]["thread_stacks"]
+            .as_u64()
+            .map(|n| n.min(6)),
+        Some(6)
+    );
+    let untouched = report.json["memory"]["untouched_bytes"]
+        .as_u64()
+        .expect("untouched");
+    expect_near("untouched", untouched, 64 * MIB, 0);
+
+    // The kernel's own word on the executable and the libraries.
+    let programs = executables(&smaps);
+    let (rss, anonymous) = of_smaps(&smaps, |_, path| programs.contains(path));
+    near(
+        "executable and libraries, unchanged",
+        rss - anonymous,
+        64 << 10,
+    );
+    let private = part(&report, "executable and libraries, written to");
+    assert!(
+        private >= anonymous,
+        "{private} and {anonymous} in the files alone"
+    );
+
+    // Residency of each site.
+    let resident = |function: &str| {
+        let sites = report.json["sites"].as_array().expect("sites").iter();
+        let sum = |field: &str| {
+            let of = |site: &&serde_json::Value| site["blame"]["function"] == function;
+            sites
+                .clone()
+                .filter(of)
+                .map(|site| site[field].as_u64().expect("known"))
+                .sum::<u64>()
+        };
+        [
+            sum("resident_bytes"),
+            sum("swapped_bytes"),
+            sum("untouched_bytes"),
+        ]
+    };
+    assert_eq!(resident("keep_small"), [20_000_000, 0, 0]);
+    assert_eq!(resident("keep_large"), [10 * MIB, 0, 0]);
+    assert_eq!(resident("map_half_touched"), [8 * MIB, 0, 8 * MIB]);
+    let [there, swapped, never] = resident("keep_untouched");
+    assert!(there <= 4096 && swapped == 0 && there + never == 64 * MIB);
+}
+
+#[test]
+fn arenas_of_threads_are_found() {
+    let tracked = Case::of("memory_parts.c").arg("2").tracked();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    expect_whole(&report);
+    let arenas = report.json["fragmentation"]["arenas"]
+        .as_array()
+        .expect("arenas");
+    let busy = arenas.iter().filter(|arena| arena["number"] != 1);
+    let busy: Vec<_> = busy
+        .filter(|arena| arena["free_bytes"].as_u64() > Some(8 * MIB))
+        .collect();
+    assert_eq!(busy.len(), 2, "{arenas:?}");
+    for arena in busy {
+        let get = |name: &str| arena[name].as_u64().expect("a number");
+        expect_near(
+            "free in an arena",
+            get("free_bytes"),
+            19_999 * 512,
+            128 << 10,
+        );
+        let parts = get("live_bytes") + get("overhead_bytes") + get("free_bytes");
+        assert_eq!(parts, get("resident_bytes"));
+        assert!(get("resident_bytes") <= get("held_bytes"));
+    }
+}
+
+#[test]
+fn what_trimming_returns_is_foretold_and_who_pins_the_rest() {
+    for (count, keep) in [(20_000, 1), (20_000, 6), (40_000, 40)] {
+        let case = Case::of("memory_pinned.c")
+            .arg(count.to_string())
+            .arg(keep.to_string());
+        let tracked = case.tracked();
+        tracked.outcome.expect_code(0);
+        let number = |text: &str, word: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(word));
+            line.unwrap_or_else(|| panic!("{word} in {text}"))
+                .trim()
+                .parse::<i64>()
+                .expect("a number")
+                .max(0) as u64
+        };
+        let pinned = number(&tracked.outcome.text(), "pinned");
+        let report = tracked.report();
+        expect_whole(&report);
+        let fragmentation = &report.json["fragmentation"];
+        let pins = fragmentation["pinned_by"].as_array().expect("pins");
+        let worst = pins.first().expect("a site that pins");
+        let site = report.json["sites"].as_array().expect("sites").iter();
+        let site = site
+            .clone()
+            .find(|site| site["id"] == worst["site"])
+            .expect("the site is told");
+        assert_eq!(site["blame"]["function"], "pin");
+        // A page at the edge of the heap may hold something else as well.
+        let pages = worst["pages"].as_u64().expect("pages");
+        assert!(
+            pages.abs_diff(pinned) <= 2,
+            "{pages} pages, {pinned} by their addresses"
+        );
+
+        let native = case.arg("trim").native();
+        let trimmed = number(&native.text(), "trimmed");
+        let foretold = fragmentation["releasable_bytes"]
+            .as_u64()
+            .expect("releasable");
+        assert!(
+            foretold.abs_diff(trimmed) <= trimmed / 10 + 64 * 1024,
+            "keep {keep}: {foretold} foretold, {trimmed} returned"
+        );
+    }
+}

@@ -24,6 +24,8 @@ static TRACKING: AtomicBool = AtomicBool::new(false);
 static DUE: AtomicBool = AtomicBool::new(false);
 /// Frees are followed, new blocks are not recorded.
 static PAUSED: AtomicBool = AtomicBool::new(false);
+/// Recording was paused at some time.
+static WAS_PAUSED: AtomicBool = AtomicBool::new(false);
 /// Snapshot counter: the time unit of the live table.
 static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// The last epoch of the parent; 0 in a process that was not forked from a recorded one.
@@ -62,8 +64,14 @@ pub fn is_paused() -> bool {
     PAUSED.load(Relaxed)
 }
 
+/// True if recording was paused at some time: then not every live block is known.
+pub fn was_paused() -> bool {
+    WAS_PAUSED.load(Relaxed)
+}
+
 /// Stops recording new blocks, or begins again.
 pub fn set_paused(on: bool) {
+    WAS_PAUSED.fetch_or(on, Relaxed);
     PAUSED.store(on, Relaxed);
     choose_path();
 }

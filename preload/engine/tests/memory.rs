@@ -37,7 +37,8 @@ fn takes_little_gives_it_back_and_does_without() {
     assert_eq!(arena::used_bytes(), 0);
     assert_eq!(TABLE.insert(BASE, block(1)), Insert::New);
     assert_eq!(TABLE.remove(BASE), Some(block(1)));
-    assert!(arena::used_bytes() <= 64 << 10, "{}", arena::used_bytes());
+    // A chunk for small pieces, and a page for the list of what is mapped.
+    assert!(arena::used_bytes() <= 68 << 10, "{}", arena::used_bytes());
 
     // Different numbers and spacings, so that no lucky one is measured. Tables of a few pages, as a
     // million blocks have, grow in larger steps.

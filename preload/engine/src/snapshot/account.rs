@@ -48,7 +48,7 @@ impl Schedule {
         let began_ms = state::tick();
         let request = Request {
             own_file: path.as_bytes(),
-            exact: config::get().mode == Mode::Exact,
+            exact: config::get().mode == Mode::Exact && !state::was_paused(),
             thorough,
             at_ms: began_ms,
         };

@@ -219,7 +219,7 @@ impl State {
                 // What comes after the exec is another program's.
                 Reason::Exec => Ok(()),
                 Reason::Periodic if !self.accounts.is_due(now_ms) => Ok(()),
-                _ => self.accounts.take(recorder, !periodic),
+                _ => self.accounts.take(recorder, reason != Reason::Periodic),
             })
             .and_then(|()| finish(recorder, reason));
         if periodic {

@@ -4,6 +4,7 @@
 //! cargo run --release -p leaktrack --example curves -- table [CURVES]     # per cell, as Markdown
 //! cargo run --release -p leaktrack --example curves -- summary [CURVES]   # per pattern and extra
 //! cargo run --release -p leaktrack --example curves -- healthy [CURVES]   # false findings
+//! cargo run --release -p leaktrack --example curves -- second [CURVES]    # the second generator
 //! ```
 //!
 //! CURVES is the number per cell (100; for `healthy` in all, 100,000). The seeds are fixed.
@@ -13,6 +14,7 @@ mod first;
 mod information;
 mod random;
 mod score;
+mod second;
 
 use std::collections::BTreeMap;
 
@@ -32,8 +34,9 @@ fn main() {
         "table" => table(count.unwrap_or(100)),
         "summary" => summary(count.unwrap_or(100)),
         "healthy" => healthy(count.unwrap_or(100_000)),
+        "second" => second(count.unwrap_or(100)),
         other => {
-            eprintln!("{other}: expected table, summary or healthy");
+            eprintln!("{other}: expected table, summary, healthy or second");
             std::process::exit(2);
         }
     }
@@ -125,11 +128,44 @@ fn table(count: u64) {
     }
 }
 
-fn summary(count: u64) {
+fn second(count: u64) {
+    heads();
+    for truth in Truth::ALL {
+        let (mut all, mut clear, mut told) =
+            (Score::default(), Score::default(), Score::default());
+        let mut by_points: BTreeMap<usize, Score> = BTreeMap::new();
+        for server in second::servers().iter().filter(|server| server.truth == truth) {
+            for index in 0..count {
+                let labelled = second::curve(server, index);
+                let mut score = Score::default();
+                score.add(&labelled, &adapt::opinion(&labelled));
+                all.plus(&score);
+                by_points.entry(server.points).or_default().plus(&score);
+                if labelled.growth_sigmas > 5.0 {
+                    clear.plus(&score);
+                }
+                if labelled.shape_sigmas > 4.65 {
+                    told.plus(&score);
+                }
+            }
+        }
+        line(&format!("{truth:?}"), &all, &clear);
+        line("  could be told", &told, &clear);
+        for (points, score) in by_points {
+            line(&format!("  {points} points"), &score, &Score::default());
+        }
+    }
+}
+
+fn heads() {
     println!(
         "{:16} {:>7} {:>7} {:>7} {:>7} {:>8} {:>7} {:>7} {:>6}",
         "", "curves", "right%", "wrong%", "uncl%", "finding%", "denied%", "uncl>5", "held%"
     );
+}
+
+fn summary(count: u64) {
+    heads();
     for truth in Truth::ALL {
         let mut by_extra: BTreeMap<Extra, Score> = BTreeMap::new();
         let (mut all, mut clear, mut told) = (Score::default(), Score::default(), Score::default());

@@ -1,0 +1,56 @@
+//! Excursions: short stretches far from their surroundings.
+
+use super::super::stats::quantile;
+
+/// A curve without its excursions.
+#[derive(Clone, Debug)]
+pub struct Cleaned {
+    /// The curve; where an excursion was, the local median.
+    pub y: Vec<f64>,
+    /// Excursions as first point, number of points and greatest distance (signed).
+    pub excursions: Vec<(usize, usize, f64)>,
+}
+
+/// A share of points above which what stands out is the rule and not an excursion.
+const MOST: f64 = 0.12;
+/// Distance in robust standard deviations.
+const FAR: f64 = 4.5;
+
+/// Hampel's (1974) identifier over a running median; leaves a curve as it is in which more than an
+/// eighth of the points stand out, as those of a task that comes again do. `floor` is the least standard
+/// deviation taken for noise.
+pub fn clean(y: &[f64], floor: f64) -> Cleaned {
+    let n = y.len();
+    let reach = (n / 18).clamp(3, 7);
+    let local: Vec<f64> = (0..n)
+        .map(|i| {
+            let around = i.saturating_sub(reach)..(i + reach + 1).min(n);
+            quantile(&mut y[around].to_vec(), 0.5)
+        })
+        .collect();
+    let mut far: Vec<f64> = y.iter().zip(&local).map(|(y, local)| (y - local).abs()).collect();
+    let spread = (1.4826 * quantile(&mut far, 0.5)).max(floor);
+    let mut cleaned = Cleaned { y: y.to_vec(), excursions: Vec::new() };
+    let mut out = 0;
+    for i in 0..n {
+        let distance = y[i] - local[i];
+        if distance.abs() <= FAR * spread {
+            continue;
+        }
+        out += 1;
+        cleaned.y[i] = local[i];
+        match cleaned.excursions.last_mut() {
+            Some((first, count, highest)) if *first + *count == i => {
+                *count += 1;
+                if distance.abs() > highest.abs() {
+                    *highest = distance;
+                }
+            }
+            _ => cleaned.excursions.push((i, 1, distance)),
+        }
+    }
+    if out as f64 > MOST * n as f64 {
+        return Cleaned { y: y.to_vec(), excursions: Vec::new() };
+    }
+    cleaned
+}

@@ -13,7 +13,7 @@ const BLOCK: f64 = 64.0;
 /// The opinion on a curve as the only site of a report: no other site makes the test stricter.
 pub fn opinion(labelled: &Labelled) -> Opinion {
     let frame = frame(labelled);
-    let history = history(labelled, &frame);
+    let history = history(labelled);
     let curve = Curve::new(&frame, &history, None);
     let context = Context::of([&curve]);
     judge(&curve, &context)
@@ -45,7 +45,7 @@ fn frame(labelled: &Labelled) -> Frame {
     }
 }
 
-fn history(labelled: &Labelled, _: &Frame) -> History {
+fn history(labelled: &Labelled) -> History {
     let points = labelled.activity.len();
     let blocks = |bytes: f64| (bytes / BLOCK).round() as i64;
     let mut history = History::default();
@@ -67,7 +67,12 @@ fn history(labelled: &Labelled, _: &Frame) -> History {
             freed_bytes: if one { kept_before as u64 } else { freed } * BLOCK as u64,
         };
         if delta != Counters::default() {
-            history.add(Some(cell(index, points) as u32), &delta);
+            let own = cell(index, points);
+            let of_cell = |other: &usize| cell(*other, points) == own;
+            let left = (index..points).take_while(of_cell).count();
+            let all = left + (0..index).rev().take_while(of_cell).count();
+            let share = left as f64 / all as f64;
+            history.add_part(Some(own as u32), share, &delta);
         }
         (passing_before, kept_before) = (passing, kept);
     }

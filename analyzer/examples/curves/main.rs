@@ -131,10 +131,12 @@ fn table(count: u64) {
 fn second(count: u64) {
     heads();
     for truth in Truth::ALL {
-        let (mut all, mut clear, mut told) =
-            (Score::default(), Score::default(), Score::default());
+        let (mut all, mut clear, mut told) = (Score::default(), Score::default(), Score::default());
         let mut by_points: BTreeMap<usize, Score> = BTreeMap::new();
-        for server in second::servers().iter().filter(|server| server.truth == truth) {
+        for server in second::servers()
+            .iter()
+            .filter(|server| server.truth == truth)
+        {
             for index in 0..count {
                 let labelled = second::curve(server, index);
                 let mut score = Score::default();

@@ -68,9 +68,9 @@ pub fn curve(server: &Server, index: u64) -> Labelled {
         Truth::Flat => vec![Pattern::Flat],
         Truth::Linear | Truth::Ratchet => {
             let mut sum = 0.0;
-            for i in 0..n {
-                sum += random.poisson(traffic[i]) * gain / busy;
-                kept[i] = sum;
+            for (kept, expected) in kept.iter_mut().zip(&traffic) {
+                sum += random.poisson(*expected) * gain / busy;
+                *kept = sum;
             }
             rate = Some(gain / (n as f64 * INTERVAL_S));
             vec![Pattern::Linear]
@@ -79,9 +79,9 @@ pub fn curve(server: &Server, index: u64) -> Labelled {
             // What is kept makes more be kept: it doubles three to five times.
             let growth = random.between(3.0, 5.0) * std::f64::consts::LN_2 / n as f64;
             let mut sum = gain * (-growth * n as f64).exp();
-            for i in 0..n {
+            for kept in &mut kept {
                 sum += sum * growth * random.between(0.7, 1.3);
-                kept[i] = sum;
+                *kept = sum;
             }
             vec![Pattern::Accelerating]
         }

@@ -58,12 +58,15 @@ impl From<&SiteDelta> for Counters {
 }
 
 /// The counters of a site wherever they changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// As they stood when the window opened.
     pub base: Counters,
     /// Grid point and counters from there on, ascending by grid point.
     pub changes: Vec<(u32, Counters)>,
+    /// For each change, the mean of the live bytes over the snapshots of its grid cell; where there is
+    /// none, they were as at the cell's end.
+    pub means: Vec<f64>,
     /// Highest live bytes at any snapshot in the window, at full resolution.
     pub peak_live_bytes: u64,
 }
@@ -76,7 +79,21 @@ impl History {
 
     /// Adds what happened up to the grid point `at`, before the window if `None`.
     pub fn add(&mut self, at: Option<u32>, delta: &Counters) {
-        let now = self.last().plus(delta);
+        self.add_part(at, 1.0, delta);
+    }
+
+    /// The same for what was there for the last `share` of the cell only.
+    pub fn add_part(&mut self, at: Option<u32>, share: f64, delta: &Counters) {
+        let before = self.last();
+        let now = before.plus(delta);
+        if let Some(at) = at {
+            let (start, change) = (before.live_bytes() as f64, now.live_bytes() as f64);
+            let change = (change - start) * share;
+            match (self.changes.last(), self.means.last_mut()) {
+                (Some((last, _)), Some(mean)) if *last == at => *mean += change,
+                _ => self.means.push(start + change),
+            }
+        }
         match (at, self.changes.last_mut()) {
             (None, _) => {
                 self.base = now;
@@ -103,6 +120,27 @@ impl History {
             .collect()
     }
 
+    /// Mean live bytes over the cell of each of `points` grid points.
+    pub fn means_at(&self, points: usize) -> Vec<f64> {
+        let mut changes = self.changes.iter().enumerate().peekable();
+        let mut now = self.base.live_bytes() as f64;
+        (0..points as u32)
+            .map(|point| {
+                let mut mean = now;
+                while let Some((index, (at, counters))) =
+                    changes.next_if(|(_, change)| change.0 <= point)
+                {
+                    now = counters.live_bytes() as f64;
+                    mean = match self.means.get(index) {
+                        Some(own) if *at == point => *own,
+                        _ => now,
+                    };
+                }
+                mean
+            })
+            .collect()
+    }
+
     /// The sum of several histories over the same grid. The peak becomes an upper bound that is
     /// exact for one history; with more it is the highest sum at a grid point.
     pub fn sum<'a>(parts: impl IntoIterator<Item = &'a History>, points: usize) -> Self {
@@ -112,15 +150,20 @@ impl History {
         }
         let mut sum = Self::default();
         let mut totals = vec![Counters::default(); points];
+        let mut means = vec![0.0; points];
         for part in parts {
             sum.base = sum.base.plus(&part.base);
             for (total, counters) in totals.iter_mut().zip(part.at_points(points)) {
                 *total = total.plus(&counters);
             }
+            for (sum, mean) in means.iter_mut().zip(part.means_at(points)) {
+                *sum += mean;
+            }
         }
         sum.peak_live_bytes = sum.base.live_bytes();
-        for (point, total) in totals.into_iter().enumerate() {
+        for (point, (total, mean)) in totals.into_iter().zip(means).enumerate() {
             if total != sum.last() {
+                sum.means.push(mean);
                 sum.changes.push((point as u32, total));
                 sum.peak_live_bytes = sum.peak_live_bytes.max(total.live_bytes());
             }
@@ -171,6 +214,17 @@ mod tests {
                 freed_bytes: 10
             }
         );
+    }
+
+    #[test]
+    fn means_are_those_of_the_snapshots_in_a_cell() {
+        let mut history = History::default();
+        history.add_part(Some(1), 1.0, &grown(10));
+        history.add_part(Some(1), 0.5, &grown(20));
+        history.add_part(Some(3), 0.25, &grown(40));
+        assert_eq!(history.means_at(5), [0.0, 20.0, 30.0, 40.0, 70.0]);
+        let sum = History::sum([&history, &history], 5);
+        assert_eq!(sum.means_at(5), [0.0, 40.0, 60.0, 80.0, 140.0]);
     }
 
     #[test]

@@ -385,7 +385,7 @@ impl Process {
         };
         let mut last_ms = 0;
         let mut snapshot_index = 0;
-        let mut point = 0;
+        let (mut point, mut cell_start) = (0, 0);
         for record in records {
             match record {
                 Record::Snapshot(snapshot) => {
@@ -400,12 +400,17 @@ impl Process {
                             .get(point)
                             .is_some_and(|index| *index < snapshot_index)
                         {
+                            cell_start = snapshot_index;
                             point += 1;
                         }
                         Some(point as u32)
                     } else {
+                        cell_start = snapshot_index + 1;
                         None
                     };
+                    let cell_end = self.grid.get(point).map_or(snapshot_index, |end| *end);
+                    let share = (cell_end + 1).saturating_sub(snapshot_index) as f64
+                        / (cell_end + 1).saturating_sub(cell_start).max(1) as f64;
                     snapshot_index += 1;
                     for delta in snapshot.deltas() {
                         sites
@@ -420,7 +425,7 @@ impl Process {
                                 residency: None,
                             })
                             .history
-                            .add(at, &Counters::from(&delta));
+                            .add_part(at, share, &Counters::from(&delta));
                     }
                 }
                 Record::Ages(ages) if ages.at_ms <= self.to_ms => {

@@ -118,6 +118,7 @@ fn heap(process: &Process) -> History {
         .unwrap_or_else(|| base.live_bytes());
     History {
         base,
+        means: Vec::new(),
         changes,
         peak_live_bytes,
     }

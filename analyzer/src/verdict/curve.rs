@@ -4,6 +4,7 @@
 
 use std::cell::OnceCell;
 
+use super::shape::{self, Shape};
 use super::stats::{self, Trend};
 use crate::human;
 use crate::model::process::{Ages, Ended};
@@ -12,6 +13,11 @@ use crate::model::{Counters, History, Process};
 /// A share of the usual activity below which a process counts as idle.
 const IDLE_SHARE: f64 = 0.02;
 
+/// So many falls make a curve noisy, if they are no rarity.
+const NOISY_FALLS: usize = 3;
+/// Least standard deviation taken for noise: bytes, and share of the highest value.
+const NOISE_FLOOR: (f64, f64) = (32.0, 1e-3);
+
 /// A point of a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
@@ -19,6 +25,8 @@ pub struct Point {
     pub t_s: f64,
     /// Cumulative counters.
     pub counters: Counters,
+    /// Mean live bytes since the point before.
+    pub mean_bytes: f64,
 }
 
 impl Point {
@@ -137,20 +145,23 @@ pub struct Curve<'a> {
     pub freed_at_exit: bool,
     whole: OnceCell<Option<Trend>>,
     tail: OnceCell<Option<Trend>>,
+    shape: OnceCell<Option<Shape>>,
 }
 
 impl<'a> Curve<'a> {
     /// The curve of `history` in the process of `frame`.
     pub fn new(frame: &'a Frame, history: &History, ages: Option<Ages>) -> Self {
         let counters = history.at_points(frame.times_s.len());
+        let means = history.means_at(frame.times_s.len());
         let mut points: Vec<Point> = frame
             .times_s
             .iter()
-            .zip(&counters)
+            .zip(counters.iter().zip(&means))
             .take(frame.judged)
-            .map(|(t_s, counters)| Point {
+            .map(|(t_s, (counters, mean_bytes))| Point {
                 t_s: *t_s,
                 counters: *counters,
+                mean_bytes: *mean_bytes,
             })
             .skip_while(|point| point.counters.allocations == 0)
             .collect();
@@ -173,14 +184,58 @@ impl<'a> Curve<'a> {
             freed_at_exit,
             whole: OnceCell::new(),
             tail: OnceCell::new(),
+            shape: OnceCell::new(),
         }
     }
 
     /// Does now what most rules will ask for, so that it can be done in parallel.
     pub fn measure(&self) {
-        if !self.rises().is_empty() {
+        if self.is_noisy() {
+            self.shape();
+        } else if !self.rises().is_empty() {
             self.whole();
         }
+    }
+
+    /// True if live bytes fall as a matter of course: a level in the sense of statistics. Otherwise
+    /// every single move means something.
+    pub fn is_noisy(&self) -> bool {
+        let (falls, moves) = (self.falls().len(), self.rises().len() + self.falls().len());
+        falls >= NOISY_FALLS && falls * 8 >= moves && moves * 3 >= self.points.len()
+    }
+
+    /// The shape under the noise; `None` for too few points.
+    pub fn shape(&self) -> Option<&Shape> {
+        let measure = || {
+            let live: Vec<f64> = self.points.iter().map(|point| point.mean_bytes).collect();
+            let highest = live.iter().copied().fold(0.0, f64::max);
+            // Where blocks are replaced all the time, a level is what one expects.
+            let thorough = self.rises().len() < self.points.len() / 4;
+            shape::of(
+                &live,
+                f64::max(NOISE_FLOOR.0, NOISE_FLOOR.1 * highest),
+                thorough,
+            )
+        };
+        self.shape.get_or_init(measure).as_ref()
+    }
+
+    /// The chance that a curve without any trend looks as if it rose like this one; 1 if it does not.
+    pub fn chance(&self) -> Option<f64> {
+        match self.is_noisy() {
+            true => self.shape()?.trend.map(|trend| trend.p),
+            false => self.whole().map(|trend| trend.p),
+        }
+    }
+
+    /// Share of the blocks that was replaced over the later half; more than 1 if more than once.
+    pub fn turnover(&self) -> f64 {
+        let middle = self.points.get(self.points.len() / 2);
+        let (Some(middle), Some(last)) = (middle, self.points.last()) else {
+            return 0.0;
+        };
+        let freed = last.counters.frees.saturating_sub(middle.counters.frees);
+        freed as f64 / last.counters.live_blocks().max(1) as f64
     }
 
     /// Seconds from the first to the last judged point.

@@ -7,6 +7,7 @@ pub mod advice;
 pub mod curve;
 pub mod opinion;
 mod rules;
+pub mod shape;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,9 @@ pub struct Context {
 }
 
 /// Share of false ones among the trends taken for real.
-const FALSE_DISCOVERY_RATE: f64 = 0.01;
+const FALSE_DISCOVERY_RATE: f64 = 0.02;
+/// However few sites there are, a rise that chance brings about more often than this is no finding.
+const CHANCE: f64 = 1e-4;
 
 impl Context {
     /// From the trends of all curves that change at all.
@@ -39,11 +42,11 @@ impl Context {
         let mut p_values: Vec<f64> = curves
             .into_iter()
             .filter(|curve| curve.points.len() >= rules::ENOUGH_POINTS && !curve.rises().is_empty())
-            .filter_map(|curve| Some(curve.whole()?.p))
+            .filter_map(Curve::chance)
             .collect();
         Self {
             p_cut: stats::false_discovery_cut(&mut p_values, FALSE_DISCOVERY_RATE)
-                .min(FALSE_DISCOVERY_RATE),
+                .clamp(CHANCE / p_values.len().max(1) as f64, CHANCE),
         }
     }
 }

@@ -113,7 +113,7 @@ fn two_sided_p(s: f64, deviation: f64) -> f64 {
 }
 
 /// Complementary error function for x >= 0 (Numerical Recipes' Chebyshev fit, error < 1.2e-7 of it).
-fn erfc(x: f64) -> f64 {
+pub fn erfc(x: f64) -> f64 {
     let x = x.max(0.0);
     let t = 1.0 / (1.0 + 0.5 * x);
     let poly = [

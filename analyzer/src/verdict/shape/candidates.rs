@@ -29,9 +29,11 @@ pub enum Kind {
 /// A fitted shape.
 #[derive(Clone, Debug)]
 pub struct Candidate {
+    /// What it stands for.
     pub kind: Kind,
     /// Bayesian information criterion (Schwarz 1978); the lowest is the best.
     pub bic: f64,
+    /// Coefficients and errors.
     pub fit: Fit,
     /// Columns, for intervals; empty for steps.
     pub columns: Vec<Vec<f64>>,
@@ -54,7 +56,7 @@ pub struct Search<'a> {
     y: &'a [f64],
     x: Vec<f64>,
     floor: f64,
-    pub found: Vec<Candidate>,
+    found: Vec<Candidate>,
 }
 
 const TAUS: [f64; 9] = [0.008, 0.016, 0.03, 0.05, 0.08, 0.12, 0.17, 0.24, 0.35];
@@ -68,22 +70,43 @@ const WARM: [f64; 5] = [0.015, 0.03, 0.05, 0.075, 0.1];
 const RISES_TRIED: f64 = 10.0;
 /// See [`RISES_TRIED`].
 const PERIODS_TRIED: f64 = 57.0;
+/// Twice the log-likelihood that a single wave must gain before waves are looked at closely.
+const WORTH_A_LOOK: f64 = 8.0;
 /// A rise with a longer time constant has not come to rest.
 const AT_REST: f64 = 0.2;
 
 impl<'a> Search<'a> {
+    /// For the series `y`; `floor` as in [`Gram::new`].
     pub fn new(y: &'a [f64], floor: f64) -> Self {
-        Self { y, x: design::times(y.len()), floor, found: Vec::new() }
+        Self {
+            y,
+            x: design::times(y.len()),
+            floor,
+            found: Vec::new(),
+        }
     }
 
-    /// Tries everything.
-    pub fn run(mut self) -> Vec<Candidate> {
+    /// Tries everything; unless `thorough`, only levels, lines and periods where no line rises.
+    pub fn run(mut self, thorough: bool) -> Vec<Candidate> {
         let (drops, jumps) = (self.largest(-1.0), self.largest(1.0));
         let x = self.x.clone();
         let (one, line) = (design::constant(&x), x.clone());
         self.plain(Kind::Flat, vec![one.clone()], None, 1.0);
         self.plain(Kind::Linear, vec![one.clone(), line.clone()], Some(1), 1.0);
         if self.y.len() < 16 {
+            return self.found;
+        }
+        let rises = || {
+            let bic = |kind| {
+                self.found
+                    .iter()
+                    .find(|it| it.kind == kind)
+                    .map(|it| it.bic)
+            };
+            bic(Kind::Linear) < bic(Kind::Flat).map(|flat| flat + 3.0)
+        };
+        if !thorough && !rises() {
+            self.periods();
             return self.found;
         }
         let bent = vec![one.clone(), line.clone(), design::bend(&x)];
@@ -133,7 +156,8 @@ impl<'a> Search<'a> {
                 let mut columns = base.clone();
                 columns.push(warm.clone());
                 let index = columns.len() - 1;
-                if let Some(mut candidate) = self.candidate(kind, columns, Some(1), WARM.len() as f64)
+                if let Some(mut candidate) =
+                    self.candidate(kind, columns, Some(1), WARM.len() as f64)
                     && candidate.fit.beta[index] > 0.0
                 {
                     candidate.warm_until = Some(3.0 * tau);
@@ -151,7 +175,8 @@ impl<'a> Search<'a> {
                 columns.push(design::step(&x, at));
                 let index = columns.len() - 1;
                 let slope = (kind != Kind::Flat).then_some(1);
-                if let Some(mut candidate) = self.candidate(kind, columns, slope, self.y.len() as f64 / 4.0)
+                if let Some(mut candidate) =
+                    self.candidate(kind, columns, slope, self.y.len() as f64 / 4.0)
                     && candidate.fit.beta[index] < 0.0
                 {
                     candidate.restart = Some(at);
@@ -204,8 +229,10 @@ impl<'a> Search<'a> {
             let tried = RISES_TRIED * WARM.len() as f64;
             search.candidate(Kind::Plateau, columns, None, tried)
         };
-        let mut seconds: Vec<(f64, Vec<f64>)> =
-            jumps.iter().map(|at| (x[*at], design::step(x, *at))).collect();
+        let mut seconds: Vec<(f64, Vec<f64>)> = jumps
+            .iter()
+            .map(|at| (x[*at], design::step(x, *at)))
+            .collect();
         seconds.extend([0.2, 0.3, 0.4, 0.5].map(|full| (full, design::ramp(x, full))));
         for (full, second) in seconds {
             let best = self.finest(&WARM, |search, tau| two(search, tau, second.clone()));
@@ -229,7 +256,10 @@ impl<'a> Search<'a> {
     ) -> Option<(f64, f64)> {
         let bic = |value: f64| candidate(self, value).map_or(f64::INFINITY, |it| it.bic);
         let best = (0..grid.len()).min_by(|a, b| bic(grid[*a]).total_cmp(&bic(grid[*b])))?;
-        let (mut low, mut high) = (grid[best.saturating_sub(1)], grid[(best + 1).min(grid.len() - 1)]);
+        let (mut low, mut high) = (
+            grid[best.saturating_sub(1)],
+            grid[(best + 1).min(grid.len() - 1)],
+        );
         for _ in 0..8 {
             let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
             if bic(a) <= bic(b) {
@@ -263,7 +293,11 @@ impl<'a> Search<'a> {
 
     /// A rise that was complete at the share `full` of the window; later than the end: not yet.
     fn rise(&mut self, columns: Vec<Vec<f64>>, full: f64) {
-        let kind = if full > 1.0 { Kind::Slowing } else { Kind::Plateau };
+        let kind = if full > 1.0 {
+            Kind::Slowing
+        } else {
+            Kind::Plateau
+        };
         if let Some(mut candidate) = self.candidate(kind, columns, None, RISES_TRIED)
             && candidate.fit.beta[1] > 0.0
         {
@@ -296,6 +330,14 @@ impl<'a> Search<'a> {
         places
     }
 
+    /// Twice the log-likelihood of `base` and one wave of so many cycles, about.
+    fn waved(&self, base: &[Vec<f64>], cycles: f64) -> Option<f64> {
+        let waves = design::waves(&self.x, cycles, 1);
+        let columns = base.iter().chain(&waves);
+        let columns: Vec<&[f64]> = columns.map(Vec::as_slice).collect();
+        Gram::new(&columns, self.y, self.floor).about()
+    }
+
     fn periods(&mut self) {
         let most = (self.y.len() as f64 / 4.0).min(30.0);
         let x = self.x.clone();
@@ -306,37 +348,59 @@ impl<'a> Search<'a> {
             columns.extend(design::waves(&x, cycles, harmonics));
             search.candidate(Kind::PeriodicTrend, columns, Some(1), PERIODS_TRIED)
         };
+        let plain = self.found.iter().map(|it| it.fit.likelihood2);
+        let plain = plain.fold(f64::NEG_INFINITY, f64::max);
         let mut cycles = 1.5;
         while cycles <= most {
-            if let Some(candidate) = with(self, cycles, 1, &base)
-                && best.is_none_or(|(_, bic)| candidate.bic < bic)
+            if let Some(likelihood2) = self.waved(&base, cycles)
+                && best.is_none_or(|(_, known)| likelihood2 > known)
             {
-                best = Some((cycles, candidate.bic));
+                best = Some((cycles, likelihood2));
             }
             cycles += if cycles < 6.0 { 0.25 } else { 0.5 };
         }
-        let Some((coarse, _)) = best else { return };
+        let Some((coarse, likelihood2)) = best else {
+            return;
+        };
+        if likelihood2 < plain + WORTH_A_LOOK {
+            return;
+        }
         // A saw or a pulse train has its power in the harmonics, perhaps more than in the fundamental.
+        let most_waves =
+            |cycles: f64| (x.len() as f64 / 2.2 / cycles).floor().clamp(1.0, 4.0) as usize;
         let mut finest: Option<(f64, usize, f64)> = None;
-        for divisor in [1.0, 2.0, 3.0] {
-            for shift in [-0.2, -0.1, 0.0, 0.1, 0.2] {
-                let cycles = (coarse + shift) / divisor;
-                if cycles < 1.4 {
-                    continue;
-                }
-                for harmonics in 1..=4 {
-                    if 2.2 * cycles * harmonics as f64 > self.y.len() as f64 {
-                        break;
-                    }
-                    if let Some(candidate) = with(self, cycles, harmonics, &base)
-                        && finest.is_none_or(|(_, _, bic)| candidate.bic < bic)
-                    {
-                        finest = Some((cycles, harmonics, candidate.bic));
-                    }
+        for (divisor, shift) in [
+            (1.0, -0.12),
+            (1.0, 0.0),
+            (1.0, 0.12),
+            (2.0, -0.1),
+            (2.0, 0.0),
+            (2.0, 0.1),
+            (3.0, 0.0),
+        ] {
+            let cycles = (coarse + shift) / divisor;
+            if cycles < 1.4 {
+                continue;
+            }
+            let harmonics = most_waves(cycles).min(2);
+            if let Some(candidate) = with(self, cycles, harmonics, &base)
+                && finest.is_none_or(|(_, _, bic)| candidate.bic < bic)
+            {
+                finest = Some((cycles, harmonics, candidate.bic));
+            }
+        }
+        if let Some((cycles, ..)) = finest {
+            for harmonics in 1..=most_waves(cycles) {
+                if let Some(candidate) = with(self, cycles, harmonics, &base)
+                    && finest.is_none_or(|(_, _, bic)| candidate.bic < bic)
+                {
+                    finest = Some((cycles, harmonics, candidate.bic));
                 }
             }
         }
-        let Some((cycles, harmonics, _)) = finest else { return };
+        let Some((cycles, harmonics, _)) = finest else {
+            return;
+        };
         let mut bases = vec![
             (Kind::PeriodicLevel, vec![design::constant(&x)], None),
             (Kind::PeriodicTrend, base.clone(), None),
@@ -349,7 +413,9 @@ impl<'a> Search<'a> {
             bases.push((Kind::PeriodicTrend, trend, Some(3.0 * tau)));
         }
         let rests = self.found.iter().filter(|it| it.kind == Kind::Plateau);
-        let mut rests: Vec<&Candidate> = rests.filter(|it| it.full_at.is_some_and(|at| at < 0.7)).collect();
+        let mut rests: Vec<&Candidate> = rests
+            .filter(|it| it.full_at.is_some_and(|at| at < 0.7))
+            .collect();
         rests.sort_by(|a, b| a.bic.total_cmp(&b.bic));
         for rest in rests.iter().take(3) {
             bases.push((Kind::PeriodicLevel, rest.columns.clone(), rest.full_at));
@@ -382,33 +448,44 @@ impl<'a> Search<'a> {
         const TRIED: f64 = 100.0;
         let x = self.x.clone();
         let with = |search: &Self, cycles: f64, phase: f64| {
-            let stairs = x.iter().map(|x| (cycles * x + phase).floor() / cycles).collect();
+            let stairs = x
+                .iter()
+                .map(|x| (cycles * x + phase).floor() / cycles)
+                .collect();
             let columns = vec![design::constant(&x), stairs];
             search.candidate(Kind::Staircase, columns, None, TRIED)
         };
         let mut best: Option<(f64, f64, f64)> = None;
         let mut consider = |search: &Self, cycles: f64, phase: f64| {
-            if let Some(candidate) = with(search, cycles, phase)
-                && candidate.fit.beta[1] > 0.0
-                && best.is_none_or(|(_, _, bic)| candidate.bic < bic)
+            let stairs: Vec<f64> = x
+                .iter()
+                .map(|x| (cycles * x + phase).floor() / cycles)
+                .collect();
+            let one = vec![1.0; x.len()];
+            if let Some(likelihood2) = Gram::new(&[&one, &stairs], search.y, search.floor).about()
+                && best.is_none_or(|(_, _, worse)| -likelihood2 < worse)
             {
-                best = Some((cycles, phase, candidate.bic));
+                best = Some((cycles, phase, -likelihood2));
             }
         };
         let most = (x.len() as f64 / 5.0).min(14.0);
         let mut cycles = 3.0;
         while cycles <= most {
-            for phase in 0..8 {
-                consider(self, cycles, f64::from(phase) / 8.0);
+            for phase in 0..6 {
+                consider(self, cycles, f64::from(phase) / 6.0);
             }
             cycles += 0.25;
         }
-        let Some((cycles, phase, _)) = best else { return };
-        let mut finest = best;
-        for cycle in -3..=3 {
-            for shift in -4..=4 {
-                let (cycles, phase) =
-                    (cycles + f64::from(cycle) / 16.0, phase + f64::from(shift) / 32.0);
+        let Some((cycles, phase, _)) = best else {
+            return;
+        };
+        let mut finest: Option<(f64, f64, f64)> = None;
+        for cycle in -1..=1 {
+            for shift in -2..=2 {
+                let (cycles, phase) = (
+                    cycles + f64::from(cycle) / 12.0,
+                    phase + f64::from(shift) / 18.0,
+                );
                 if let Some(candidate) = with(self, cycles, phase)
                     && finest.is_none_or(|(_, _, bic)| candidate.bic < bic)
                 {
@@ -429,13 +506,23 @@ impl<'a> Search<'a> {
     }
 
     fn stairs(&mut self) {
-        let Some(steps) = steps::steps(self.y, 16, self.floor) else { return };
+        let Some(steps) = steps::steps(self.y, 16, self.floor) else {
+            return;
+        };
         let count = steps.at.len();
-        let rises = steps.levels.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        let rises = steps
+            .levels
+            .windows(2)
+            .filter(|pair| pair[1] > pair[0])
+            .count();
         if count == 0 || rises < count {
             return;
         }
-        let kind = if count >= 3 { Kind::Staircase } else { Kind::Plateau };
+        let kind = if count >= 3 {
+            Kind::Staircase
+        } else {
+            Kind::Plateau
+        };
         let parameters = 2.0 * count as f64 + 3.0;
         self.found.push(Candidate {
             kind,

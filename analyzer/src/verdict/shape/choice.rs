@@ -35,8 +35,6 @@ pub struct Shape {
     /// Lead in BIC of the best rising candidate over all that do not rise; negative if one of these
     /// is better.
     pub lead: f64,
-    /// The same of twice the log-likelihood, without any penalty.
-    pub raw: f64,
     /// 98% bounds of the drift of a level over the window.
     pub drift: Option<(f64, f64)>,
     /// Excursions that were set aside.
@@ -65,7 +63,9 @@ impl Kind {
 
 /// The shape of `y`, the means over even parts of a window; `floor` is the least standard deviation
 /// that is taken for noise. `None` below eight points.
-pub fn of(y: &[f64], floor: f64) -> Option<Shape> {
+///
+/// Where nothing rises, a search that is not `thorough` does not look for all the ways of having risen.
+pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let n = y.len();
     if n < 8 {
         return None;
@@ -73,7 +73,7 @@ pub fn of(y: &[f64], floor: f64) -> Option<Shape> {
     let cleaned = clean::clean(y, floor);
     let spike = spike(y, &cleaned, floor);
     let least = floor * floor * n as f64;
-    let found = Search::new(&cleaned.y, least).run();
+    let found = Search::new(&cleaned.y, least).run(thorough);
     let best = found.iter().min_by(|a, b| a.bic.total_cmp(&b.bic))?.clone();
     let rising = |candidate: &&Candidate| candidate.kind.rises() && slope_sign(candidate) > 0.0;
     let best_of = |keep: &dyn Fn(&&Candidate) -> bool| {
@@ -87,18 +87,17 @@ pub fn of(y: &[f64], floor: f64) -> Option<Shape> {
             && candidate.kind != Kind::Slowing
             && candidate.full_at.is_none_or(|at| at < 0.6)
     });
-    let resting = found.iter().filter(|it| !rising(it) && it.kind != Kind::Slowing && it.full_at.is_none_or(|at| at < 0.6));
-    let likeliest = resting.map(|it| it.fit.likelihood2).fold(f64::NEG_INFINITY, f64::max);
-    let raw = riser.map_or(f64::NEG_INFINITY, |riser| riser.fit.likelihood2 - likeliest);
     let lead = match (riser, rester) {
         (Some(riser), Some(rester)) => rester.bic - riser.bic,
         _ => f64::NEG_INFINITY,
     };
-    let leads = found.iter().all(|rival| {
-        same(&best, rival) || rival.bic - best.bic >= LEAD || refines(rival, &best)
-    });
+    let leads = found
+        .iter()
+        .all(|rival| same(&best, rival) || rival.bic - best.bic >= LEAD || refines(rival, &best));
     let trend = riser.and_then(|riser| trend(riser, &found, &cleaned.y, least));
-    let linear = found.iter().find(|candidate| candidate.kind == Kind::Linear);
+    let linear = found
+        .iter()
+        .find(|candidate| candidate.kind == Kind::Linear);
     let drift = linear.and_then(|linear| {
         let marginal = gram(linear, &cleaned.y, least).marginal(1)?;
         Some((marginal.quantile(0.99), marginal.quantile(0.01)))
@@ -109,7 +108,6 @@ pub fn of(y: &[f64], floor: f64) -> Option<Shape> {
         best,
         trend,
         lead,
-        raw,
         drift,
         excursions: cleaned.excursions,
         spike,
@@ -137,7 +135,10 @@ fn same(a: &Candidate, b: &Candidate) -> bool {
 fn refines(fine: &Candidate, plain: &Candidate) -> bool {
     match (plain.kind, fine.kind) {
         (Kind::Flat, _) => true,
-        (Kind::Linear, Kind::Accelerating | Kind::PeriodicTrend | Kind::Staircase | Kind::Slowing) => true,
+        (
+            Kind::Linear,
+            Kind::Accelerating | Kind::PeriodicTrend | Kind::Staircase | Kind::Slowing,
+        ) => true,
         (Kind::Linear, Kind::Plateau) => fine.full_at.is_some_and(|at| at > 0.6),
         (Kind::PeriodicLevel, Kind::PeriodicTrend) => true,
         _ => false,
@@ -156,14 +157,24 @@ fn trend(riser: &Candidate, found: &[Candidate], y: &[f64], least: f64) -> Optio
         Kind::Accelerating => it.kind == Kind::Accelerating,
         _ => even(it),
     };
-    let best = found.iter().filter(wanted).map(|it| it.bic).fold(f64::INFINITY, f64::min);
-    let near = found.iter().filter(wanted).filter(|it| it.bic - best < NEARLY);
+    let best = found
+        .iter()
+        .filter(wanted)
+        .map(|it| it.bic)
+        .fold(f64::INFINITY, f64::min);
+    let near = found
+        .iter()
+        .filter(wanted)
+        .filter(|it| it.bic - best < NEARLY);
     let all = near.filter_map(|candidate| {
         let marginal = gram(candidate, y, least).marginal(candidate.slope?)?;
         Some(((0.5 * (best - candidate.bic)).exp(), marginal))
     });
     let marginal = Marginal::mixture(all.collect())?;
-    let plain = found.iter().filter(even).min_by(|a, b| a.bic.total_cmp(&b.bic))?;
+    let plain = found
+        .iter()
+        .filter(even)
+        .min_by(|a, b| a.bic.total_cmp(&b.bic))?;
     let surely = gram(plain, y, least).marginal(plain.slope?)?;
     Some(Trend {
         value: marginal.mean(),
@@ -176,15 +187,25 @@ fn trend(riser: &Candidate, found: &[Candidate], y: &[f64], least: f64) -> Optio
 /// The one excursion upwards that stands out among all others, if there is one: found by the
 /// likelihood of a pulse over a level.
 fn spike(y: &[f64], cleaned: &Cleaned, floor: f64) -> Option<(usize, usize, f64)> {
-    let ups = || cleaned.excursions.iter().filter(|excursion| excursion.2 > 0.0);
+    let ups = || {
+        cleaned
+            .excursions
+            .iter()
+            .filter(|excursion| excursion.2 > 0.0)
+    };
     let highest = ups().max_by(|a, b| a.2.total_cmp(&b.2))?;
-    let next = ups().filter(|other| other.0 != highest.0).map(|it| it.2).fold(0.0, f64::max);
+    let next = ups()
+        .filter(|other| other.0 != highest.0)
+        .map(|it| it.2)
+        .fold(0.0, f64::max);
     if highest.2 < 2.0 * next {
         return None;
     }
     let one = vec![1.0; y.len()];
     let inside = highest.0..highest.0 + highest.1;
-    let pulse: Vec<f64> = (0..y.len()).map(|i| f64::from(u8::from(inside.contains(&i)))).collect();
+    let pulse: Vec<f64> = (0..y.len())
+        .map(|i| f64::from(u8::from(inside.contains(&i))))
+        .collect();
     let least = floor * floor * y.len() as f64;
     let without = Gram::new(&[&one], y, least).fit(false)?;
     let with = Gram::new(&[&one, &pulse], y, least).fit(false)?;

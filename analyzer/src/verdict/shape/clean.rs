@@ -28,9 +28,16 @@ pub fn clean(y: &[f64], floor: f64) -> Cleaned {
             quantile(&mut y[around].to_vec(), 0.5)
         })
         .collect();
-    let mut far: Vec<f64> = y.iter().zip(&local).map(|(y, local)| (y - local).abs()).collect();
+    let mut far: Vec<f64> = y
+        .iter()
+        .zip(&local)
+        .map(|(y, local)| (y - local).abs())
+        .collect();
     let spread = (1.4826 * quantile(&mut far, 0.5)).max(floor);
-    let mut cleaned = Cleaned { y: y.to_vec(), excursions: Vec::new() };
+    let mut cleaned = Cleaned {
+        y: y.to_vec(),
+        excursions: Vec::new(),
+    };
     let mut out = 0;
     for i in 0..n {
         let distance = y[i] - local[i];
@@ -50,7 +57,10 @@ pub fn clean(y: &[f64], floor: f64) -> Cleaned {
         }
     }
     if out as f64 > MOST * n as f64 {
-        return Cleaned { y: y.to_vec(), excursions: Vec::new() };
+        return Cleaned {
+            y: y.to_vec(),
+            excursions: Vec::new(),
+        };
     }
     cleaned
 }

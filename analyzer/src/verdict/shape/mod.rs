@@ -5,8 +5,8 @@
 
 pub mod ar1;
 pub mod candidates;
-pub mod clean;
 pub mod choice;
+pub mod clean;
 pub mod design;
 pub mod steps;
 

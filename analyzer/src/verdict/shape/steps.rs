@@ -22,7 +22,11 @@ fn robust_rho(y: &[f64]) -> f64 {
         super::super::stats::quantile(&mut gaps, 0.5)
     };
     let (one, two) = (median(1), median(2));
-    if one <= 0.0 { 0.0 } else { (two * two / (one * one) - 1.0).clamp(0.0, 0.95) }
+    if one <= 0.0 {
+        0.0
+    } else {
+        (two * two / (one * one) - 1.0).clamp(0.0, 0.95)
+    }
 }
 
 /// The steps of `y`: optimal partitioning with pruning (PELT; Killick, Fearnhead & Eckley 2012) under
@@ -38,7 +42,8 @@ pub fn steps(y: &[f64], most: usize, floor: f64) -> Option<Steps> {
     // Innovation variance from first differences, which steps touch at few points only.
     let mut jumps: Vec<f64> = y.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
     let typical = 1.4826 * super::super::stats::quantile(&mut jumps, 0.5);
-    let variance = (typical * typical * (1.0 + rho) / 2.0).max(floor * (1.0 - rho * rho) / n as f64);
+    let variance =
+        (typical * typical * (1.0 + rho) / 2.0).max(floor * (1.0 - rho * rho) / n as f64);
     let mut penalty = 2.0 * (n as f64).ln() * variance;
     for _ in 0..12 {
         let at = partition(&sums, n, penalty);
@@ -115,7 +120,12 @@ impl Sums {
             first[t] = first[t - 1] + innovation;
             second[t] = second[t - 1] + innovation * innovation;
         }
-        Self { rho, y: y.to_vec(), first, second }
+        Self {
+            rho,
+            y: y.to_vec(),
+            first,
+            second,
+        }
     }
 
     /// Weighted count, sum and sum of squares of a segment, whitened.

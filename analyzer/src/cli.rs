@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    self, bundle, check, completions, control, demo, diff, doctor, install, man, report, run,
+    self, bundle, check, completions, control, demo, diff, doctor, export, install, man, report,
+    run,
 };
 use crate::exit;
 use crate::supervise::Inherited;
@@ -41,6 +42,8 @@ pub enum Command {
     Diff(diff::Args),
     /// Fail a build that leaks: a gate for continuous integration
     Check(Box<check::Args>),
+    /// Write recordings for other tools: pprof, flame graphs, Firefox Profiler, CSV, Prometheus
+    Export(Box<export::Args>),
     /// Print the JSON Schema of the report
     Schema,
     /// Put the symbols into a recording, so that it can be read on any machine
@@ -79,6 +82,7 @@ impl Command {
             Command::Report(args) => commands::report::execute(&args),
             Command::Diff(args) => commands::diff::execute(&args),
             Command::Check(args) => commands::check::execute(&args),
+            Command::Export(args) => commands::export::execute(&args),
             Command::Schema => commands::schema::execute(),
             Command::Bundle(args) => commands::bundle::execute(&args),
             Command::Enable(args) => commands::control::enable(&args),

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod diff;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod glob;
 pub mod host;
 pub mod human;

@@ -7,6 +7,7 @@ pub mod control;
 pub mod demo;
 pub mod diff;
 pub mod doctor;
+pub mod export;
 pub mod install;
 pub mod lib_path;
 pub mod list;

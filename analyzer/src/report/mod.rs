@@ -31,6 +31,7 @@ pub use assemble::assemble;
 pub use document::Report;
 pub use group::GroupBy;
 pub use suppress::Suppressions;
+pub use text::{name as program, sentence};
 
 /// How a report is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

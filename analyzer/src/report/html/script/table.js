@@ -129,11 +129,12 @@ function tableSection() {
   function draw(all) {
     const total = table.shown.length;
     const first = all ? 0 : Math.max(0, Math.floor(view.scrollTop / ROW_HEIGHT) - 6);
-    const last = all ? Math.min(total, 200) : Math.min(total, first + Math.ceil(innerHeight / ROW_HEIGHT) + 8);
+    const last = all ? Math.min(total, 60) : Math.min(total, first + Math.ceil(innerHeight / ROW_HEIGHT) + 8);
     if (drawn && drawn[0] === first && drawn[1] === last) return;
     drawn = [first, last];
     const rows = table.shown.slice(first, last).map((row, at) => tableRow(row, first + at));
-    body.replaceChildren(spacer(first * ROW_HEIGHT), ...rows, spacer(all ? 0 : (total - last) * ROW_HEIGHT));
+    body.replaceChildren(spacer(first * ROW_HEIGHT), ...rows, all && last < total
+      ? h('tr', null, h('td', { colspan: COLUMNS.length }, `and ${count(total - last)} more`)) : spacer((total - last) * ROW_HEIGHT));
     grid.setAttribute('aria-rowcount', total + 1);
   }
   function refresh() {

@@ -5,6 +5,7 @@
 
 mod by_hash;
 mod ids;
+pub mod tally;
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

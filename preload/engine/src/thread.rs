@@ -3,11 +3,12 @@
 //! States come from the arena, are given back when the thread ends (a `pthread_key` destructor) and
 //! are used again: threads by the thousand cost as much memory as lived at once.
 
-use core::mem::{align_of, size_of};
+use core::mem::{align_of, offset_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use crate::lock::WordLock;
+use crate::sites::tally::Tally;
 use crate::tls::Local;
 use crate::unwind::Scratch;
 use crate::{arena, guard, sys};
@@ -27,6 +28,8 @@ pub struct ThreadState {
     next: *mut ThreadState,
     waiting: AtomicU32,
     ring: [AtomicUsize; RING],
+    /// What the threads that had this state counted. It stays when the state changes hands.
+    tally: Tally,
 }
 
 /// Marks a thread whose last destructor ran: it borrows a state for each call from then on.
@@ -78,12 +81,20 @@ fn take() -> *mut ThreadState {
     if p.is_null() {
         let bytes = size_of::<ThreadState>();
         p = arena::alloc(bytes, align_of::<ThreadState>()).cast();
+        if !p.is_null() {
+            // SAFETY: the memory is new and as large as a state; states are never freed.
+            unsafe {
+                p.cast::<u8>().write_bytes(0, bytes);
+                Tally::enlist(&raw mut (*p).tally);
+            }
+        }
     }
     if !p.is_null() {
-        // SAFETY: out of the pool, the state is this thread's alone, and zero is a valid one: what
-        // another thread knew of its stack must go.
+        // SAFETY: out of the pool, the state is this thread's alone, and zero is valid for all that
+        // comes before the tally: what another thread knew of its stack must go.
         unsafe {
-            p.cast::<u8>().write_bytes(0, size_of::<ThreadState>());
+            p.cast::<u8>()
+                .write_bytes(0, offset_of!(ThreadState, tally));
             (*p).tid = if guard::QUIET.load(Relaxed) == 0 {
                 sys::gettid()
             } else {
@@ -158,6 +169,14 @@ impl Drop for Borrowed {
             unsafe { give_back(self.state) };
         }
     }
+}
+
+/// The calling thread's tally, if it has a state.
+#[inline(always)]
+pub fn tally(t: &Local) -> Option<&Tally> {
+    let state = t.state.load(Relaxed);
+    // SAFETY: a state other than the two marks is valid while its thread runs.
+    (state.addr() > 1).then(|| unsafe { &(*state).tally })
 }
 
 /// Puts a free aside for the hook that this one is nested in. False: no room.

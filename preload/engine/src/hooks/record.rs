@@ -10,7 +10,7 @@ use crate::state::{self, LIVE};
 use crate::thread::{Borrowed, ThreadState};
 use crate::tls::Local;
 use crate::unwind::{self, Entry};
-use crate::{guard, modules, sites};
+use crate::{guard, modules, sites, thread, tls};
 
 /// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
 #[inline(always)]
@@ -55,6 +55,7 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
     if state::is_paused() {
         return; // `realloc` comes here all the same: it has forgotten the old block.
     }
+    LIVE.prefetch(addr);
     let site = site(t, entry, Kind::Heap);
     if site == 0 {
         state::COVERAGE.dropped.fetch_add(1, Relaxed);
@@ -76,8 +77,13 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
             return;
         }
     }
-    if let Some(c) = sites::counters(site) {
-        c.add_alloc(size as u64);
+    match thread::tally(t) {
+        Some(tally) => tally.add_alloc(site, size as u64),
+        None => {
+            if let Some(c) = sites::counters(site) {
+                c.add_alloc(size as u64);
+            }
+        }
     }
 }
 
@@ -89,8 +95,16 @@ pub fn settle(block: Block) {
         state::COVERAGE
             .inherited_freed_bytes
             .fetch_add(block.size, Relaxed);
-    } else if let Some(c) = sites::counters(block.site) {
-        c.add_free(block.size);
+        return;
+    }
+    // SAFETY: the words of the calling thread, which live as long as it does.
+    match thread::tally(unsafe { &*tls::local() }) {
+        Some(tally) => tally.add_free(block.site, block.size),
+        None => {
+            if let Some(c) = sites::counters(block.site) {
+                c.add_free(block.size);
+            }
+        }
     }
 }
 

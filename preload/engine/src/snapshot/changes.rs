@@ -107,6 +107,7 @@ impl Changes {
 
     /// In a forked child: what the counters say now is the parent's. Returns the sums.
     pub fn inherit(&mut self, source: &impl Source) -> Sums {
+        source.refresh();
         let sites = source.sites();
         self.learn(sites, source);
         let mut sums = [Counts::ZERO; 2];
@@ -144,6 +145,7 @@ impl Changes {
 
     /// Counters of all `sites` sites; prepares the buffer for the changes.
     pub fn survey(&mut self, sites: u32, limit: usize, source: &impl Source) -> Sums {
+        source.refresh();
         self.learn(sites, source);
         let mut sums = [Counts::ZERO; 2];
         let mut changed = 0usize;

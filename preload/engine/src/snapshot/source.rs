@@ -1,11 +1,13 @@
 //! Owns the view that snapshots have of the engine: sites, modules, live blocks, clock. A trait, so
 //! that tests can put a made-up process in its place.
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 
 use leaktrack_recording::{Coverage, Module, Node, Site, SiteKind};
 
 use super::counts::Counts;
+use crate::sites::tally::Sums;
 use crate::{arena, helper, modules, sites, state};
 
 /// What a snapshot reads.
@@ -22,7 +24,9 @@ pub trait Source {
     fn sites(&self) -> u32;
     /// A site.
     fn site(&self, id: u32) -> Option<Site>;
-    /// Its counters.
+    /// Looks at the counters of all sites, where they are not in one place.
+    fn refresh(&self) {}
+    /// Its counters, as of the last refresh or later.
     fn counts(&self, id: u32) -> Counts;
     /// Nodes so far.
     fn nodes(&self) -> u32;
@@ -45,6 +49,13 @@ pub trait Source {
     /// Shows every live block and mapping: site and epoch of birth.
     fn for_each_live(&self, show: &mut dyn FnMut(u32, u32));
 }
+
+struct Shared(UnsafeCell<Sums>);
+
+// SAFETY: reached only under the snapshots' lock.
+unsafe impl Sync for Shared {}
+
+static SUMS: Shared = Shared(UnsafeCell::new(Sums::new()));
 
 /// The process itself.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +107,21 @@ impl Source for Engine {
         })
     }
 
+    fn refresh(&self) {
+        // SAFETY: whoever reads the engine for a snapshot holds the snapshots' lock.
+        let _ = unsafe { &mut *SUMS.0.get() }.read(sites::len());
+    }
+
     fn counts(&self, id: u32) -> Counts {
+        // SAFETY: as above.
+        if let Some(sum) = unsafe { &*SUMS.0.get() }.get(id) {
+            return Counts {
+                allocations: sum.allocations,
+                frees: sum.frees,
+                allocated_bytes: sum.allocated_bytes,
+                freed_bytes: sum.freed_bytes,
+            };
+        }
         let Some(counters) = sites::counters(id) else {
             return Counts::default();
         };

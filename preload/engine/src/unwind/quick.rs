@@ -99,9 +99,10 @@ impl Steps {
                     let hash = if pc == 0 { hash } else { mix(hash, pc as u64) };
                     return (pc == 0 || left > 0).then(|| finish(hash, false));
                 }
-                // SAFETY: the saver's slot was found to lie on the stack.
+                // The saver's slot was found to lie on the stack.
                 let bp = match saver.0 {
                     0 => entry.bp,
+                    // SAFETY: it lies between SP and the CFA of the frame that saved it.
                     cfa => unsafe { word(cfa - saved_bytes(saver.1)) },
                 };
                 cfa = bp.wrapping_add(usize::from(rule as u16 & !(KIND as u16)));

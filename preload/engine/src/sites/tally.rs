@@ -1,0 +1,308 @@
+//! Owns what a thread has counted for sites and not yet handed over to their common counters.
+//!
+//! Counting in a tally writes memory that no other thread writes, without locked instructions. An
+//! entry belongs to one site at a time; what it counted is added to the site's counters when it is
+//! given to another site. Tallies outlive their threads and go on with the next one, so that nothing
+//! is ever lost or handed over in a hurry.
+//!
+//! Whoever takes a snapshot adds tallies and counters up in [`Sums::read`]. It must never write to
+//! them.
+
+use core::ptr::null_mut;
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    fence,
+};
+
+use crate::arena::AVec;
+
+/// Entries: site ids are given in order, so those in use spread evenly.
+const ENTRIES: usize = 256;
+/// Every so many calls for a site that does not own its entry, it gets it.
+const PATIENCE: u32 = 4;
+/// The site of an entry that is being given away.
+const NOBODY: u32 = u32::MAX;
+/// Counts hand over long before they overflow.
+const MOST: u32 = 1 << 31;
+
+/// The counts of one site since they were last handed over.
+struct Entry {
+    /// Site in the low half (0: none); the high half changes whenever the low one does.
+    tag: AtomicU64,
+    allocations: AtomicU32,
+    frees: AtomicU32,
+    allocated_bytes: AtomicU64,
+    freed_bytes: AtomicU64,
+}
+
+/// What one thread counts. Zeroed memory is an empty one. Only its thread writes it; all accesses
+/// but those to tags are relaxed, see [`Sums::read`].
+#[repr(C)]
+pub struct Tally {
+    entries: [Entry; ENTRIES],
+    calls: AtomicU32,
+    next: AtomicPtr<Tally>,
+}
+
+/// All tallies there ever were.
+static ALL: AtomicPtr<Tally> = AtomicPtr::new(null_mut());
+
+fn all() -> impl Iterator<Item = &'static Tally> {
+    let follow = |tally: *mut Tally| {
+        // SAFETY: tallies in the list are never freed.
+        unsafe { tally.as_ref() }
+    };
+    // Acquire pairs with the release in `enlist`.
+    core::iter::successors(follow(ALL.load(Acquire)), move |tally| {
+        follow(tally.next.load(Relaxed))
+    })
+}
+
+#[inline(always)]
+fn bump(counter: &AtomicU32) -> u32 {
+    let value = counter.load(Relaxed);
+    counter.store(value.wrapping_add(1), Relaxed);
+    value
+}
+
+#[inline(always)]
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
+}
+
+impl Tally {
+    /// Makes the tally known to those who take snapshots.
+    ///
+    /// # Safety
+    /// It is never freed, and is given here once.
+    pub unsafe fn enlist(tally: *mut Tally) {
+        let mut first = ALL.load(Relaxed);
+        loop {
+            // SAFETY: valid, by the caller's promise.
+            unsafe { (*tally).next.store(first, Relaxed) };
+            // Release pairs with the acquire in `all`.
+            match ALL.compare_exchange_weak(first, tally, Release, Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// Counts an allocation.
+    #[inline(always)]
+    pub fn add_alloc(&self, site: u32, bytes: u64) {
+        let Some(entry) = self.entry(site) else {
+            if let Some(counters) = super::counters(site) {
+                counters.add_alloc(bytes);
+            }
+            return;
+        };
+        add(&entry.allocated_bytes, bytes);
+        if bump(&entry.allocations) >= MOST {
+            entry.give_to(site);
+        }
+    }
+
+    /// Counts a free.
+    #[inline(always)]
+    pub fn add_free(&self, site: u32, bytes: u64) {
+        let Some(entry) = self.entry(site) else {
+            if let Some(counters) = super::counters(site) {
+                counters.add_free(bytes);
+            }
+            return;
+        };
+        add(&entry.freed_bytes, bytes);
+        if bump(&entry.frees) >= MOST {
+            entry.give_to(site);
+        }
+    }
+
+    /// The entry, if it is the site's.
+    #[inline(always)]
+    fn entry(&self, site: u32) -> Option<&Entry> {
+        // SAFETY: a remainder by the number of entries.
+        let entry = unsafe { self.entries.get_unchecked(site as usize % ENTRIES) };
+        (entry.tag.load(Relaxed) as u32 == site || self.win(entry, site)).then_some(entry)
+    }
+
+    /// Gives an entry to another site now and then, so that those in use get theirs and those that
+    /// take turns do not pay for handing over each time.
+    #[cold]
+    #[inline(never)]
+    fn win(&self, entry: &Entry, site: u32) -> bool {
+        let is_free = entry.tag.load(Relaxed) as u32 == 0;
+        let wins = is_free || bump(&self.calls) % PATIENCE == 0;
+        if wins {
+            entry.give_to(site);
+        }
+        wins
+    }
+}
+
+impl Entry {
+    /// Hands over what was counted and starts again for a site, maybe the same.
+    #[cold]
+    #[inline(never)]
+    fn give_to(&self, site: u32) {
+        let tag = self.tag.load(Relaxed);
+        let owner = tag as u32;
+        let change = (tag >> 32).wrapping_add(1);
+        self.tag.store(change << 32 | u64::from(NOBODY), Relaxed);
+        // Pairs with the acquire fence in `Sums::read`: who sees anything of what follows sees that
+        // the tag has changed.
+        fence(Release);
+        // Someone torn out of here before may have handed over already.
+        if owner != NOBODY
+            && let Some(counters) = super::counters(owner)
+        {
+            let allocations = u64::from(self.allocations.load(Relaxed));
+            counters.allocations.fetch_add(allocations, Relaxed);
+            counters
+                .allocated_bytes
+                .fetch_add(self.allocated_bytes.load(Relaxed), Relaxed);
+            let frees = u64::from(self.frees.load(Relaxed));
+            counters.frees.fetch_add(frees, Relaxed);
+            counters
+                .freed_bytes
+                .fetch_add(self.freed_bytes.load(Relaxed), Relaxed);
+        }
+        self.allocations.store(0, Relaxed);
+        self.frees.store(0, Relaxed);
+        self.allocated_bytes.store(0, Relaxed);
+        self.freed_bytes.store(0, Relaxed);
+        // Release pairs with the acquire in `Sums::read`.
+        self.tag
+            .store((change + 1) << 32 | u64::from(site), Release);
+    }
+}
+
+/// What a site counted in all.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// Blocks allocated.
+    pub allocations: u64,
+    /// Blocks freed.
+    pub frees: u64,
+    /// Bytes allocated.
+    pub allocated_bytes: u64,
+    /// Bytes freed.
+    pub freed_bytes: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    sum: Sum,
+    /// Some tally has an entry for the site.
+    is_held: bool,
+}
+
+/// The sums of the sites that some thread is counting for.
+pub struct Sums {
+    /// By site id.
+    cells: AVec<Cell>,
+}
+
+impl Sums {
+    /// None read.
+    pub const fn new() -> Sums {
+        Sums { cells: AVec::new() }
+    }
+
+    /// Adds up what the tallies hold for sites up to `sites`. False if there is no memory to.
+    ///
+    /// Sites that share an entry are read together. Frees are read before allocations, so that no
+    /// site seems to have freed more than it allocated. If an entry changes hands meanwhile its
+    /// counts may be seen twice or not at all, so all are read again.
+    pub fn read(&mut self, sites: u32) -> bool {
+        self.cells.clear();
+        while self.cells.len() <= sites as usize {
+            if !self.cells.try_push(Cell::default()) {
+                self.cells.clear();
+                return false;
+            }
+        }
+        for place in 0..ENTRIES {
+            for _ in 0..8 {
+                let before = self.changes(place);
+                self.read_frees(place);
+                self.read_allocations(place);
+                // Pairs with the release fence in `Entry::give_to`.
+                fence(Acquire);
+                if before == self.changes(place) {
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    /// A number that changes when an entry in this place does; prepares the cells of its sites.
+    fn changes(&mut self, place: usize) -> u64 {
+        let mut changes = 0u64;
+        for entry in entries(place) {
+            // Acquire pairs with the release in `Entry::give_to`.
+            let tag = entry.tag.load(Acquire);
+            changes = changes.wrapping_add(tag >> 32 << 8 | u64::from(tag as u32 == NOBODY));
+            if let Some(cell) = self.cells.get_mut(tag as u32 as usize) {
+                cell.is_held = tag as u32 != 0;
+            }
+        }
+        changes
+    }
+
+    fn read_frees(&mut self, place: usize) {
+        for entry in entries(place) {
+            let site = entry.tag.load(Relaxed) as u32;
+            if let (Some(cell), Some(counters)) =
+                (self.cells.get_mut(site as usize), super::counters(site))
+            {
+                cell.sum.frees = counters.frees.load(Relaxed);
+                cell.sum.freed_bytes = counters.freed_bytes.load(Relaxed);
+            }
+        }
+        for entry in entries(place) {
+            if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
+                cell.sum.frees += u64::from(entry.frees.load(Relaxed));
+                let bytes = entry.freed_bytes.load(Relaxed);
+                cell.sum.freed_bytes = cell.sum.freed_bytes.wrapping_add(bytes);
+            }
+        }
+        // The counts of an allocation are there before those of its free.
+        fence(Acquire);
+    }
+
+    fn read_allocations(&mut self, place: usize) {
+        for entry in entries(place) {
+            let site = entry.tag.load(Relaxed) as u32;
+            if let (Some(cell), Some(counters)) =
+                (self.cells.get_mut(site as usize), super::counters(site))
+            {
+                cell.sum.allocations = counters.allocations.load(Relaxed);
+                cell.sum.allocated_bytes = counters.allocated_bytes.load(Relaxed);
+            }
+        }
+        for entry in entries(place) {
+            if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
+                cell.sum.allocations += u64::from(entry.allocations.load(Relaxed));
+                let bytes = entry.allocated_bytes.load(Relaxed);
+                cell.sum.allocated_bytes = cell.sum.allocated_bytes.wrapping_add(bytes);
+            }
+        }
+    }
+
+    /// The sum of a site, if some thread was counting for it.
+    pub fn get(&self, site: u32) -> Option<Sum> {
+        self.cells
+            .as_slice()
+            .get(site as usize)
+            .filter(|cell| cell.is_held)
+            .map(|cell| cell.sum)
+    }
+}
+
+/// The entries of all tallies in one place.
+fn entries(place: usize) -> impl Iterator<Item = &'static Entry> {
+    all().filter_map(move |tally| tally.entries.get(place))
+}

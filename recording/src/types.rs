@@ -293,6 +293,10 @@ pub enum EndKind {
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no allocator here to box with, and records are looked at one by one"
+)]
 pub enum Record<'a> {
     /// Who is recorded.
     Process(Process<'a>),

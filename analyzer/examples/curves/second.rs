@@ -87,6 +87,7 @@ pub fn curve(server: &Server, index: u64) -> Labelled {
         }
         Truth::Staircase => {
             let runs = ticks(n - 1) - ticks(0);
+            #[allow(clippy::needless_range_loop)] // the index is the time
             for i in 0..n {
                 kept[i] = (ticks(i) - ticks(0)) * gain / runs.max(1.0);
             }

@@ -94,6 +94,12 @@ pub struct Watch {
     near: bool,
 }
 
+impl Default for Watch {
+    fn default() -> Watch {
+        Watch::new()
+    }
+}
+
 impl Watch {
     /// Nothing was seen.
     pub const fn new() -> Watch {

@@ -133,7 +133,7 @@ impl Tally {
     #[inline(never)]
     fn win(&self, entry: &Entry, site: u32) -> bool {
         let is_free = entry.tag.load(Relaxed) as u32 == 0;
-        let wins = is_free || bump(&self.calls) % PATIENCE == 0;
+        let wins = is_free || bump(&self.calls).is_multiple_of(PATIENCE);
         if wins {
             entry.give_to(site);
         }
@@ -299,6 +299,12 @@ impl Sums {
             .get(site as usize)
             .filter(|cell| cell.is_held)
             .map(|cell| cell.sum)
+    }
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        Sums::new()
     }
 }
 

@@ -40,7 +40,12 @@ pub fn json(report: &Report) -> io::Result<String> {
     let source = source(report, &mut stacks);
     let mut page = Map::new();
     let mut put = |name: &str, value: Value| page.insert(name.to_owned(), value);
-    put("report", value(&without_lists(report))?);
+    let mut head = value(&without_lists(report))?;
+    if let Value::Object(fields) = &mut head {
+        // Whole sites, which are among the others.
+        fields.remove("fault_sites");
+    }
+    put("report", head);
     put("answer", answer(report)?);
     put("findings", findings(report)?);
     put("source", source);
@@ -169,6 +174,10 @@ fn row(site: &SiteReport) -> io::Result<Value> {
         fields.remove("series");
         fields.remove("frames");
         fields.remove("key");
+        // Three numbers for each age: too much for every site of a page.
+        if let Some(Value::Object(lifetimes)) = fields.get_mut("lifetimes") {
+            lifetimes.remove("survival");
+        }
         let blamed = site.blame.as_ref().map(|blame| blame.frame);
         fields.insert("blame".to_owned(), json!(blamed));
         if site.by_process.len() < 2 {

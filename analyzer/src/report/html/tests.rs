@@ -1,10 +1,12 @@
 //! The page in a real browser: what it shows against hand-computed answers, and that it works.
 
 use leaktrack_recording::{EventKind, SiteKind};
+use serde_json::Value;
 
 use super::browser::Browser;
 use crate::blame::Blame;
 use crate::human;
+use crate::report::document::MemoryMoment;
 use crate::report::{Format, Look, ReportOptions, assemble, render};
 use crate::testing::{self, Recording};
 
@@ -73,7 +75,21 @@ fn shop() -> crate::report::Report {
         ],
         &Blame::default(),
     );
-    assemble(&family, &options())
+    let mut report = assemble(&family, &options());
+    report.memory.over_time = [(10.0, 4_096), (60.0, 32_768)]
+        .map(|(t_s, live)| MemoryMoment {
+            t_s,
+            process: 0,
+            rss_bytes: live + 10_240,
+            parts: [
+                ("live blocks".to_owned(), live),
+                ("<b>stacks".to_owned(), 8_192),
+            ]
+            .into(),
+            unexplained_bytes: 2_048,
+        })
+        .to_vec();
+    report
 }
 
 fn figure(browser: &Browser, label: &str) -> String {
@@ -92,6 +108,108 @@ fn row(browser: &Browser, name: &str) -> Vec<String> {
         .iter()
         .map(|cell| cell.as_str().unwrap_or_default().to_owned())
         .collect()
+}
+
+#[test]
+fn the_page_holds_the_figures_of_the_document() {
+    let report = shop();
+    let page = html(&report);
+    let data = page.split_once("id=\"data\">").unwrap().1;
+    let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    let mut json = Vec::new();
+    let look = Look {
+        colour: false,
+        width: None,
+        unicode: false,
+    };
+    render(&report, &options(), Format::Json, look, &mut json).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    for part in [
+        "processes",
+        "recording",
+        "coverage",
+        "totals",
+        "fragmentation",
+        "faults",
+        "events",
+    ] {
+        // Control characters are replaced in the page; there are none here.
+        assert_eq!(data["report"][part], json[part], "{part}");
+    }
+    let column = |columns: &Value, path: &str, row: usize| -> Value {
+        let mut column = &columns[path];
+        while let Some(other) = column["as"].as_str() {
+            column = &columns[other];
+        }
+        match (column.get("is"), column.get("of")) {
+            (Some(value), _) => value.clone(),
+            (_, Some(of)) => of[column["at"][row].as_u64().unwrap() as usize].clone(),
+            _ => column[row].clone(),
+        }
+    };
+    let sites = json["sites"].as_array().unwrap();
+    assert_eq!(sites.len(), 4);
+    for (row, site) in sites.iter().enumerate() {
+        for path in [
+            "id",
+            "verdict",
+            "live_bytes/value",
+            "live_blocks/high",
+            "allocations",
+            "allocated_bytes",
+            "frees",
+            "peak_live_bytes",
+            "first_seen_s",
+            "oldest_s",
+            "growth/pattern",
+            "growth/rate/value",
+            "growth/rate/low",
+            "why",
+            "advice",
+            "threads",
+        ] {
+            let truth = site.pointer(&format!("/{path}")).unwrap_or(&Value::Null);
+            let shown = column(&data["sites"], &path.replace('/', "."), row);
+            assert!(
+                shown == *truth || shown.as_f64().is_some() && shown.as_f64() == truth.as_f64(),
+                "{path}: {shown} {truth}"
+            );
+        }
+    }
+    for (row, moment) in json["timeline"].as_array().unwrap().iter().enumerate() {
+        for path in ["t_s", "live_bytes", "rss_bytes", "threads", "minor_faults"] {
+            let shown = column(&data["timeline"], path, row);
+            assert_eq!(shown.as_f64(), moment[path].as_f64(), "{path}");
+        }
+    }
+    // And the text, which is in the page for readers without scripts.
+    let text = page
+        .split_once("<pre>")
+        .unwrap()
+        .1
+        .split_once("</pre>")
+        .unwrap()
+        .0;
+    let totals = &report.totals;
+    for figure in [
+        format!(
+            "{} allocations, {} frees",
+            human::count(totals.allocations),
+            human::count(totals.frees)
+        ),
+        human::bytes_exact(totals.live_bytes),
+        format!(
+            "{} minor, {} major",
+            human::count(report.faults.minor.unwrap()),
+            human::count(report.faults.major.unwrap())
+        ),
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            words(text).contains(&words(&figure)),
+            "{figure} is not in {text}"
+        );
+    }
 }
 
 #[test]
@@ -115,6 +233,16 @@ fn the_page_works_in_a_browser() {
         format!("+{growth}")
     );
     assert_eq!(row(&browser, "cache_page")[2], "29.3 KiB");
+
+    let legend = browser.text("//ul[contains(@class, 'legend')]");
+    for part in [
+        "resident 10.0 MiB",
+        "live blocks 32.0 KiB",
+        "<b>stacks 8.0 KiB",
+        "unexplained 2.0 KiB",
+    ] {
+        assert!(legend.contains(part), "{part} is not in {legend}");
+    }
 
     // Recorded text is text.
     assert_eq!(browser.run("return document.images.length"), 0);

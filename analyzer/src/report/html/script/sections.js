@@ -26,29 +26,38 @@ function sizesSection() {
     h('p', { class: 'muted' }, 'Each call site counts with the mean size of its blocks.'), content];
 }
 
-// A histogram that the document may have: [{ upper bound, count }] under some name.
+// How long freed blocks lived and live ones have lived, all sites together; else the ages of live ones.
 function lifetimes() {
-  const known = REPORT.lifetimes ?? REPORT.totals.lifetimes ?? null;
   const title = h('h3', null, 'Lifetimes of blocks');
-  if (!Array.isArray(known?.buckets ?? known)) {
-    const live = [];
+  if (isMeasured('lifetimes.epoch_s')) {
+    const ages = new Map();
     for (let site = 0; site < SITE_COUNT; site++) {
-      const age = field('median_age_s', site);
-      if (age != null) live.push([age, field('live_bytes.value', site)]);
+      ['freed', 'live'].forEach((kind, at) => {
+        for (const [age, blocks] of field(`lifetimes.${kind}`, site) ?? []) {
+          const entry = ages.get(age) ?? [0, 0];
+          entry[at] += blocks;
+          ages.set(age, entry);
+        }
+      });
     }
-    if (live.length === 0) return [title, missing('Lifetimes were not recorded, and the ages of live blocks are not known.')];
-    const bounds = [1, 10, 60, 600, 3600, 86400, Infinity];
-    const sums = bounds.map((bound, at) => [
-      bound === Infinity ? 'older' : `up to ${duration(bound)}`,
-      live.filter(([age]) => age <= bound && (at === 0 || age > bounds[at - 1])).reduce((sum, [, size]) => sum + size, 0)]);
-    const top = sums.findLastIndex(([, size]) => size > 0);
-    return [title, h('p', { class: 'muted' }, 'Live bytes at the end by the median age of their site’s blocks. How long freed blocks lived was not recorded.'),
-      bars(sums.slice(0, top + 1), bytes)];
+    const rows = [...ages].sort((a, b) => a[0] - b[0])
+      .map(([age, [freed, live]]) => [`up to ${duration(age)}`, freed, live > 0 ? `and ${count(live)} live` : null]);
+    return [title, h('p', { class: 'muted' }, 'Blocks by the age at which they were freed; live ones by their age now. Ages are known to a power of two of snapshots.'),
+      rows.length > 0 ? bars(rows, count) : missing('No block was counted.')];
   }
-  const buckets = known.buckets ?? known;
-  const rows = buckets.map((bucket) => [
-    bucket.up_to_s == null ? 'longer' : `up to ${duration(bucket.up_to_s)}`, bucket.blocks ?? bucket.count ?? 0]);
-  return [title, bars(rows, count)];
+  const live = [];
+  for (let site = 0; site < SITE_COUNT; site++) {
+    const age = field('median_age_s', site);
+    if (age != null) live.push([age, field('live_bytes.value', site)]);
+  }
+  if (live.length === 0) return [title, missing('Lifetimes were not recorded, and the ages of live blocks are not known.')];
+  const bounds = [1, 10, 60, 600, 3600, 86400, Infinity];
+  const sums = bounds.map((bound, at) => [
+    bound === Infinity ? 'older' : `up to ${duration(bound)}`,
+    live.filter(([age]) => age <= bound && (at === 0 || age > bounds[at - 1])).reduce((sum, [, size]) => sum + size, 0)]);
+  const top = sums.findLastIndex(([, size]) => size > 0);
+  return [title, h('p', { class: 'muted' }, 'Live bytes at the end by the median age of their site’s blocks. How long freed blocks lived was not recorded.'),
+    bars(sums.slice(0, top + 1), bytes)];
 }
 
 function faults() {
@@ -87,6 +96,13 @@ function fragmentation() {
         [at.has(pin.site) ? shortName(at.get(pin.site)) : pin.site, count(pin.pages), bytes(pin.bytes)])));
   } else if (of.pinned_by == null) {
     out.push(missing('Which blocks keep pages from being returned was not measured.'));
+  }
+  if (of.arenas?.length > 0) {
+    const figures = Object.keys(of.arenas[0]).filter((name) => name.endsWith('_bytes'));
+    const heading = (name) => name.slice(0, -6).replaceAll('_', ' ');
+    out.push(h('h4', null, 'Arenas, those with most free memory first'),
+      smallTable('Arenas', ['Arena', ...figures.map(heading)], of.arenas.slice(0, 12).map((arena) =>
+        [arena.number === 1 ? 'main' : `${arena.number}`, ...figures.map((name) => bytes(arena[name]))])));
   }
   return out;
 }
@@ -133,12 +149,30 @@ function eventList() {
   return all.length === 0 ? [] : [h('h3', null, 'Events'), smallTable('Events', ['After', 'What', 'In words'], all, 3)];
 }
 
+// What the system around the processes said: every figure that the document has.
+function systemFigures() {
+  const rows = [];
+  const words = (name) => name.replace(/_(bytes|s|share)$/, '').replaceAll('_', ' ');
+  const add = (prefix, of) => {
+    for (const [name, value] of Object.entries(of ?? {})) {
+      if (value == null || Array.isArray(value)) continue;
+      if (typeof value === 'object') add(`${words(name)}: `, value);
+      else if (name.endsWith('_bytes')) rows.push([prefix + words(name), bytes(value)]);
+      else if (name.endsWith('_share')) rows.push([prefix + words(name), percent(value, 1)]);
+      else if (name.endsWith('_s')) rows.push([prefix + words(name), duration(value)]);
+      else rows.push([prefix + words(name), typeof value === 'number' ? count(value) : String(value)]);
+    }
+  };
+  add('', REPORT.system);
+  return rows.length === 0 ? [] : [h('h3', null, 'The system around it'), smallTable('System', ['What', 'At the end'], rows)];
+}
+
 function memorySection() {
   return section('more', 'Where it comes from, and what it costs',
     h('div', { class: 'columns' },
       h('div', null, sizesSection()), h('div', null, lifetimes()),
       h('div', null, faults()), h('div', null, fragmentation()),
-      h('div', null, threads()), h('div', null, processes(), eventList())));
+      h('div', null, threads()), h('div', null, processes(), eventList()), h('div', null, systemFigures())));
 }
 
 function coverageSection() {

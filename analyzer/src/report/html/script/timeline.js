@@ -1,14 +1,37 @@
 // Memory over time, and the range brushed on it by pointer or with the two sliders.
 
-// Where resident memory went at each moment, if the document has it: arrays of parts per moment.
+// Where resident memory went whenever that was measured: times, and parts as layers; null if it was
+// measured less than twice.
 function partsOverTime() {
-  const parts = overTime('parts');
-  if (!parts.some((one) => Array.isArray(one) && one.length > 0)) return null;
-  const names = [...new Set(parts.flatMap((one) => (one ?? []).map((part) => part.name)))];
-  return names.map((name, at) => ({
-    name, tone: at % 8,
-    values: parts.map((one) => one?.find((part) => part.name === name)?.bytes ?? 0),
-  }));
+  const moments = REPORT.memory.over_time ?? [];
+  const times = [...new Set(moments.map((moment) => moment.t_s))];
+  if (times.length < 2) return null;
+  const start = REPORT.processes[0].started_unix_s;
+  const end = (process) => process.started_unix_s - start + process.duration_s + 1;
+  const sums = new Map();
+  const current = new Map();
+  let next = 0;
+  times.forEach((t, at) => {
+    for (; next < moments.length && moments[next].t_s <= t; next++) current.set(moments[next].process, moments[next]);
+    for (const [process, moment] of current) {
+      if (REPORT.processes[process] && end(REPORT.processes[process]) < t) continue;
+      const parts = { ...moment.parts, unexplained: Math.max(0, moment.unexplained_bytes ?? 0) };
+      for (const [name, size] of Object.entries(parts)) {
+        if (!sums.has(name)) sums.set(name, new Array(times.length).fill(0));
+        sums.get(name)[at] += size;
+      }
+    }
+  });
+  const order = [...sums].filter(([name]) => name !== 'unexplained')
+    .sort((a, b) => Math.max(...b[1]) - Math.max(...a[1])).filter(([, values]) => Math.max(...values) > 0);
+  const layers = order.slice(0, 8).map(([name, values], tone) => ({ name, tone, values }));
+  const rest = order.slice(8).map(([, values]) => values);
+  if (rest.length > 0) {
+    layers.push({ name: `${count(rest.length)} smaller parts`, tone: 'rest', values: times.map((_, at) => rest.reduce((sum, values) => sum + values[at], 0)) });
+  }
+  const gap = sums.get('unexplained');
+  if (gap?.some((size) => size > 0)) layers.push({ name: 'unexplained', tone: 'gap', values: gap });
+  return { times, layers };
 }
 
 // The sites with the most live bytes at their highest, each as a layer; the others as one.
@@ -31,21 +54,17 @@ function siteLayers(limit) {
 const CHARTS = {
   resident: {
     label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
-    layers() {
-      const parts = partsOverTime();
-      if (parts) return parts;
-      return null;
-    },
+    layers: partsOverTime,
     lines: () => [
       { name: 'resident', className: 'rss', values: overTime('rss_bytes') },
-      { name: 'live heap (requested bytes)', className: 'live', values: liveOverTime },
+      { name: 'live heap (requested bytes)', className: 'live', values: liveOverTime, onlyAlone: true },
       { name: 'swapped out', className: 'swap', values: overTime('swap_bytes'), onlyIfAny: true },
       { name: 'limit', className: 'limit', values: overTime('limit_bytes'), onlyIfAny: true },
     ],
   },
   sites: {
     label: 'Live memory by call site', unit: bytes, isBytes: true, times: () => CURVE_TIMES,
-    layers: () => siteLayers(8), lines: () => [],
+    layers: () => ({ times: CURVE_TIMES, layers: siteLayers(8) }), lines: () => [],
   },
   faults: {
     label: 'Page faults per second', unit: count, times: () => TIMES.slice(1), layers: () => null,
@@ -66,9 +85,10 @@ const CHARTS = {
 
 function drawChart(chart, legend) {
   const times = chart.times();
-  const layers = chart.layers() ?? [];
-  const lines = chart.lines().filter((line) => !line.onlyIfAny || line.values.some((value) => value > 0));
-  const sums = times.map((_, at) => layers.reduce((sum, layer) => sum + layer.values[at], 0));
+  const { times: layerTimes, layers } = chart.layers() ?? { times: [], layers: [] };
+  const lines = chart.lines().filter((line) =>
+    (!line.onlyIfAny || line.values.some((value) => value > 0)) && !(line.onlyAlone && layers.length > 0));
+  const sums = layerTimes.map((_, at) => layers.reduce((sum, layer) => sum + layer.values[at], 0));
   const limitless = lines.filter((line) => line.className !== 'limit' || !chart.isBytes);
   const highest = Math.max(0, ...sums, ...limitless.flatMap((line) => line.values.map((value) => value ?? 0)));
   const drawing = plot({
@@ -76,10 +96,10 @@ function drawChart(chart, legend) {
     label: `${chart.label} over time; the figures are in the table below and in the key figures`,
   });
   const { body, x, y } = drawing;
-  let under = times.map(() => 0);
+  let under = layerTimes.map(() => 0);
   for (const layer of layers) {
     const upper = under.map((value, at) => value + layer.values[at]);
-    const points = (values) => values.map((value, at) => [x(times[at]), y(value)]);
+    const points = (values) => values.map((value, at) => [x(layerTimes[at]), y(value)]);
     body.append(svg('path', { class: `layer tone-${layer.tone}`, d: areaPath(points(upper), points(under)) },
       svg('title', null, layer.name)));
     under = upper;
@@ -101,15 +121,15 @@ function drawChart(chart, legend) {
     body.append(svg('line', { class: `event ${event.type}`, x1: at, x2: at, y1: PLOT.top, y2: y(0) },
       svg('title', null, `${event.type} after ${duration(event.t_s)}: ${event.text}`)));
   }
-  const entries = [...lines.map((line) => [line.name, `swatch ${line.className}`, line.values]),
-    ...layers.map((layer) => [layer.name, `swatch tone-${layer.tone}`, layer.values])];
+  const entries = [...lines.map((line) => [line.name, `swatch ${line.className}`, line.values, times]),
+    ...layers.map((layer) => [layer.name, `swatch tone-${layer.tone}`, layer.values, layerTimes])];
   const show = (t) => {
     const at = Math.max(0, lastUpTo(times, t));
     legend.replaceChildren(
       h('li', { class: 'moment' }, `after ${duration(times[at])}`),
-      ...entries.map(([name, className, values]) =>
+      ...entries.map(([name, className, values, of]) =>
         h('li', null, h('span', { class: className, 'aria-hidden': 'true' }), `${name} `,
-          h('b', null, chart.unit(values[at])))));
+          h('b', null, chart.unit(values[Math.max(0, lastUpTo(of, t))])))));
   };
   show(times.at(-1));
   return { ...drawing, show, times };
@@ -220,8 +240,9 @@ function timelineSection() {
 // Where resident memory is at the end.
 function account(memory) {
   const rows = memory.parts.map((part) => [part.name, bytes(part.bytes), part.measured_by]);
-  if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'resident less all parts']);
+  if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'the whole less all parts']);
   if (memory.rss_bytes != null) rows.push(['resident', bytes(memory.rss_bytes), 'the kernel, at the end']);
+  if (memory.huge_page_bytes > 0) rows.push(['of it in huge pages', bytes(memory.huge_page_bytes), 'the kernel']);
   if (memory.pss_bytes != null) rows.push(['proportional share', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
   if (memory.swap_bytes > 0) rows.push(['swapped out', bytes(memory.swap_bytes), 'the kernel']);
   if (memory.limit_bytes != null) rows.push(['limit', bytes(memory.limit_bytes), memory.limit_kind]);

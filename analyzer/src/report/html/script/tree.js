@@ -15,9 +15,10 @@ const MEASURES = {
   allocated: { label: 'Allocated bytes', format: bytes, of: () => allocatedIn },
   allocations: { label: 'Allocations', format: count, of: () => allocationsIn },
   temporary: {
-    label: 'Temporary', format: count,
-    needs: ['lifetimes.temporary', 'temporary_allocations', 'temporary'],
+    label: 'Temporary', format: count, needs: ['lifetimes.epoch_s'],
     whyNot: 'lifetimes of blocks were not recorded', fixed: true,
+    note: 'blocks freed within one snapshot interval',
+    of: () => (site) => freedWithin(site),
   },
   peak: {
     label: 'Peak', format: bytes, of: peakIn,
@@ -34,6 +35,12 @@ const MEASURES = {
     of: () => (site) => field('resident_bytes', site) ?? 0, fixed: true,
   },
 };
+
+// Blocks of a site that were freed at the youngest age that is told apart.
+function freedWithin(site) {
+  const finest = field('lifetimes.epoch_s', site);
+  return (field('lifetimes.freed', site) ?? []).reduce((sum, [age, freed]) => (age <= finest ? sum + freed : sum), 0);
+}
 
 function whyNot(name) {
   const { needs, whyNot: reason } = MEASURES[name];

@@ -273,7 +273,7 @@ fn site() -> Value {
             "suppression",
             described(
                 string(),
-                "A line for --suppressions that matches this site; empty without symbols.",
+                "For --suppressions: of a finding, a block that matches its stack alone; of another site, a line that matches its function, empty without symbols.",
             ),
         ),
         ("suppressed_by", or_null(string())),

@@ -71,6 +71,46 @@ fn a_leak_fails_the_build_and_a_known_one_does_not() {
 }
 
 #[test]
+fn the_suppression_of_each_finding_suppresses_it_alone() {
+    let tracked = quick(program_as("rebuilt.c", "rebuilt", &[]))
+        .arg("1")
+        .tracked();
+    let recording = tracked.recordings[0].as_path();
+    let findings = |more: &[&str]| -> Vec<Value> {
+        let output = check(
+            &[recording],
+            &[GROWING, &["--format", "json"], more].concat(),
+        );
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        json["findings"].as_array().cloned().unwrap_or_default()
+    };
+    let all = findings(&[]);
+    assert_eq!(all.len(), 6);
+    let file = tracked.folder.join("known.supp");
+    for finding in &all {
+        let block = finding["suppression"].as_str().expect("a suppression");
+        std::fs::write(&file, block).expect("a file");
+        let left = findings(&["--suppressions", &file.to_string_lossy()]);
+        let keys = |findings: &[Value]| -> Vec<String> {
+            findings.iter().map(|it| it["keys"].to_string()).collect()
+        };
+        let mut expected = keys(&all);
+        expected.retain(|keys| *keys != finding["keys"].to_string());
+        assert_eq!(keys(&left), expected, "{block}");
+    }
+    // All of them together: nothing is left.
+    let blocks: Vec<&str> = all
+        .iter()
+        .filter_map(|it| it["suppression"].as_str())
+        .collect();
+    std::fs::write(&file, blocks.concat()).expect("a file");
+    assert_eq!(
+        findings(&["--suppressions", &file.to_string_lossy()]).len(),
+        0
+    );
+}
+
+#[test]
 fn a_program_that_holds_its_level_passes() {
     let tracked = quick(program("keep_some.c"))
         .args(["10", "1000", "1"])

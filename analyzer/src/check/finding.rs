@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::document::Finding;
-use crate::report::Report;
 use crate::report::document::{Group, SiteReport};
+use crate::report::{Report, suppress};
 use crate::verdict::{Estimate, Verdict, advice};
 
 /// The findings of a report that is grouped by line, worst first.
@@ -28,6 +28,20 @@ pub fn findings(report: &Report) -> Vec<Finding> {
             finding(report, group, &sites)
         })
         .collect()
+}
+
+/// A block for each of its stacks; for more than these one for the blamed function.
+fn suppression(sites: &[&SiteReport]) -> String {
+    const MOST: usize = 50;
+    let block =
+        |site: &&SiteReport| suppress::exactly(&format!("leaktrack {}", site.key), &site.frames);
+    match sites {
+        [worst, ..] if sites.len() > MOST => {
+            let frame = worst.blame.as_ref().map_or(0, |blame| blame.frame);
+            suppress::suggestion(worst.frames.get(frame))
+        }
+        _ => sites.iter().map(block).collect(),
+    }
 }
 
 fn finding(report: &Report, group: &Group, sites: &[&SiteReport]) -> Option<Finding> {
@@ -61,7 +75,7 @@ fn finding(report: &Report, group: &Group, sites: &[&SiteReport]) -> Option<Find
             Some(opinion) => advice::advice(opinion, kind),
             None => worst.advice.clone(),
         },
-        suppression: worst.suppression.clone(),
+        suppression: suppression(sites),
         keys: sites.iter().map(|site| site.key.clone()).collect(),
         finding_keys: own.map(|site| site.key.clone()).collect(),
         sites: sites.iter().map(|site| site.id.clone()).collect(),

@@ -117,6 +117,19 @@ fn findings_fail_the_gate_and_options_let_them_pass() {
 }
 
 #[test]
+fn the_suppression_of_a_finding_suppresses_it_and_no_other() {
+    let recording = leaking(&[0x10, 0x30]);
+    let findings = judged(&recording, "", &growing()).findings;
+    assert_eq!(findings.len(), 2);
+    for (own, other) in [(0, 1), (1, 0)] {
+        let left = judged(&recording, &findings[own].suppression, &growing());
+        let lines: Vec<&str> = left.findings.iter().map(|it| it.line.as_str()).collect();
+        assert_eq!(lines, [findings[other].line.as_str()]);
+        assert_eq!(left.suppressed_sites, 1);
+    }
+}
+
+#[test]
 fn a_baseline_knows_findings_by_key_in_all_its_forms() {
     let recording = leaky();
     let outcome = judged(&recording, "", &growing());

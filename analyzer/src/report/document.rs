@@ -364,7 +364,8 @@ pub struct SiteReport {
     pub why: Vec<String>,
     /// What to do.
     pub advice: String,
-    /// A line for `--suppressions` that matches this site and those of the same function.
+    /// For `--suppressions`: of a finding, a block that matches its stack and no other; of other
+    /// sites, a line that matches those of the same function.
     pub suppression: String,
     /// The suppression that matched it, if any: then it is no finding.
     pub suppressed_by: Option<String>,

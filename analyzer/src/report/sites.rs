@@ -52,7 +52,13 @@ pub fn site_report(
         verdict: opinion.verdict,
         why: opinion.why.clone(),
         advice: verdict::advice::advice(opinion, site.kind),
-        suppression: suppress::suggestion(site.blamed()),
+        suppression: match opinion.verdict.is_finding() {
+            true => {
+                let frames: Vec<_> = site.frames().cloned().collect();
+                suppress::exactly(&format!("leaktrack {}", site.key), &frames)
+            }
+            false => suppress::suggestion(site.blamed()),
+        },
         suppressed_by: selected.suppressed_by.clone(),
         blame: site
             .blame

@@ -21,8 +21,14 @@ struct Suppression {
 enum Rule {
     /// Any frame's function, file or module contains the pattern.
     Leak(String),
-    /// The frames match these, from the innermost on.
-    Stack(Vec<Line>),
+    /// The frames match these, from the innermost on; `from_malloc` if the first is one of the
+    /// allocator's functions, which valgrind's stacks begin with and the report's may not.
+    Stack {
+        /// As written.
+        lines: Vec<Line>,
+        /// Without the first line they may match, too.
+        from_malloc: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +106,11 @@ impl Suppressions {
             .iter()
             .find(|suppression| match &suppression.rule {
                 Rule::Leak(pattern) => frames.iter().any(|frame| leak_matches(pattern, frame)),
-                Rule::Stack(lines) => stack_matches(lines, frames),
+                Rule::Stack { lines, from_malloc } => {
+                    let rest = lines.get(1..).filter(|_| *from_malloc);
+                    stack_matches(lines, frames)
+                        || rest.is_some_and(|rest| stack_matches(rest, frames))
+                }
             })
             .map(|suppression| suppression.name.as_str())
     }
@@ -128,18 +138,13 @@ fn valgrind(block: &[(usize, &str)]) -> Result<Option<Suppression>, (Option<usiz
             _ => return Err((Some(*at), format!("`{line}` is no frame"))),
         });
     }
-    // The report's stacks begin with the caller of malloc; valgrind's with malloc itself.
-    if let Some(Line::Function(function)) = lines.first()
-        && names_an_allocator(function)
-    {
-        lines.remove(0);
-        if lines.is_empty() {
-            lines.push(Line::Any);
-        }
-    }
+    let first = lines.first();
+    let from_malloc = first.is_some_and(
+        |line| matches!(line, Line::Function(function) if names_an_allocator(function)),
+    );
     Ok(Some(Suppression {
         name: (*name).to_owned(),
-        rule: Rule::Stack(lines),
+        rule: Rule::Stack { lines, from_malloc },
     }))
 }
 
@@ -247,6 +252,29 @@ fn line_matches(line: &Line, frame: &Frame) -> bool {
     }
 }
 
+/// A suppression for one call stack and no other: a block as valgrind writes them, with every frame.
+/// Sites with the same functions on other lines match, too: they have the same `key`.
+pub fn exactly(title: &str, frames: &[Frame]) -> String {
+    // A star in a name is a star in a pattern: any one character is as close as it gets.
+    let literal = |text: &str| text.replace('*', "?").replace(['\n', '\r'], "?");
+    let mut block = format!("{{\n   {}\n   Memcheck:Leak\n", literal(title));
+    let mut last = String::new();
+    for frame in frames {
+        let line = match &frame.function {
+            Some(function) => format!("fun:{}", literal(function)),
+            None if frame.module.is_empty() => "...".to_owned(),
+            None => format!("obj:{}", literal(&frame.module)),
+        };
+        // Generated code is one run of frames, however many.
+        if line != "..." || last != line {
+            block.push_str(&format!("   {line}\n"));
+        }
+        last = line;
+    }
+    block.push_str("}\n");
+    block
+}
+
 /// A suppression for sites that blame this function; empty without a name: one for the whole
 /// module would hide too much.
 pub fn suggestion(blamed: Option<&Frame>) -> String {
@@ -351,6 +379,41 @@ mod tests {
             error("{\nname\nMemcheck:Leak\nfnu:x\n}").starts_with("line 4: `fnu:x` is no frame")
         );
         assert!(error("{\n}").starts_with("line 1: a block needs"));
+    }
+
+    #[test]
+    fn a_block_for_a_stack_matches_it_and_no_other() {
+        let stack = [
+            frame("operator new(unsigned long)", "", "/lib/libstdc++.so.6"),
+            frame("char* app::keep<int>(int*)", "/src/keep.rs", "/opt/app"),
+            Frame::default(),
+            Frame::default(),
+            Frame {
+                module: "/lib/libx.so".to_owned(),
+                offset: 5,
+                ..Frame::default()
+            },
+            frame("main", "/src/main.rs", "/opt/app"),
+        ];
+        let mut suppressions = Suppressions::default();
+        suppressions
+            .add(&exactly("a *name*", &stack))
+            .expect("well-formed");
+        let matching = |stack: &[Frame]| {
+            let frames: Vec<&Frame> = stack.iter().collect();
+            suppressions.matching(&frames).map(str::to_owned)
+        };
+        assert_eq!(matching(&stack).as_deref(), Some("a ?name?"));
+        // The length of a run of generated code is chance.
+        assert!(matching(&[&stack[..3], &stack[4..]].concat()).is_some());
+        for other in [
+            &stack[1..2],
+            &stack[..5],
+            &[&stack[..2], &stack[4..]].concat()[..3],
+            &[&stack[..5], &[frame("start", "", "/opt/app")]].concat(),
+        ] {
+            assert_eq!(matching(other), None, "{other:?}");
+        }
     }
 
     #[test]

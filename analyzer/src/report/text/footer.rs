@@ -6,7 +6,8 @@ use crate::human;
 use crate::verdict::Verdict;
 
 use super::super::ReportOptions;
-use super::super::document::Report;
+use super::super::document::{Report, SiteReport};
+use super::super::suppress;
 
 /// Writes what stands under the sites.
 pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
@@ -187,13 +188,20 @@ pub fn commands(report: &Report) -> Vec<(String, String)> {
             "everything, for programs; --format markdown for an issue".to_owned(),
         ),
     ]);
-    if let Some(site) = report.sites.iter().find(|site| {
+    let findings = report.sites.iter().filter(|site| {
         site.verdict.is_finding() && site.suppressed_by.is_none() && !site.suppression.is_empty()
-    }) {
+    });
+    // Short enough for a line; the JSON has a block for this stack alone.
+    let of_function = |site: &SiteReport| {
+        let blamed = site.frames.get(site.blame.as_ref()?.frame);
+        Some(suppress::suggestion(blamed)).filter(|line| !line.is_empty())
+    };
+    let short = findings.into_iter().find_map(of_function);
+    if let Some(suppression) = short {
         commands.push((
             format!(
                 "echo {} >> known.supp; leaktrack report --suppressions known.supp {files}",
-                quote(&site.suppression)
+                quote(&suppression)
             ),
             "if the first finding is known and meant to be".to_owned(),
         ));

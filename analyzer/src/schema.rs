@@ -295,6 +295,7 @@ fn site() -> Value {
         ("first_seen_s", number()),
         ("oldest_s", or_null(number())),
         ("median_age_s", or_null(number())),
+        ("lifetimes", lifetimes()),
         ("growth", growth),
         (
             "lost",
@@ -322,6 +323,26 @@ fn site() -> Value {
         ("threads", list(string())),
         ("frames", list(frame())),
     ])
+}
+
+fn lifetimes() -> Value {
+    let tuple = |items: Vec<Value>| {
+        let length = items.len();
+        json!({"type": "array", "prefixItems": items, "minItems": length, "maxItems": length})
+    };
+    let blocks = || list(tuple(vec![number(), count()]));
+    let steps = list(tuple(vec![number(), number(), number(), number()]));
+    let survival = "Share of blocks that live longer than an age: age, share, low, high.";
+    or_null(object(&[
+        ("epoch_s", number()),
+        ("median_s", or_null(number())),
+        (
+            "freed",
+            described(blocks(), "Up to this age, and how many."),
+        ),
+        ("live", described(blocks(), "Up to this age, and how many.")),
+        ("survival", described(steps, survival)),
+    ]))
 }
 
 fn frame() -> Value {

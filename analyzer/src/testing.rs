@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use leaktrack_recording::{
-    AgeWriter, BLOCK_BYTES, Coverage, DeltaWriter, EndKind, EventKind, FileHeader, Mode, Module,
-    Node, Process, Record, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, Site, SiteAge,
-    SiteDelta, SiteKind, SliceSink, Snapshot, SnapshotHead, Totals, frame_into,
+    AgeWriter, BLOCK_BYTES, Coverage, DeltaWriter, EndKind, EventKind, FileHeader, LifetimesHead,
+    LifetimesWriter, Mode, Module, Node, Process, Record, SEGMENT_HEADER_BYTES, SegmentHeader,
+    SegmentKind, Site, SiteAge, SiteDelta, SiteKind, SiteLifetimes, SliceSink, Snapshot,
+    SnapshotHead, Totals, frame_into,
 };
 
 use crate::model::{Family, LoadOptions};
@@ -220,6 +221,38 @@ impl Recording {
         self.record(&Record::Ages(leaktrack_recording::Ages {
             at_ms,
             ages: &packed,
+        }));
+    }
+
+    /// How long blocks lived: per site freed and live ones by octave of seconds.
+    pub fn lifetimes(&mut self, at_ms: u64, sites: &[(u32, &[(usize, u64)], &[(usize, u64)])]) {
+        let octaves = |counts: &[(usize, u64)]| {
+            let mut octaves = [0; leaktrack_recording::OCTAVES];
+            for (octave, count) in counts {
+                octaves[*octave] = *count;
+            }
+            octaves
+        };
+        let mut buffer = vec![0; 1 << 12];
+        let mut sink = SliceSink::new(&mut buffer);
+        let mut writer = LifetimesWriter::new(&mut sink);
+        for (site, freed, live) in sites {
+            writer
+                .push(&SiteLifetimes {
+                    site: *site,
+                    freed: Some(octaves(freed)),
+                    live: octaves(live),
+                })
+                .expect("ascending sites");
+        }
+        let packed = sink.written().to_vec();
+        self.record(&Record::Lifetimes(leaktrack_recording::Lifetimes {
+            head: LifetimesHead {
+                at_ms,
+                epoch_us: 1_000_000,
+                least_blocks: 1,
+            },
+            lifetimes: &packed,
         }));
     }
 

@@ -128,6 +128,11 @@
 //! 12 Event       at_ms n, kind b (0 mark, 1 alert, 2 scan, 3 enable, 4 disable, 5 dlopen,
 //!                6 limit, 7 exec, 8 note), text s
 //! 13 End         at_ms n, kind b (0 exit, 1 fast exit), status z
+//! 18 Lifetimes   length of head n, head, sites up to the end of the record
+//!        head    at_ms n, epoch_us n, least_blocks n
+//!        site    site - site of the one before n (at least 1),
+//!                freed b (0 not counted, else so many octaves from 1 on plus 1), each n,
+//!                live b (so many octaves from 0 on), each n
 //! 20 Account     length of head n, head, parts up to the end of the record
 //!        head    flags b (1 has pss, 2 by mincore), at_ms n, rss_bytes n, swap_bytes n,
 //!                huge_bytes n, mappings n, duration_us n, cpu_us n, live_bytes n,
@@ -188,6 +193,16 @@
 //! let more = SiteDelta { site: 5, allocations: 1, allocated_bytes: 300, ..Default::default() };
 //! writer.push(&more)?;
 //! assert_eq!(sink.written(), [4, 2, 1, 0x80, 0x01, 64, 1, 1, 0, 0xac, 0x02, 0]);
+//!
+//! // Site 4: 5 blocks lived for one epoch, 2 for four to seven; 9 live, all of this epoch.
+//! let mut freed: Octaves = [0; OCTAVES];
+//! (freed[octave(1)], freed[octave(6)]) = (5, 2);
+//! let mut live: Octaves = [0; OCTAVES];
+//! live[octave(0)] = 9;
+//! let mut list = [0; 64];
+//! let mut list = SliceSink::new(&mut list);
+//! LifetimesWriter::new(&mut list).push(&SiteLifetimes { site: 4, freed: Some(freed), live })?;
+//! assert_eq!(list.written(), [4, 4, 5, 0, 2, 1, 9]);
 //!
 //! let head = SnapshotHead { index: 7, merged: 1, at_ms: 7000, threads: 3, ..Default::default() };
 //! let snapshot = bytes_of(Record::Snapshot(Snapshot { head, deltas: sink.written() }));
@@ -269,6 +284,7 @@ mod deltas;
 mod fields;
 mod frame;
 mod header;
+mod lifetimes;
 mod merge;
 mod name;
 mod order;
@@ -290,12 +306,18 @@ pub use header::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, MAJOR, MINOR, SEGMENT_HEADER_BYTES, SegmentHeader,
     SegmentKind,
 };
+pub use lifetimes::{
+    AllLifetimes, Lifetimes, LifetimesHead, LifetimesWriter, OCTAVES, Octaves, SiteLifetimes,
+    octave,
+};
 pub use merge::merge;
 pub use name::program_name;
 pub use order::{Records, SnapshotRef, in_order};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
-pub use record::{encode, encode_ages, encode_arenas, encode_residency, encode_snapshot};
+pub use record::{
+    encode, encode_ages, encode_arenas, encode_lifetimes, encode_residency, encode_snapshot,
+};
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
 pub use system::System;
 pub use types::*;

@@ -346,6 +346,8 @@ pub enum Record<'a> {
     Residency(Residency<'a>),
     /// The allocator's arenas; only the last ones are kept.
     Arenas(Arenas<'a>),
+    /// Lifetimes of blocks; stands for those written before.
+    Lifetimes(crate::lifetimes::Lifetimes<'a>),
     /// An event.
     Event {
         /// When.

@@ -105,6 +105,9 @@ fn read_anything(bytes: &[u8]) {
                     covered = snapshot.head.end_index();
                     assert!(snapshot.deltas().is_sorted_by(|a, b| a.site < b.site));
                 }
+                Record::Lifetimes(list) => {
+                    assert!(list.lifetimes().is_sorted_by(|a, b| a.site < b.site));
+                }
                 Record::Ages(ages) => assert!(ages.ages().is_sorted_by(|a, b| a.site < b.site)),
                 Record::Node(node) => assert!(node.parent < node.id),
                 _ => {}

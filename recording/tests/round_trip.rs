@@ -132,6 +132,12 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
     })
 }
 
+/// Freed and live blocks by octave, and how many octaves to keep of them.
+fn lived() -> impl Strategy<Value = (Option<Octaves>, Octaves, usize)> {
+    let octaves = || core::array::from_fn::<_, OCTAVES, _>(|_| n());
+    (prop::option::of(octaves()), octaves(), 0..=OCTAVES)
+}
+
 proptest! {
     #[test]
     fn process(
@@ -277,6 +283,38 @@ proptest! {
             assert_eq!(read.at_ms, at_ms);
             assert!(read.arenas().eq(arenas.iter().copied()));
         });
+    }
+
+    #[test]
+    fn lifetime_lists(
+        head in [n(), n(), n()],
+        list in btree_map(1..=u32::MAX, lived(), 0..20),
+    ) {
+        let [at_ms, epoch_us, least_blocks] = head;
+        let head = LifetimesHead { at_ms, epoch_us, least_blocks };
+        let list: Vec<_> = list
+            .into_iter()
+            .map(|(site, (mut freed, mut live, used))| {
+                live[used..].fill(0);
+                if let Some(freed) = &mut freed {
+                    freed[0] = 0; // is not stored
+                    freed[used.max(1)..].fill(0);
+                }
+                SiteLifetimes { site, freed, live }
+            })
+            .collect();
+        let packed = lifetimes(&list);
+        let record = Record::Lifetimes(Lifetimes { head, lifetimes: &packed });
+        back(&record, |read| {
+            let Record::Lifetimes(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.head, head);
+            assert!(read.lifetimes().eq(list.iter().copied()));
+        });
+
+        let mut streamed = Bytes::default();
+        let mut writer = encode_lifetimes(&head, &mut streamed).unwrap();
+        list.iter().for_each(|site| writer.push(site).unwrap());
+        assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Redactor {
             | Record::Account(_)
             | Record::Residency(_)
             | Record::Arenas(_)
+            | Record::Lifetimes(_)
             | Record::End { .. } => keep(record),
         }
     }

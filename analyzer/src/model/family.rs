@@ -203,6 +203,12 @@ fn site(
                     pinned_pages: a.pinned_pages.saturating_add(b.pinned_pages),
                     pinned_bytes: a.pinned_bytes.saturating_add(b.pinned_bytes),
                 }),
+            // Of all its stacks, or of none: a part of them would look like the whole.
+            lifetimes: run
+                .iter()
+                .map(|(_, raw)| raw.lifetimes.clone())
+                .reduce(|a, b| Some(a?.plus(&b?)))
+                .flatten(),
             first_seen_ms: run
                 .iter()
                 .map(|(_, raw)| raw.site.first_seen_ms)

@@ -7,6 +7,7 @@ pub mod family;
 pub mod frame;
 pub mod history;
 pub mod identity;
+pub mod lifetimes;
 pub mod link;
 pub mod process;
 pub mod site;

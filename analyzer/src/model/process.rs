@@ -12,6 +12,7 @@ use leaktrack_recording::{
 
 use super::account::{Arenas, MemoryAccount};
 use super::history::{Counters, History};
+use super::lifetimes::Lifetimes;
 use super::window::{Bound, Window};
 use crate::symbolize::Symbols;
 
@@ -51,6 +52,8 @@ pub struct RawSite {
     pub ages: Option<Ages>,
     /// Where its live memory is, as of the last account.
     pub residency: Option<format::SiteResidency>,
+    /// How long its blocks lived, if that was counted.
+    pub lifetimes: Option<Lifetimes>,
 }
 
 /// An event.
@@ -272,7 +275,7 @@ impl Process {
                 self.last_record_ms = head.at_ms;
                 self.heads.push(head);
             }
-            Record::Ages(_) | Record::Residency(_) => {}
+            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) => {}
             // Taken right after a snapshot, which is the last moment that is told.
             Record::Account(account) => {
                 let mut account = MemoryAccount::of(&account);
@@ -423,10 +426,14 @@ impl Process {
                                 history: History::default(),
                                 ages: None,
                                 residency: None,
+                                lifetimes: None,
                             })
                             .history
                             .add_part(at, share, &Counters::from(&delta));
                     }
+                }
+                Record::Lifetimes(list) if list.head.at_ms <= self.to_ms => {
+                    self.read_lifetimes(&list, &mut sites);
                 }
                 Record::Ages(ages) if ages.at_ms <= self.to_ms => {
                     for age in ages.ages() {
@@ -458,6 +465,39 @@ impl Process {
     pub fn last_account(&self) -> Option<&MemoryAccount> {
         let mut accounts = self.accounts.iter().rev();
         accounts.find(|account| account.head.at_ms <= self.to_ms)
+    }
+
+    /// Takes in how long blocks lived; a site that is not in a whole list freed each block in the
+    /// epoch of its birth.
+    fn read_lifetimes(&self, list: &format::Lifetimes<'_>, sites: &mut HashMap<u32, RawSite>) {
+        let walked = self
+            .grid
+            .iter()
+            .filter_map(|index| self.heads.get(*index))
+            .take_while(|head| head.at_ms <= list.head.at_ms)
+            .count() as u32;
+        let frees = |site: &RawSite| {
+            let changes = site.history.changes.iter();
+            let before = changes.take_while(|(point, _)| *point < walked).last();
+            before.map_or(site.history.base.frees, |(_, counters)| counters.frees)
+        };
+        for site in sites.values_mut() {
+            let whole = list.head.least_blocks <= 1 && site.site.kind == format::SiteKind::Heap;
+            let nothing = format::SiteLifetimes {
+                site: site.site.id,
+                freed: Some([0; format::OCTAVES]),
+                live: [0; format::OCTAVES],
+            };
+            let frees = frees(site);
+            site.lifetimes = whole
+                .then(|| Lifetimes::of(&list.head, &nothing, frees))
+                .flatten();
+        }
+        for entry in list.lifetimes() {
+            if let Some(site) = sites.get_mut(&entry.site) {
+                site.lifetimes = Lifetimes::of(&list.head, &entry, frees(site));
+            }
+        }
     }
 
     /// The snapshots of the window.

@@ -6,6 +6,7 @@ use leaktrack_recording::{SiteKind, SiteResidency};
 
 use super::frame::Frame;
 use super::history::{Counters, History};
+use super::lifetimes::Lifetimes;
 use super::process::Ages;
 use super::stacks::MachineFrame;
 
@@ -20,6 +21,8 @@ pub struct Part {
     pub ages: Option<Ages>,
     /// Where its live memory is, as of the last account.
     pub residency: Option<SiteResidency>,
+    /// How long its blocks lived, if that was counted.
+    pub lifetimes: Option<Lifetimes>,
     /// When it first allocated there.
     pub first_seen_ms: u64,
 }

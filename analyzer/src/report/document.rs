@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::lifetimes::LifetimesReport;
 use super::system::{SystemMoment, SystemReport};
 use crate::model::Frame;
 use crate::verdict::{Estimate, Pattern, Verdict};
@@ -389,6 +390,8 @@ pub struct SiteReport {
     pub oldest_s: Option<f64>,
     /// Age of the median live block.
     pub median_age_s: Option<f64>,
+    /// How long its blocks lived; unknown if it was not counted.
+    pub lifetimes: Option<LifetimesReport>,
     /// Growth.
     pub growth: GrowthReport,
     /// Reachability; unknown until a scan ran.

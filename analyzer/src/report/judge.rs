@@ -28,7 +28,10 @@ impl Judgement {
         });
         let context = Context::of(curves.iter().flatten());
         let judged = parallel::map(&mut curves, |curves| on_curves(curves, &context));
-        let (opinions, rates) = judged.into_iter().unzip();
+        let (mut opinions, rates): (Vec<Opinion>, _) = judged.into_iter().unzip();
+        for (opinion, site) in opinions.iter_mut().zip(&family.sites) {
+            weigh_lifetimes(opinion, site, family);
+        }
         Self {
             context,
             opinions,
@@ -71,6 +74,28 @@ impl Judgement {
             verdict::judge(&curve, &self.context),
         )
     }
+}
+
+/// Takes into account how long the site's blocks lived, in the process that holds most of them.
+fn weigh_lifetimes(opinion: &mut Opinion, site: &Site, family: &Family) {
+    let live = |part: &&crate::model::site::Part| part.history.last().live_bytes();
+    let Some(part) = site.parts.iter().max_by_key(live) else {
+        return;
+    };
+    let Some((lifetimes, process)) = part
+        .lifetimes
+        .as_ref()
+        .zip(family.processes.get(part.process))
+    else {
+        return;
+    };
+    let last = part.history.last();
+    if last.live_blocks() == 0 {
+        return;
+    }
+    let span_s = process.to_ms.saturating_sub(part.first_seen_ms) as f64 / 1e3;
+    let block_bytes = last.live_bytes() as f64 / last.live_blocks() as f64;
+    verdict::survival::weigh(opinion, lifetimes, span_s, block_bytes);
 }
 
 fn curves<'a>(site: &Site, frames: &'a [verdict::Frame]) -> Vec<Curve<'a>> {

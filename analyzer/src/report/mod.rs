@@ -11,6 +11,7 @@ pub mod group;
 mod html;
 mod json;
 mod judge;
+mod lifetimes;
 mod markdown;
 mod memory;
 mod recording;

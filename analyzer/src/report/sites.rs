@@ -5,6 +5,7 @@ use leaktrack_recording::{Mode, SiteKind};
 use super::account;
 use super::document::*;
 use super::judge::Judgement;
+use super::lifetimes;
 use super::memory::round;
 use super::select::Selected;
 use super::suppress;
@@ -88,6 +89,7 @@ pub fn site_report(
             .and_then(|part| part.ages)
             .filter(|_| live)
             .map(|ages| seconds(ages.median_ms)),
+        lifetimes: lifetimes::lifetimes(site),
         growth: GrowthReport {
             pattern: opinion.pattern,
             rate: opinion.rate.map(rounded),

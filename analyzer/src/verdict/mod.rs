@@ -9,6 +9,7 @@ pub mod opinion;
 mod rules;
 pub mod shape;
 pub mod stats;
+pub mod survival;
 #[cfg(test)]
 mod tests;
 

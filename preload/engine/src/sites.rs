@@ -5,6 +5,7 @@
 
 mod by_hash;
 mod ids;
+pub mod lifetimes;
 pub mod tally;
 
 use core::cell::UnsafeCell;
@@ -376,7 +377,10 @@ pub fn node(id: u32) -> Option<Node> {
 /// The calling thread is not inside [`intern`] except in calls that never return.
 pub unsafe fn abandon() {
     // SAFETY: the caller's promise; a torn insertion loses an entry at most.
-    unsafe { TABLES.lock.abandon() }
+    unsafe {
+        TABLES.lock.abandon();
+        lifetimes::abandon();
+    }
 }
 
 /// Lets go in a forked child for the thread that was adding a site in the parent.
@@ -385,7 +389,10 @@ pub unsafe fn abandon() {
 /// The calling thread is the only one and is not adding a site.
 pub unsafe fn abandon_in_child() {
     // SAFETY: the caller's promise; a torn insertion loses an entry at most.
-    unsafe { TABLES.lock.abandon_in_child() }
+    unsafe {
+        TABLES.lock.abandon_in_child();
+        lifetimes::abandon_in_child();
+    }
 }
 
 #[cfg(test)]

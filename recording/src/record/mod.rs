@@ -13,6 +13,7 @@ use crate::account::{ArenaWriter, ResidencyWriter};
 use crate::deltas::{AgeWriter, DeltaWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
+use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
 use crate::sink::{Full, Sink};
 use crate::types::{EndKind, EventKind, Record, SnapshotHead, TimeMs};
 
@@ -31,6 +32,7 @@ mod tag {
     pub const AGES: u8 = 11;
     pub const EVENT: u8 = 12;
     pub const END: u8 = 13;
+    pub const LIFETIMES: u8 = 18;
     pub const ACCOUNT: u8 = 20;
     pub const RESIDENCY: u8 = 21;
     pub const ARENAS: u8 = 22;
@@ -101,6 +103,10 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             encode_arenas(arenas.at_ms, sink)?;
             sink.put(arenas.arenas)
         }
+        Record::Lifetimes(lifetimes) => {
+            encode_lifetimes(&lifetimes.head, sink)?;
+            sink.put(lifetimes.lifetimes)
+        }
         Record::Event { at_ms, kind, text } => {
             out.byte(tag::EVENT)?;
             out.varint(*at_ms)?;
@@ -159,6 +165,17 @@ pub fn encode_arenas(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<ArenaWriter<'
     Ok(ArenaWriter::new(sink))
 }
 
+/// Begins a [`Record::Lifetimes`], see [`encode_snapshot`].
+pub fn encode_lifetimes<'a>(
+    head: &LifetimesHead,
+    sink: &'a mut dyn Sink,
+) -> Result<LifetimesWriter<'a>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::LIFETIMES)?;
+    lifetimes::put_head(head, &mut out)?;
+    Ok(LifetimesWriter::new(sink))
+}
+
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -167,7 +184,10 @@ pub(crate) struct Malformed;
 pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
     let mut input = Input(payload);
     let tag = input.byte().ok_or(Malformed)?;
-    if !(tag::PROCESS..=tag::END).contains(&tag) && !(tag::ACCOUNT..=tag::ARENAS).contains(&tag) {
+    if !matches!(
+        tag,
+        tag::PROCESS..=tag::END | tag::LIFETIMES | tag::ACCOUNT..=tag::ARENAS
+    ) {
         return Ok(None);
     }
     decode_tagged(tag, input).map(Some).ok_or(Malformed)
@@ -202,6 +222,7 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::ACCOUNT => Record::Account(account::get(input)?),
         tag::RESIDENCY => Record::Residency(account::get_residency(input)?),
         tag::ARENAS => Record::Arenas(account::get_arenas(input)?),
+        tag::LIFETIMES => Record::Lifetimes(lifetimes::get_lifetimes(input)?),
         tag::EVENT => Record::Event {
             at_ms: input.varint()?,
             kind: event_kind(input.byte()?),
@@ -234,7 +255,9 @@ impl Record<'_> {
             | Record::Site(_)
             | Record::Thread { .. } => SegmentKind::Defs,
             Record::Snapshot(_) => SegmentKind::Snapshots,
-            Record::Ages(_) | Record::Residency(_) | Record::Arenas(_) => SegmentKind::Ages,
+            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) | Record::Arenas(_) => {
+                SegmentKind::Ages
+            }
             Record::Event { .. } | Record::End { .. } | Record::Account(_) => SegmentKind::Events,
         }
     }

@@ -35,6 +35,15 @@ pub fn deltas(deltas: &[SiteDelta]) -> Vec<u8> {
 }
 
 /// Packed ages.
+pub fn lifetimes(list: &[SiteLifetimes]) -> Vec<u8> {
+    let mut bytes = Bytes::default();
+    let mut writer = LifetimesWriter::new(&mut bytes);
+    for site in list {
+        writer.push(site).unwrap();
+    }
+    bytes.0
+}
+
 pub fn ages(ages: &[SiteAge]) -> Vec<u8> {
     let mut sink = Bytes::default();
     let mut writer = AgeWriter::new(&mut sink);
@@ -245,6 +254,20 @@ pub fn sample() -> File {
         oldest_ms: 20,
         median_ms: 2000,
     }]);
+    let mut octaves = [0; OCTAVES];
+    (octaves[1], octaves[20]) = (300, 1);
+    let lived = lifetimes(&[
+        SiteLifetimes {
+            site: 1,
+            freed: Some(octaves),
+            live: octaves,
+        },
+        SiteLifetimes {
+            site: 2,
+            freed: None,
+            live: [0; OCTAVES],
+        },
+    ]);
     let events = [
         Record::Event {
             at_ms: 1,
@@ -269,10 +292,20 @@ pub fn sample() -> File {
         SegmentKind::Ages,
         3,
         1,
-        &[Record::Ages(Ages {
-            at_ms: 2999,
-            ages: &list,
-        })],
+        &[
+            Record::Ages(Ages {
+                at_ms: 2999,
+                ages: &list,
+            }),
+            Record::Lifetimes(Lifetimes {
+                head: LifetimesHead {
+                    at_ms: 2999,
+                    epoch_us: 1_000_500,
+                    least_blocks: 1,
+                },
+                lifetimes: &lived,
+            }),
+        ],
     );
     file.segment(SegmentKind::Events, 4, 1, &events);
     file.0.resize(file.0.len() + 2 * BLOCK_BYTES, 0);

@@ -106,6 +106,11 @@ pub fn settle(block: Block) {
             }
         }
     }
+    let age = state::epoch().wrapping_sub(block.epoch);
+    // Most blocks are freed in the epoch of their birth, which needs no count.
+    if age != 0 {
+        sites::lifetimes::note(block.site, age);
+    }
 }
 
 /// Leaves the guard and carries out the frees that signal handlers left behind meanwhile.

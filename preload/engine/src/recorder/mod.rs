@@ -69,10 +69,12 @@ pub enum Kept {
     Residency,
     /// The allocator's arenas.
     Arenas,
+    /// How long blocks lived.
+    Lifetimes,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 3;
+const KEPT: usize = 4;
 
 /// A recording being written.
 #[derive(Debug)]

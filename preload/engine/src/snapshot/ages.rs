@@ -3,14 +3,11 @@
 //! Bounded: a histogram of 272 bytes for each site with live blocks, none without memory; the walk
 //! takes the tables' locks shard by shard, a few nanoseconds a block.
 
-use leaktrack_recording::{AgeWriter, SiteAge};
+use leaktrack_recording::{AgeWriter, LifetimesWriter, OCTAVES, SiteAge, SiteLifetimes, octave};
 
 use super::epochs::Epochs;
 use super::source::Source;
 use crate::arena::AVec;
-
-/// Ages in epochs fall into octaves: 0, 1, 2-3, 4-7, ...
-const OCTAVES: usize = 21;
 
 #[derive(Clone, Copy)]
 struct Octave {
@@ -41,8 +38,7 @@ impl Histogram {
     fn add(&mut self, age: u32) {
         self.oldest = self.oldest.max(age);
         self.blocks += 1;
-        let octave = (u32::BITS - age.leading_zeros()) as usize;
-        if let Some(octave) = self.octaves.get_mut(octave.min(OCTAVES - 1)) {
+        if let Some(octave) = self.octaves.get_mut(octave(age)) {
             octave.blocks = octave.blocks.saturating_add(1);
             octave.youngest = octave.youngest.min(age);
             octave.oldest = octave.oldest.max(age);
@@ -146,6 +142,33 @@ impl Ages {
                 median_ms: born(histogram.median()),
             };
             if writer.push(&age).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes the lifetimes of all sites with so many blocks in both histograms; false when they do
+    /// not fit.
+    pub fn write_lifetimes(
+        &self,
+        source: &impl Source,
+        writer: &mut LifetimesWriter<'_>,
+        least_blocks: u64,
+    ) -> bool {
+        for (site, place) in (0u32..).zip(self.places.as_slice()).skip(1) {
+            let histogram = place.checked_sub(1);
+            let histogram = histogram.and_then(|at| self.histograms.get(at as usize));
+            let freed = source.freed(site);
+            let live = histogram.map_or([0; OCTAVES], |histogram| {
+                histogram.octaves.map(|octave| u64::from(octave.blocks))
+            });
+            let blocks = freed.iter().flatten().chain(&live).sum::<u64>();
+            // A site of which nothing is known is told as such, however little it holds.
+            if blocks < least_blocks && freed.is_some() {
+                continue;
+            }
+            if writer.push(&SiteLifetimes { site, freed, live }).is_err() {
                 return false;
             }
         }

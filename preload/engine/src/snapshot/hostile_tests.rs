@@ -33,7 +33,7 @@ fn a_kill_between_any_two_writes_loses_one_snapshot_at_most() {
     let before = adds_up(&image).times_ms.last().copied().unwrap();
     let health = run.recorder.health();
     let writes = writes_of(|| {
-        for _ in 0..160 {
+        for _ in 0..320 {
             busy(&run.fake, &mut random, 120, 60);
             run.tick(false).unwrap();
         }

@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::lock::WordLock;
 use crate::recorder::{Failure, Recorder};
 use crate::text::Text;
-use crate::{control, lifecycle, message, state, sys};
+use crate::{control, lifecycle, message, sites, state, sys};
 use begin::Start;
 pub use source::{Engine, Source};
 use writer::Writer;
@@ -168,6 +168,7 @@ impl State {
     fn inherit(&mut self, start: &mut Start) {
         if core::mem::take(&mut self.inherits) {
             let counts = self.writer.inherit(&Engine);
+            sites::lifetimes::forget();
             let [bytes, blocks] = &INHERITED_FREED;
             start.set_inherited(
                 counts.live_bytes().saturating_sub(bytes.load(Relaxed)),

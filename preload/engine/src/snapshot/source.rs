@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 
-use leaktrack_recording::{Coverage, Module, Node, Site, SiteKind};
+use leaktrack_recording::{Coverage, Module, Node, Octaves, Site, SiteKind};
 
 use super::counts::Counts;
 use crate::sites::tally::Sums;
@@ -44,6 +44,9 @@ pub trait Source {
     fn own_memory_bytes(&self) -> u64;
     /// leaktrack's own threads.
     fn own_threads(&self) -> u32;
+    /// Blocks of a site that were freed, by their age in octaves of epochs, from 1 on; `None` if
+    /// that could not be counted.
+    fn freed(&self, id: u32) -> Option<Octaves>;
     /// Live blocks and mappings.
     fn live_blocks(&self) -> u64;
     /// Shows every live block and mapping: site and epoch of birth.
@@ -193,6 +196,14 @@ impl Source for Engine {
 
     fn own_threads(&self) -> u32 {
         u32::from(helper::is_running())
+    }
+
+    fn freed(&self, id: u32) -> Option<Octaves> {
+        // Mappings end piece by piece: their lifetimes are not counted.
+        match sites::site(id)?.kind {
+            sites::Kind::Heap => sites::lifetimes::freed(id),
+            sites::Kind::Mmap => None,
+        }
     }
 
     fn live_blocks(&self) -> u64 {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::string::String;
 use std::vec::Vec;
 
-use leaktrack_recording::{Coverage, Module, Node, Record, Recording, Site, SiteKind};
+use leaktrack_recording::{
+    Coverage, Module, Node, OCTAVES, Octaves, Record, Recording, Site, SiteKind, SiteLifetimes,
+};
 
 use super::Source;
 use super::counts::Counts;
@@ -22,6 +24,7 @@ pub struct Fake {
     pub fork_epoch: u32,
     pub counts: RefCell<Vec<Counts>>,
     pub births: RefCell<Vec<(u32, u32)>>,
+    pub freed: RefCell<BTreeMap<u32, Option<Octaves>>>,
 }
 
 impl Fake {
@@ -32,6 +35,7 @@ impl Fake {
             fork_epoch: 0,
             counts: RefCell::new(Vec::new()),
             births: RefCell::new(Vec::new()),
+            freed: RefCell::new(BTreeMap::new()),
         }
     }
 
@@ -156,6 +160,10 @@ impl Source for Fake {
     fn own_threads(&self) -> u32 {
         0
     }
+    fn freed(&self, id: u32) -> Option<Octaves> {
+        let freed = self.freed.borrow();
+        freed.get(&id).copied().unwrap_or(Some([0; OCTAVES]))
+    }
     fn live_blocks(&self) -> u64 {
         self.births.borrow().len() as u64
     }
@@ -227,6 +235,8 @@ pub struct ReadBack {
     pub times_ms: Vec<u64>,
     pub totals: leaktrack_recording::Totals,
     pub ages: BTreeMap<u32, leaktrack_recording::SiteAge>,
+    pub lifetimes: BTreeMap<u32, SiteLifetimes>,
+    pub epoch_us: u64,
     pub events: usize,
     pub problems: usize,
 }
@@ -250,6 +260,10 @@ impl ReadBack {
                     for delta in snapshot.deltas() {
                         back.sums.entry(delta.site).or_default().add(&delta.into());
                     }
+                }
+                Record::Lifetimes(list) => {
+                    back.epoch_us = list.head.epoch_us;
+                    back.lifetimes = list.lifetimes().map(|it| (it.site, it)).collect();
                 }
                 Record::Ages(ages) => back.ages = ages.ages().map(|age| (age.site, age)).collect(),
                 Record::Event { .. } => back.events += 1,

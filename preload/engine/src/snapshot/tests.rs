@@ -162,10 +162,27 @@ fn ages_tell_the_oldest_and_the_median() {
         }
         run.tick(false).unwrap();
     }
+    let mut freed = [0; leaktrack_recording::OCTAVES];
+    freed[3] = 7;
+    run.fake.freed.borrow_mut().insert(1, Some(freed));
+    run.fake.freed.borrow_mut().insert(2, None);
     // Born before the fork: the parent's.
     run.fake.births.borrow_mut().push((2, 0));
     run.tick(true).unwrap();
-    let ages = run.read().ages;
+    let back = run.read();
+    // One block a second, the youngest two seconds old: 2, 4, 8 … of them in each octave of age.
+    let lived = back.lifetimes[&1];
+    assert_eq!(lived.freed, Some(freed));
+    assert_eq!(lived.live[..9], [0, 0, 2, 4, 8, 16, 32, 64, 128]);
+    assert_eq!(lived.live.iter().sum::<u64>(), 300);
+    assert!(
+        back.epoch_us.abs_diff(1_000_000) < 10_000,
+        "{}",
+        back.epoch_us
+    );
+    let unknown = back.lifetimes[&2];
+    assert_eq!((unknown.freed, unknown.live[8]), (None, 5));
+    let ages = back.ages;
     assert_eq!((ages[&1].blocks, ages[&2].blocks), (300, 5));
     let near = |ms: u64, second: u64| ms.abs_diff(second * 1_000) <= 1_000;
     assert!(near(ages[&1].oldest_ms, 1), "{:?}", ages[&1]);

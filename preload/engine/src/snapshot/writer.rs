@@ -2,8 +2,8 @@
 //! limits met.
 
 use leaktrack_recording::{
-    AllocatorStats, EventKind, Record, SiteKind, SliceSink, SnapshotHead, System, Totals,
-    encode_ages, encode_snapshot,
+    AllocatorStats, EventKind, LifetimesHead, Record, SiteKind, SliceSink, SnapshotHead, System,
+    Totals, encode_ages, encode_lifetimes, encode_snapshot,
 };
 
 use super::ages::Ages;
@@ -336,7 +336,42 @@ impl Writer {
             };
             if ages.write(&self.epochs, now_ms, &mut writer, least_blocks) {
                 let len = sink.len();
-                return recorder.replace(Kept::Ages, buffer.as_mut_slice(), len);
+                recorder.replace(Kept::Ages, buffer.as_mut_slice(), len)?;
+                break;
+            }
+        }
+        self.lifetimes(&ages, source, recorder, now_ms)
+    }
+
+    /// Writes the lifetimes of blocks; of all sites if they fit, else of those that matter.
+    fn lifetimes(
+        &self,
+        ages: &Ages,
+        source: &impl Source,
+        recorder: &mut Recorder,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        let limit = recorder.payload_limit() as usize;
+        let bytes = 2 * ages.bytes() + 4 * source.sites() as usize;
+        let Some(mut buffer) = Buffer::of((bytes + FRAME_BYTES + TAIL_BYTES).min(limit)) else {
+            return Ok(());
+        };
+        let epochs = source.epoch().saturating_sub(source.fork_epoch()).max(1);
+        for least_blocks in [1, 8, 64, 512, 4096] {
+            let head = LifetimesHead {
+                at_ms: now_ms,
+                epoch_us: now_ms.saturating_mul(1_000) / u64::from(epochs),
+                least_blocks,
+            };
+            let end = buffer.len() - TAIL_BYTES;
+            let room = buffer.as_mut_slice().get_mut(FRAME_BYTES..end);
+            let mut sink = SliceSink::new(room.unwrap_or_default());
+            let Ok(mut writer) = encode_lifetimes(&head, &mut sink) else {
+                break;
+            };
+            if ages.write_lifetimes(source, &mut writer, least_blocks) {
+                let len = sink.len();
+                return recorder.replace(Kept::Lifetimes, buffer.as_mut_slice(), len);
             }
         }
         Ok(())

@@ -61,3 +61,82 @@ fn steps(lifetimes: &Lifetimes) -> Vec<(f64, f64, f64, f64)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::report::{ReportOptions, assemble};
+    use crate::testing::Recording;
+    use crate::verdict::Verdict;
+
+    #[test]
+    fn survivors_under_the_noise_are_found_and_told() {
+        // A site that frees most of its blocks at once; what is live goes up and down by 1,000 blocks,
+        // in which one kept each second does not show.
+        let mut recording = Recording::new();
+        let site = recording.heap(0x10);
+        let other = recording.heap(0x20);
+        let mut live = 0_u64;
+        recording.every_second(600, |second| {
+            let wanted = second + 1_000 * (second * 7 % 5);
+            let (more, less) = (wanted.saturating_sub(live), live.saturating_sub(wanted));
+            live = wanted;
+            vec![
+                (
+                    site,
+                    5_000 + more,
+                    100 * (5_000 + more),
+                    5_000 + less,
+                    100 * (5_000 + less),
+                ),
+                (other, 10, 100, 10, 100),
+            ]
+        });
+        let young = 600 * 7 % 5 * 1_000;
+        let kept = [
+            (0, young),
+            (1, 1),
+            (2, 2),
+            (3, 4),
+            (4, 8),
+            (5, 16),
+            (6, 32),
+            (7, 64),
+            (8, 128),
+            (9, 256),
+            (10, 89),
+        ];
+        recording.lifetimes(600_000, &[(site, &[], &kept)]);
+        let options = ReportOptions {
+            top: 0,
+            show_healthy: true,
+            ..ReportOptions::default()
+        };
+        let report = assemble(&recording.family(), &options);
+        let of = |offset: u64| {
+            let mut sites = report.sites.iter();
+            sites
+                .find(|site| site.frames[0].offset == offset - 1)
+                .expect("the site")
+        };
+        let found = of(0x10);
+        assert_eq!(found.verdict, Verdict::Growing, "{:?}", found.why);
+        let why = found.why.join(" ");
+        assert!(why.contains("live ones are older than"), "{why}");
+        let lifetimes = found.lifetimes.as_ref().expect("lifetimes");
+        assert_eq!(lifetimes.freed, [(1.0, found.frees)]);
+        assert_eq!(
+            lifetimes.live.iter().map(|it| it.1).sum::<u64>(),
+            found.live_blocks.value
+        );
+        // One kept each second, of 100 bytes on average.
+        let rate = found.growth.rate.expect("a rate");
+        assert!(rate.value > 80.0 && rate.value < 120.0, "{rate:?}");
+        // A site that is not in the list freed each block in the second of its birth.
+        let healthy = of(0x20);
+        assert_eq!(healthy.verdict, Verdict::Healthy);
+        assert_eq!(
+            healthy.lifetimes.as_ref().map(|it| it.freed.clone()),
+            Some(vec![(1.0, 6_000)])
+        );
+    }
+}

@@ -246,7 +246,7 @@ fn site() -> Value {
         "reachable_bytes",
         "reachable_blocks",
     ];
-    let mut lost = vec![("since_s", number())];
+    let mut lost = vec![("since_s", or_null(number()))];
     lost.extend(lost_counts.map(|name| (name, count())));
     let point =
         json!({"type": "array", "prefixItems": [number(), count()], "minItems": 2, "maxItems": 2});

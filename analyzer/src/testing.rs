@@ -256,6 +256,28 @@ impl Recording {
         }));
     }
 
+    /// Adds a complete scan at exit with what it found.
+    pub fn scan(&mut self, at_ms: u64, losses: &[leaktrack_recording::SiteLoss]) {
+        self.record(&Record::Scan(leaktrack_recording::Scan {
+            at_ms,
+            duration_ms: 3,
+            complete: true,
+            passes: 1,
+            ..leaktrack_recording::Scan::default()
+        }));
+        let mut buffer = vec![0; 1 << 16];
+        let mut sink = SliceSink::new(&mut buffer);
+        let mut writer = leaktrack_recording::LossWriter::new(&mut sink);
+        for loss in losses {
+            writer.push(loss).expect("ascending sites");
+        }
+        let packed = sink.written().to_vec();
+        self.record(&Record::Losses(leaktrack_recording::Losses {
+            at_ms,
+            losses: &packed,
+        }));
+    }
+
     /// Adds an event.
     pub fn event(&mut self, at_ms: u64, kind: EventKind, text: &str) {
         self.record(&Record::Event {

@@ -182,9 +182,9 @@ unsafe extern "C" fn syscall_early(
 /// # Safety
 /// As the C function of this name.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _exit(status: i32) -> ! {
-    // SAFETY: passed on.
-    unsafe { exit::fast_exit(&ORIGINALS.exit_now, status) }
+#[unsafe(naked)]
+pub unsafe extern "C" fn _exit(_status: i32) -> ! {
+    naked_asm!("jmp {}", sym exit::exit_now)
 }
 
 /// Takes the final snapshot, then ends the process.
@@ -192,9 +192,9 @@ pub unsafe extern "C" fn _exit(status: i32) -> ! {
 /// # Safety
 /// As the C function of this name.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _Exit(status: i32) -> ! {
-    // SAFETY: passed on.
-    unsafe { exit::fast_exit(&ORIGINALS.exit_now_c99, status) }
+#[unsafe(naked)]
+pub unsafe extern "C" fn _Exit(_status: i32) -> ! {
+    naked_asm!("jmp {}", sym exit::exit_now_c99)
 }
 
 /// Takes the final snapshot, then ends the process.
@@ -202,9 +202,9 @@ pub unsafe extern "C" fn _Exit(status: i32) -> ! {
 /// # Safety
 /// As the C function of this name.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn quick_exit(status: i32) -> ! {
-    // SAFETY: passed on.
-    unsafe { exit::fast_exit(&ORIGINALS.quick_exit, status) }
+#[unsafe(naked)]
+pub unsafe extern "C" fn quick_exit(_status: i32) -> ! {
+    naked_asm!("jmp {}", sym exit::quick_exit)
 }
 
 /// Passes through; the child is not recorded, since nobody announced it.

@@ -5,7 +5,7 @@
 
 use crate::fields::{Input, Output};
 use crate::sink::{Sink, WriteError};
-use crate::types::{Ages, SiteAge, SiteDelta, Snapshot};
+use crate::types::{Ages, Losses, SiteAge, SiteDelta, SiteLoss, Snapshot};
 
 /// Appends packed entries of `N` values to a sink.
 pub(crate) struct Packer<'a> {
@@ -82,6 +82,32 @@ impl<'a> AgeWriter<'a> {
     }
 }
 
+/// Packs [`SiteLoss`]es, the `losses` of [`Losses`].
+pub struct LossWriter<'a>(Packer<'a>);
+
+impl<'a> LossWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        LossWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends one; site ids must ascend. After an error the sink is to be thrown away.
+    pub fn push(&mut self, loss: &SiteLoss) -> Result<(), WriteError> {
+        let values = [
+            loss.since_ms,
+            loss.definite_bytes,
+            loss.definite_blocks,
+            loss.indirect_bytes,
+            loss.indirect_blocks,
+            loss.possible_bytes,
+            loss.possible_blocks,
+            loss.reachable_bytes,
+            loss.reachable_blocks,
+        ];
+        self.0.push(loss.site, &values)
+    }
+}
+
 /// The [`SiteDelta`]s of a snapshot, ascending by site.
 #[derive(Clone, Debug)]
 pub struct Deltas<'a> {
@@ -139,6 +165,62 @@ impl Iterator for SiteAges<'_> {
             oldest_ms,
             median_ms,
         })
+    }
+}
+
+/// The [`SiteLoss`]es of [`Losses`], ascending by site.
+#[derive(Clone, Debug)]
+pub struct SiteLosses<'a> {
+    input: Input<'a>,
+    last: u32,
+}
+
+impl SiteLosses<'_> {
+    /// See [`Deltas::ends_well`].
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        self.input.is_empty()
+    }
+}
+
+impl Iterator for SiteLosses<'_> {
+    type Item = SiteLoss;
+
+    fn next(&mut self) -> Option<SiteLoss> {
+        let (site, values) = unpack(&mut self.input, &mut self.last)?;
+        let [
+            since_ms,
+            definite_bytes,
+            definite_blocks,
+            indirect_bytes,
+            indirect_blocks,
+            possible_bytes,
+            possible_blocks,
+            reachable_bytes,
+            reachable_blocks,
+        ] = values;
+        Some(SiteLoss {
+            site,
+            since_ms,
+            definite_bytes,
+            definite_blocks,
+            indirect_bytes,
+            indirect_blocks,
+            possible_bytes,
+            possible_blocks,
+            reachable_bytes,
+            reachable_blocks,
+        })
+    }
+}
+
+impl<'a> Losses<'a> {
+    /// The results, ascending by site; see [`Snapshot::deltas`] on malformed bytes.
+    pub fn losses(&self) -> SiteLosses<'a> {
+        SiteLosses {
+            input: Input(self.losses),
+            last: 0,
+        }
     }
 }
 

@@ -148,6 +148,14 @@
 //!        head    at_ms n
 //!        arena   number - number before n (at least 1), held_bytes n, resident_bytes n,
 //!                live_bytes n, overhead_bytes n, free_bytes n, releasable_bytes n, top_bytes n
+//! 30 Scan        at_ms n, kind b (0 exit, 1 live, 2 fork), flags b (1 complete, 2 lower bound,
+//!                4 sites that lost nothing are left out), duration_ms n, passes n,
+//!                unread_threads n, excused_per_site n, blocks n, why_not s
+//! 31 Losses      length of head n, head, losses up to the end of the record; each scan that is
+//!                complete replaces those before
+//!        head    at_ms n
+//!        loss    site - site of the loss before n (at least 1), since_ms n, bytes n and blocks n
+//!                of each kind: definite, indirect, possible, reachable
 //! ```
 //!
 //! ```
@@ -203,6 +211,21 @@
 //! let mut list = SliceSink::new(&mut list);
 //! LifetimesWriter::new(&mut list).push(&SiteLifetimes { site: 4, freed: Some(freed), live })?;
 //! assert_eq!(list.written(), [4, 4, 5, 0, 2, 1, 9]);
+//!
+//! let scan = Scan { at_ms: 300, duration_ms: 4, complete: true, passes: 1, blocks: 7, ..Default::default() };
+//! assert_eq!(bytes_of(Record::Scan(scan)), [30, 0xac, 0x02, 0, 1, 4, 1, 0, 0, 7, 0]);
+//!
+//! // Site 4 lost a block of 64 bytes, which led to another of 16; found first at 200 ms.
+//! let mut list = [0; 64];
+//! let mut losses = SliceSink::new(&mut list);
+//! let loss = SiteLoss {
+//!     site: 4, since_ms: 200, definite_bytes: 64, definite_blocks: 1,
+//!     indirect_bytes: 16, indirect_blocks: 1, ..Default::default()
+//! };
+//! LossWriter::new(&mut losses).push(&loss)?;
+//! assert_eq!(losses.written(), [4, 0xc8, 0x01, 64, 1, 16, 1, 0, 0, 0, 0]);
+//! let losses = bytes_of(Record::Losses(Losses { at_ms: 300, losses: losses.written() }));
+//! assert_eq!(losses[..4], [31, 2, 0xac, 0x02]);
 //!
 //! let head = SnapshotHead { index: 7, merged: 1, at_ms: 7000, threads: 3, ..Default::default() };
 //! let snapshot = bytes_of(Record::Snapshot(Snapshot { head, deltas: sink.written() }));
@@ -300,7 +323,7 @@ pub use account::{
     Residency, ResidencyWriter, SiteResidencies, SiteResidency, part,
 };
 pub use crc32c::{Crc32c, crc32c};
-pub use deltas::{AgeWriter, DeltaWriter, Deltas, SiteAges};
+pub use deltas::{AgeWriter, DeltaWriter, Deltas, LossWriter, SiteAges, SiteLosses};
 pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
 pub use header::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, MAJOR, MINOR, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -316,7 +339,8 @@ pub use order::{Records, SnapshotRef, in_order};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{
-    encode, encode_ages, encode_arenas, encode_lifetimes, encode_residency, encode_snapshot,
+    encode, encode_ages, encode_arenas, encode_lifetimes, encode_losses, encode_residency,
+    encode_snapshot,
 };
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
 pub use system::System;

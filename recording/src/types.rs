@@ -259,6 +259,73 @@ pub struct SiteAge {
     pub median_ms: TimeMs,
 }
 
+/// How a reachability scan was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScanKind {
+    /// At the end of the process.
+    #[default]
+    Exit,
+    /// While the process ran.
+    Live,
+    /// In a forked copy of the process.
+    Fork,
+}
+
+/// A reachability scan, or the attempt at one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan<'a> {
+    /// When it began.
+    pub at_ms: TimeMs,
+    /// How it was made.
+    pub kind: ScanKind,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// All memory that may hold pointers was looked at. If not, nothing was called lost.
+    pub complete: bool,
+    /// Not every live block was known, so free memory counted as holding pointers, too: more may be
+    /// lost than was found.
+    pub lower_bound: bool,
+    /// [`Losses`] leave out sites that lost nothing, for want of room.
+    pub partial: bool,
+    /// Times that memory was gone through.
+    pub passes: u32,
+    /// Threads whose registers could not be read.
+    pub unread_threads: u32,
+    /// Lost blocks of a site that were called possibly lost at most, because those registers may
+    /// hold them.
+    pub excused_per_site: u64,
+    /// Live blocks looked at.
+    pub blocks: u64,
+    /// Why it is not complete; empty if it is.
+    pub why_not: &'a [u8],
+}
+
+/// What a scan found of the live blocks of a site; valgrind's kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteLoss {
+    /// Site id.
+    pub site: u32,
+    /// The first scan that found some of its blocks definitely or indirectly lost, without a scan
+    /// in between that found none; 0 if this one found none.
+    pub since_ms: TimeMs,
+    /// Nothing points to them.
+    pub definite_bytes: u64,
+    /// See `definite_bytes`.
+    pub definite_blocks: u64,
+    /// Only lost blocks point to them.
+    pub indirect_bytes: u64,
+    /// See `indirect_bytes`.
+    pub indirect_blocks: u64,
+    /// Held by pointers into them only, or perhaps by a register.
+    pub possible_bytes: u64,
+    /// See `possible_bytes`.
+    pub possible_blocks: u64,
+    /// Held by pointers to them.
+    pub reachable_bytes: u64,
+    /// See `reachable_bytes`.
+    pub reachable_blocks: u64,
+}
+
 /// Something worth a line in the timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -348,6 +415,10 @@ pub enum Record<'a> {
     Arenas(Arenas<'a>),
     /// Lifetimes of blocks; stands for those written before.
     Lifetimes(crate::lifetimes::Lifetimes<'a>),
+    /// A reachability scan.
+    Scan(Scan<'a>),
+    /// What the last complete scan found.
+    Losses(Losses<'a>),
     /// An event.
     Event {
         /// When.
@@ -384,4 +455,13 @@ pub struct Ages<'a> {
     pub at_ms: TimeMs,
     /// Encoded [`SiteAge`]s, ascending by site; read with `ages()`.
     pub ages: &'a [u8],
+}
+
+/// Encoded results of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Losses<'a> {
+    /// When the scan began.
+    pub at_ms: TimeMs,
+    /// Encoded [`SiteLoss`]es, ascending by site; read with `losses()`.
+    pub losses: &'a [u8],
 }

@@ -51,6 +51,22 @@ fn mode() -> impl Strategy<Value = Mode> {
     ]
 }
 
+fn loss((site, values): (u32, [u64; 9])) -> SiteLoss {
+    let [since_ms, a, b, c, d, e, f, g, h] = values;
+    SiteLoss {
+        site,
+        since_ms,
+        definite_bytes: a,
+        definite_blocks: b,
+        indirect_bytes: c,
+        indirect_blocks: d,
+        possible_bytes: e,
+        possible_blocks: f,
+        reachable_bytes: g,
+        reachable_blocks: h,
+    }
+}
+
 fn delta((site, values): (u32, [u64; 4])) -> SiteDelta {
     let [allocations, frees, allocated_bytes, freed_bytes] = values;
     SiteDelta {
@@ -314,6 +330,44 @@ proptest! {
         let mut streamed = Bytes::default();
         let mut writer = encode_lifetimes(&head, &mut streamed).unwrap();
         list.iter().for_each(|site| writer.push(site).unwrap());
+        assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
+    }
+
+    #[test]
+    fn scans(at_ms in n(), duration_ms in n(), flags in 0..8u8, passes in n32(), why_not in s()) {
+        for kind in [ScanKind::Exit, ScanKind::Live, ScanKind::Fork] {
+            check(Record::Scan(Scan {
+                at_ms,
+                kind,
+                duration_ms,
+                complete: flags & 1 != 0,
+                lower_bound: flags & 2 != 0,
+                partial: flags & 4 != 0,
+                passes,
+                unread_threads: passes / 3,
+                excused_per_site: duration_ms / 5,
+                blocks: at_ms / 7,
+                why_not: &why_not,
+            }));
+        }
+    }
+
+    #[test]
+    fn loss_lists(at_ms in n(), list in btree_map(1..=u32::MAX, [n(), n(), n(), n(), n(), n(), n(), n(), n()], 0..50)) {
+        let list: Vec<_> = list.into_iter().map(loss).collect();
+        let mut packed = Bytes::default();
+        let mut writer = LossWriter::new(&mut packed);
+        list.iter().for_each(|loss| writer.push(loss).unwrap());
+        let record = Record::Losses(Losses { at_ms, losses: &packed.0 });
+        back(&record, |read| {
+            let Record::Losses(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.at_ms, at_ms);
+            assert!(read.losses().eq(list.iter().copied()));
+        });
+
+        let mut streamed = Bytes::default();
+        let mut writer = encode_losses(at_ms, &mut streamed).unwrap();
+        list.iter().for_each(|loss| writer.push(loss).unwrap());
         assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
     }
 

@@ -14,7 +14,7 @@ pub use case::{Case, Checked, Running, Tracked};
 pub use compile::{program, program_as, program_source};
 pub use outcome::Outcome;
 pub use product::{Product, product};
-pub use report::{Amount, Frame, Report, Site};
+pub use report::{Amount, Frame, Lost, Report, Site};
 pub use server::{Server, free_port, wait_for_port};
 pub use tools::{DEBIAN_PATH, copy_executable, find_tool, is_root, lines, tool};
 pub use valgrind::{Record, Valgrind};

@@ -29,6 +29,40 @@ pub struct Frame {
     pub module: String,
 }
 
+/// What a scan found of the live blocks of a site, or of all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Nothing points to them.
+    pub definite: Amount,
+    /// Only lost blocks point to them.
+    pub indirect: Amount,
+    /// Something points into them.
+    pub possible: Amount,
+    /// Held.
+    pub reachable: Amount,
+}
+
+impl Lost {
+    /// Definitely and indirectly lost.
+    pub fn sum(&self) -> Amount {
+        Amount {
+            blocks: self.definite.blocks + self.indirect.blocks,
+            bytes: self.definite.bytes + self.indirect.bytes,
+        }
+    }
+
+    fn add(&mut self, other: &Lost) {
+        let add = |to: &mut Amount, from: Amount| {
+            to.blocks += from.blocks;
+            to.bytes += from.bytes;
+        };
+        add(&mut self.definite, other.definite);
+        add(&mut self.indirect, other.indirect);
+        add(&mut self.possible, other.possible);
+        add(&mut self.reachable, other.reachable);
+    }
+}
+
 /// One call stack and what it holds.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -42,6 +76,10 @@ pub struct Site {
     pub frees: u64,
     /// Bytes asked for since start.
     pub allocated_bytes: u64,
+    /// What the last scan found; `None` without one.
+    pub lost: Option<Lost>,
+    /// The verdict.
+    pub verdict: String,
     /// The stack.
     pub frames: Vec<Frame>,
 }
@@ -191,6 +229,19 @@ impl Report {
             .sum()
     }
 
+    /// What the last scan found of all sites; fails the test where no scan was completed.
+    #[track_caller]
+    pub fn lost(&self) -> Lost {
+        let scans = self.json["scans"].as_array().cloned().unwrap_or_default();
+        let complete = scans.last().is_some_and(|scan| scan["complete"] == true);
+        assert!(complete, "scans: {scans:?}\n{}", self.outline());
+        let mut sum = Lost::default();
+        let heap = self.sites.iter().filter(|site| site.kind == "heap");
+        heap.filter_map(|site| site.lost)
+            .for_each(|lost| sum.add(&lost));
+        sum
+    }
+
     /// A short text of all sites, for failure messages.
     pub fn outline(&self) -> String {
         use std::fmt::Write;
@@ -212,11 +263,12 @@ impl Report {
                 .collect();
             let _ = writeln!(
                 text,
-                "{} {} blocks {} bytes ({} allocations): {}",
+                "{} {} blocks {} bytes ({} allocations), {:?}: {}",
                 site.kind,
                 site.live.blocks,
                 site.live.bytes,
                 site.allocations,
+                site.lost,
                 stack.join(" < ")
             );
         }
@@ -257,6 +309,8 @@ fn site(json: &Value) -> Site {
         allocations: number(&json["allocations"]).unwrap_or(0),
         frees: number(&json["frees"]).unwrap_or(0),
         allocated_bytes: number(&json["allocated_bytes"]).unwrap_or(0),
+        lost: json["lost"].is_object().then(|| lost(&json["lost"])),
+        verdict: json["verdict"].as_str().unwrap_or("").to_owned(),
         frames: frames
             .iter()
             .map(|frame| Frame {
@@ -266,6 +320,19 @@ fn site(json: &Value) -> Site {
                 module: base_name(frame["module"].as_str().unwrap_or("")).to_owned(),
             })
             .collect(),
+    }
+}
+
+fn lost(json: &Value) -> Lost {
+    let amount = |kind: &str| Amount {
+        blocks: number(&json[format!("{kind}_blocks")]).expect("a count of blocks"),
+        bytes: number(&json[format!("{kind}_bytes")]).expect("a count of bytes"),
+    };
+    Lost {
+        definite: amount("definite"),
+        indirect: amount("indirect"),
+        possible: amount("possible"),
+        reachable: amount("reachable"),
     }
 }
 

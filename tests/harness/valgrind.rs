@@ -84,6 +84,23 @@ impl Valgrind {
         read
     }
 
+    /// Definitely and indirectly lost.
+    pub fn lost(&self) -> Amount {
+        self.of_kinds(&["definitely lost", "indirectly lost"])
+    }
+
+    /// Blocks of these kinds.
+    pub fn of_kinds(&self, kinds: &[&str]) -> Amount {
+        let mut sum = Amount::default();
+        for record in &self.records {
+            if kinds.contains(&record.kind.as_str()) {
+                sum.blocks += record.amount.blocks;
+                sum.bytes += record.amount.bytes;
+            }
+        }
+        sum
+    }
+
     /// Reads memcheck's log of one process.
     pub fn parse(text: &str) -> Valgrind {
         let mut read = Valgrind::default();

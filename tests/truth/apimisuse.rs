@@ -8,6 +8,11 @@ fn misuse(mode: &str) {
     let both = run_both(&program("apimisuse.c"), &[mode, "200"], &[], &[], "");
     both.expect_equal_totals();
     both.expect_equal_sites(&["apimisuse.c"]);
+    match mode {
+        // 7 KiB each: of 200 such blocks one or two are hit by a number that is no pointer.
+        "ssl" => both.expect_losses_beside_chance(),
+        _ => both.expect_equal_losses(),
+    }
 }
 
 #[test]
@@ -64,6 +69,7 @@ fn glib() {
             "{}",
             both.report.outline()
         );
+        both.expect_equal_losses();
         if mode == "glib_split" {
             both.report.expect_live(&function, 600, 1200);
         }

@@ -158,6 +158,29 @@ impl Both {
         );
     }
 
+    /// What the scan at exit calls definitely or indirectly lost is what valgrind does.
+    #[track_caller]
+    pub fn expect_equal_losses(&self) {
+        assert_eq!(
+            self.report.lost().sum(),
+            self.valgrind.lost(),
+            "definite and indirect: leaktrack's, then valgrind's\n{}",
+            self.report.outline()
+        );
+    }
+
+    /// The same where a chance word makes valgrind call some of the lost blocks possibly lost.
+    #[track_caller]
+    pub fn expect_losses_beside_chance(&self) {
+        let possible = self.valgrind.of_kinds(&["possibly lost"]);
+        let held = self.valgrind.of_kinds(&["still reachable"]);
+        let (ours, theirs) = (self.report.lost(), self.valgrind.lost());
+        let text = format!("{ours:?}, {theirs:?}, {possible:?}");
+        assert_eq!(ours.reachable, held, "{text}");
+        let range = theirs.blocks..=theirs.blocks + possible.blocks;
+        assert!(range.contains(&ours.sum().blocks), "{text}");
+    }
+
     fn live(&self) -> Amount {
         let live_tls: u64 = self
             .report

@@ -1,11 +1,12 @@
-//! 47 ways of holding or losing one block: the same totals and the same live blocks under every stack as valgrind.
+//! 45 ways of holding or losing one block: the same totals, the same live blocks under every stack, and the same losses as
+//! valgrind, or better ones.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use leaktrack_tests::{Case, program_as};
 
-use crate::compare::run_both;
+use crate::compare::{Both, run_both};
 
 /// The program, with the library that some of its modes open beside it.
 fn mechanisms() -> PathBuf {
@@ -20,18 +21,53 @@ fn mechanisms() -> PathBuf {
     program
 }
 
-fn modes() -> Vec<String> {
+/// Modes with what a programmer would say: `leak`, `live`, `growth`.
+fn modes() -> Vec<(String, String)> {
     let listed = Case::new(mechanisms()).native();
     listed.expect_code(0);
     listed
         .text()
         .lines()
-        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(mode, truth)| (mode.to_owned(), truth.to_owned()))
         .collect()
 }
 
+/// Live blocks that valgrind calls lost, and leaktrack does not.
+const BETTER: [&str; 3] = ["unaligned", "mmap_ro", "mmap_none"];
+/// Valgrind without its check for undefined values, as it is run here, takes the thread-local memory of an ended thread for
+/// live: glibc keeps it for the next thread.
+const STALE: [&str; 1] = ["exited_tls"];
+/// Live blocks to which no word in memory points: encrypted, tagged in high bits, cut in two (which valgrind only notices
+/// when its heap lies below 4 GiB), or one past their end.
+const BEYOND_MEMORY: [&str; 4] = ["xor", "tag_high", "split32", "end"];
+
+/// The scan's verdict is the programmer's wherever memory can tell.
+fn expect_truth(both: &Both, mode: &str, truth: &str) {
+    let lost = both.report.lost();
+    let text = format!("{mode}: {lost:?}\n{}", both.report.outline());
+    let is_lost = lost.sum().blocks > 0;
+    let is_leak = truth == "leak" || BEYOND_MEMORY.contains(&mode);
+    assert_eq!(is_lost, is_leak, "{text}");
+    let verdict = both.report.sites.iter().any(|site| site.verdict == "lost");
+    assert_eq!(verdict, is_lost, "{text}");
+    assert_eq!(
+        both.report.json["finding_count"],
+        u64::from(is_lost),
+        "{text}"
+    );
+    if BETTER.contains(&mode) {
+        assert_eq!(both.valgrind.lost().blocks, 1, "valgrind has learnt {mode}");
+    } else if mode != "split32" && !STALE.contains(&mode) {
+        both.expect_equal_losses();
+    }
+    let all = [lost.definite, lost.indirect, lost.possible, lost.reachable];
+    let all: u64 = all.iter().map(|amount| amount.blocks).sum();
+    assert_eq!(all, both.report.total("live_blocks"), "{text}");
+}
+
 #[test]
-fn every_mechanism_has_valgrinds_numbers() {
+fn every_mechanism_has_valgrinds_numbers_and_the_programmers_verdict() {
     let (program, modes) = (mechanisms(), modes());
     assert!(modes.len() >= 45, "{modes:?}");
     let next = AtomicUsize::new(0);
@@ -39,11 +75,12 @@ fn every_mechanism_has_valgrinds_numbers() {
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                while let Some(mode) = modes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((mode, truth)) = modes.get(next.fetch_add(1, Ordering::Relaxed)) {
                     println!("mode {mode}");
                     let both = run_both(&program, &[mode], &[], &[], "");
                     both.expect_equal_totals();
                     both.expect_equal_sites(&["mechanisms.c"]);
+                    expect_truth(&both, mode, truth);
                 }
             });
         }
@@ -56,4 +93,5 @@ fn many_blocks_of_one_site() {
     both.expect_equal_totals();
     both.expect_equal_sites(&["mechanisms.c"]);
     both.report.expect_live("m_lost", 5000, 5000 * 1009);
+    both.expect_equal_losses();
 }

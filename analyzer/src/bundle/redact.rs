@@ -99,6 +99,8 @@ impl Redactor {
             | Record::Residency(_)
             | Record::Arenas(_)
             | Record::Lifetimes(_)
+            | Record::Scan(_)
+            | Record::Losses(_)
             | Record::End { .. } => keep(record),
         }
     }

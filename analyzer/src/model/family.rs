@@ -6,6 +6,7 @@ use super::history::History;
 use super::identity::{site_id, site_key};
 use super::link;
 use super::process::{Process, RawSite};
+use super::scans;
 use super::site::{Part, Site};
 use super::stacks::Stacks;
 use super::window::Window;
@@ -209,6 +210,7 @@ fn site(
                 .map(|(_, raw)| raw.lifetimes.clone())
                 .reduce(|a, b| Some(a?.plus(&b?)))
                 .flatten(),
+            losses: scans::sum(run.iter().filter_map(|(_, raw)| raw.losses)),
             first_seen_ms: run
                 .iter()
                 .map(|(_, raw)| raw.site.first_seen_ms)

@@ -13,6 +13,7 @@ use leaktrack_recording::{
 use super::account::{Arenas, MemoryAccount};
 use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
+use super::scans::{self, Scan};
 use super::window::{Bound, Window};
 use crate::symbolize::Symbols;
 
@@ -54,6 +55,8 @@ pub struct RawSite {
     pub residency: Option<format::SiteResidency>,
     /// How long its blocks lived, if that was counted.
     pub lifetimes: Option<Lifetimes>,
+    /// What the last scan found of it; unknown without one.
+    pub losses: Option<format::SiteLoss>,
 }
 
 /// An event.
@@ -139,6 +142,8 @@ pub struct Process {
     pub arenas: Arenas,
     /// Events, by time.
     pub events: Vec<Event>,
+    /// Reachability scans, by time.
+    pub scans: Vec<Scan>,
     /// How it ended.
     pub ended: Ended,
     /// Where the window opens: nothing up to here is counted.
@@ -195,6 +200,7 @@ impl Process {
         }
         process.events.sort_by_key(|event| event.at_ms);
         process.accounts.sort_by_key(|account| account.head.at_ms);
+        process.scans.sort_by_key(|scan| scan.at_ms);
         process.open_window(window)?;
         process.read_sites(definitions, records());
         Ok(process)
@@ -230,6 +236,7 @@ impl Process {
             accounts: Vec::new(),
             arenas: Arenas::default(),
             events: Vec::new(),
+            scans: Vec::new(),
             ended: Ended::Unfinished,
             from_ms: 0,
             to_ms: 0,
@@ -275,7 +282,10 @@ impl Process {
                 self.last_record_ms = head.at_ms;
                 self.heads.push(head);
             }
-            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) => {}
+            Record::Ages(_)
+            | Record::Lifetimes(_)
+            | Record::Residency(_)
+            | Record::Losses(_) => {}
             // Taken right after a snapshot, which is the last moment that is told.
             Record::Account(account) => {
                 let mut account = MemoryAccount::of(&account);
@@ -283,6 +293,11 @@ impl Process {
                 self.accounts.push(account);
             }
             Record::Arenas(arenas) => self.arenas = Arenas::of(&arenas),
+            Record::Scan(scan) => {
+                // The one at exit comes after the last snapshot.
+                self.last_record_ms = self.last_record_ms.max(scan.at_ms);
+                self.scans.push(Scan::of(&scan));
+            }
             Record::Event {
                 at_ms,
                 kind,
@@ -427,6 +442,7 @@ impl Process {
                                 ages: None,
                                 residency: None,
                                 lifetimes: None,
+                                losses: None,
                             })
                             .history
                             .add_part(at, share, &Counters::from(&delta));
@@ -454,9 +470,13 @@ impl Process {
                         }
                     }
                 }
+                Record::Losses(losses) if losses.at_ms <= self.to_ms => {
+                    scans::assign(&self.scans, &losses, &mut sites);
+                }
                 _ => {}
             }
         }
+        self.scans.retain(|scan| scan.at_ms <= self.to_ms);
         self.sites = sites.into_values().collect();
         self.sites.sort_by_key(|site| site.site.id);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use leaktrack_recording::{SiteKind, SiteResidency};
+use leaktrack_recording::{SiteKind, SiteLoss, SiteResidency};
 
 use super::frame::Frame;
 use super::history::{Counters, History};
@@ -23,6 +23,8 @@ pub struct Part {
     pub residency: Option<SiteResidency>,
     /// How long its blocks lived, if that was counted.
     pub lifetimes: Option<Lifetimes>,
+    /// What the last scan found of it; unknown without one.
+    pub losses: Option<SiteLoss>,
     /// When it first allocated there.
     pub first_seen_ms: u64,
 }

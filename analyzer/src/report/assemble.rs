@@ -7,7 +7,7 @@ use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
-use super::{ReportOptions, coverage, memory, source, system, timeline};
+use super::{ReportOptions, coverage, memory, scans, source, system, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
 use crate::parallel;
@@ -126,7 +126,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         fragmentation,
         faults: memory::faults(family),
         system: system::system(family),
-        scans: Vec::new(),
+        scans: scans::scans(family),
         finding_count,
         sites: reports,
         groups,

@@ -57,7 +57,7 @@ pub fn coverage(family: &Family) -> Coverage {
         process_notes(process, notes);
     }
     loss_notes(family, &mut coverage);
-    coverage.notes.push("No reachability scan was made: whether anything still points to a block is unknown, and no site is called lost.".to_owned());
+    coverage.notes.extend(super::scans::notes(family));
     coverage
 }
 

@@ -441,8 +441,8 @@ pub struct GrowthReport {
 /// Reachability of a site's blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LostReport {
-    /// Lost since.
-    pub since_s: f64,
+    /// When a scan first found blocks of it lost; `None` while none are.
+    pub since_s: Option<f64>,
     /// No pointer anywhere.
     pub definite_bytes: u64,
     /// Blocks of it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::scans;
 use crate::model::{Counters, Family, History, Process, Site};
 use crate::parallel;
 use crate::verdict::{self, Context, Curve, Opinion, Pattern, Verdict};
@@ -31,6 +32,9 @@ impl Judgement {
         let (mut opinions, rates): (Vec<Opinion>, _) = judged.into_iter().unzip();
         for (opinion, site) in opinions.iter_mut().zip(&family.sites) {
             weigh_lifetimes(opinion, site, family);
+            let found = scans::found(family, site);
+            let lost = found.and_then(|found| verdict::lost::overrule(opinion, &found));
+            *opinion = lost.unwrap_or_else(|| opinion.clone());
         }
         Self {
             context,

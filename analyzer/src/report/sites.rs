@@ -7,6 +7,7 @@ use super::document::*;
 use super::judge::Judgement;
 use super::lifetimes;
 use super::memory::round;
+use super::scans;
 use super::select::Selected;
 use super::suppress;
 use crate::model::site::Part;
@@ -95,13 +96,13 @@ pub fn site_report(
             rate: opinion.rate.map(rounded),
             limit_in_s: opinion.limit_in_s.map(rounded),
         },
-        lost: None,
         resident_bytes: residency.map(|it| it.resident_bytes),
         swapped_bytes: residency.map(|it| it.swapped_bytes),
         untouched_bytes: residency.map(|it| {
             let there = it.resident_bytes.saturating_add(it.swapped_bytes);
             it.live_bytes.saturating_sub(there)
         }),
+        lost: scans::lost_report(family, site),
         faults: SiteFaults::default(),
         series: series(family, site),
         by_process: shares(site, rates),

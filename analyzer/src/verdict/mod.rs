@@ -17,7 +17,7 @@ use crate::human;
 
 pub use curve::{Curve, Frame};
 pub use opinion::{Estimate, Opinion, Pattern, Verdict};
-pub use rules::ENOUGH_POINTS;
+pub use rules::{ENOUGH_POINTS, lost};
 
 /// A rule looks at a curve and has an opinion on it, or none.
 pub trait Rule {

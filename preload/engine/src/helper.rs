@@ -34,6 +34,8 @@ static TID: AtomicU32 = AtomicU32::new(0);
 static ORDER: AtomicU32 = AtomicU32::new(0);
 /// The last order given before the helper was started.
 static OBEYED: AtomicU32 = AtomicU32::new(0);
+/// The last order that the helper has looked at.
+static SEEN: AtomicU32 = AtomicU32::new(0);
 /// Raised by the helper when an order is done; a futex word.
 static DONE: AtomicU32 = AtomicU32::new(0);
 static MEMORY: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
@@ -62,6 +64,16 @@ pub fn set_interval_ms(ms: u64) {
 pub fn memory() -> (usize, usize) {
     let start = MEMORY.load(Ordering::Relaxed).addr();
     (start, MEMORY_BYTES.load(Ordering::Relaxed))
+}
+
+/// Kernel's id of the helper; 0: it does not run.
+pub fn tid() -> u32 {
+    TID.load(Ordering::Relaxed)
+}
+
+/// True if the helper has been given an order that it has not looked at.
+pub fn is_wanted() -> bool {
+    ORDER.load(Ordering::Relaxed) != SEEN.load(Ordering::Relaxed)
 }
 
 /// True while the helper runs.
@@ -147,6 +159,7 @@ extern "C" fn run() {
     }
     let mut seen = OBEYED.load(Ordering::Relaxed);
     let mut looked_ms = state::tick();
+    SEEN.store(seen, Ordering::Relaxed);
     loop {
         let now_ms = state::tick();
         if now_ms < due_ms {
@@ -164,6 +177,7 @@ extern "C" fn run() {
         let order = ORDER.load(Ordering::Acquire);
         if order != seen {
             seen = order;
+            SEEN.store(order, Ordering::Relaxed);
             if obey(order) {
                 return;
             }

@@ -15,7 +15,7 @@ use crate::guard;
 use crate::permit::{self, means::SNAPSHOT};
 use crate::tls::Local;
 use crate::{
-    arena, config, control, exit, fork, helper, hooks, loader, modules, snapshot, state, sys,
+    arena, config, control, exit, fork, helper, hooks, loader, modules, scan, snapshot, state, sys,
     thread, trial, unwind, wiped,
 };
 
@@ -118,6 +118,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         state::set_depth(snapshot::config(|c| c.depth));
         arena::set_cap(memory_cap_bytes(snapshot::config(|c| c.memory)));
         watch_threads();
+        scan::init();
         fork::register();
         // SAFETY: a function of this library, which is never unloaded. Without an object to belong
         // to and registered this early it runs at the very end, after all destructors.

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 static NO_OPEN: AtomicBool = AtomicBool::new(false);
 static NO_COPY: AtomicBool = AtomicBool::new(false);
+static NO_SCAN: AtomicBool = AtomicBool::new(false);
 /// Means that threads of the program have lost.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
@@ -41,8 +42,10 @@ pub mod means {
     pub const EITHER: Means = Means(1 << 10);
     /// Messages on stderr.
     pub const SAY: Means = Means(1 << 11);
+    /// Scanning for lost blocks.
+    pub const SCAN: Means = Means(1 << 12);
     pub const NONE: Means = Means(0);
-    pub const ALL: Means = Means((1 << 12) - 1);
+    pub const ALL: Means = Means((1 << 13) - 1);
 }
 
 impl Means {
@@ -100,4 +103,14 @@ pub fn copy_memory() -> bool {
 /// Sets [`copy_memory`].
 pub fn set_copy_memory(allowed: bool) {
     NO_COPY.store(!allowed, Relaxed);
+}
+
+/// May the calls be made that only scans for lost blocks make?
+pub fn scan() -> bool {
+    !NO_SCAN.load(Relaxed)
+}
+
+/// Sets [`scan`].
+pub fn set_scan(allowed: bool) {
+    NO_SCAN.store(!allowed, Relaxed);
 }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::lock::WordLock;
 use crate::permit::means::{
-    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, MAP, Means, PROBE, SIGNALS, SNAPSHOT, UNMAP,
+    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, MAP, Means, PROBE, SCAN, SIGNALS, SNAPSHOT, UNMAP,
 };
 use crate::{arena, guard, helper, lock, permit, sys, unwind};
 
@@ -67,6 +67,7 @@ fn apply(lost: Means) {
     }
     if !helper::is_running() {
         permit::set_open(!lost.has(SNAPSHOT));
+        permit::set_scan(!lost.has(SCAN));
     }
     permit::set_copy_memory(!lost.has(COPY));
 }

@@ -71,8 +71,8 @@ pub fn was_paused() -> bool {
 
 /// Stops recording new blocks, or begins again.
 pub fn set_paused(on: bool) {
-    WAS_PAUSED.fetch_or(on, Relaxed);
     PAUSED.store(on, Relaxed);
+    WAS_PAUSED.fetch_or(on, Relaxed);
     choose_path();
 }
 

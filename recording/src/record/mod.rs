@@ -6,11 +6,12 @@
 mod account;
 mod defs;
 mod process;
+mod scan;
 mod state;
 mod system;
 
 use crate::account::{ArenaWriter, ResidencyWriter};
-use crate::deltas::{AgeWriter, DeltaWriter};
+use crate::deltas::{AgeWriter, DeltaWriter, LossWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
@@ -36,6 +37,8 @@ mod tag {
     pub const ACCOUNT: u8 = 20;
     pub const RESIDENCY: u8 = 21;
     pub const ARENAS: u8 = 22;
+    pub const SCAN: u8 = 30;
+    pub const LOSSES: u8 = 31;
 }
 
 /// Writes one record, without a frame.
@@ -107,6 +110,14 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             encode_lifetimes(&lifetimes.head, sink)?;
             sink.put(lifetimes.lifetimes)
         }
+        Record::Scan(scan) => {
+            out.byte(tag::SCAN)?;
+            scan::put(scan, &mut out)
+        }
+        Record::Losses(losses) => {
+            encode_losses(losses.at_ms, sink)?;
+            sink.put(losses.losses)
+        }
         Record::Event { at_ms, kind, text } => {
             out.byte(tag::EVENT)?;
             out.varint(*at_ms)?;
@@ -176,6 +187,14 @@ pub fn encode_lifetimes<'a>(
     Ok(LifetimesWriter::new(sink))
 }
 
+/// Begins a [`Record::Losses`], see [`encode_snapshot`].
+pub fn encode_losses(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<LossWriter<'_>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::LOSSES)?;
+    scan::put_losses_head(at_ms, &mut out)?;
+    Ok(LossWriter::new(sink))
+}
+
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -184,10 +203,15 @@ pub(crate) struct Malformed;
 pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
     let mut input = Input(payload);
     let tag = input.byte().ok_or(Malformed)?;
-    if !matches!(
+    let known = matches!(
         tag,
-        tag::PROCESS..=tag::END | tag::LIFETIMES | tag::ACCOUNT..=tag::ARENAS
-    ) {
+        tag::PROCESS..=tag::END
+            | tag::LIFETIMES
+            | tag::ACCOUNT..=tag::ARENAS
+            | tag::SCAN
+            | tag::LOSSES
+    );
+    if !known {
         return Ok(None);
     }
     decode_tagged(tag, input).map(Some).ok_or(Malformed)
@@ -223,6 +247,8 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::RESIDENCY => Record::Residency(account::get_residency(input)?),
         tag::ARENAS => Record::Arenas(account::get_arenas(input)?),
         tag::LIFETIMES => Record::Lifetimes(lifetimes::get_lifetimes(input)?),
+        tag::SCAN => Record::Scan(scan::get(input)?),
+        tag::LOSSES => Record::Losses(scan::get_losses(input)?),
         tag::EVENT => Record::Event {
             at_ms: input.varint()?,
             kind: event_kind(input.byte()?),
@@ -255,10 +281,14 @@ impl Record<'_> {
             | Record::Site(_)
             | Record::Thread { .. } => SegmentKind::Defs,
             Record::Snapshot(_) => SegmentKind::Snapshots,
-            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) | Record::Arenas(_) => {
-                SegmentKind::Ages
+            Record::Ages(_)
+            | Record::Lifetimes(_)
+            | Record::Residency(_)
+            | Record::Arenas(_)
+            | Record::Losses(_) => SegmentKind::Ages,
+            Record::Event { .. } | Record::End { .. } | Record::Account(_) | Record::Scan(_) => {
+                SegmentKind::Events
             }
-            Record::Event { .. } | Record::End { .. } | Record::Account(_) => SegmentKind::Events,
         }
     }
 }

@@ -207,10 +207,14 @@ pub(super) fn put_ages_head(at_ms: TimeMs, out: &mut Output<'_>) -> Result<(), F
     out.varint(at_ms)
 }
 
+/// Takes the head off `input` and leaves the list.
+pub(super) fn get_ages_head(input: &mut Input<'_>) -> Option<TimeMs> {
+    Input(input.bytes()?).varint()
+}
+
 pub(super) fn get_ages<'a>(input: &mut Input<'a>) -> Option<Ages<'a>> {
-    let at_ms = Input(input.bytes()?).varint()?;
     let ages = Ages {
-        at_ms,
+        at_ms: get_ages_head(input)?,
         ages: input.0,
     };
     ages.ages().ends_well().then_some(ages)

@@ -279,6 +279,14 @@ pub fn sample() -> File {
             kind: EventKind::Mark,
             text: b"warm",
         },
+        Record::Scan(Scan {
+            at_ms: 2998,
+            duration_ms: 2,
+            complete: true,
+            passes: 1,
+            blocks: 3,
+            ..Scan::default()
+        }),
         Record::End {
             at_ms: 3001,
             kind: EndKind::FastExit,
@@ -308,6 +316,21 @@ pub fn sample() -> File {
         ],
     );
     file.segment(SegmentKind::Events, 4, 1, &events);
+    let mut losses = [0; 64];
+    let mut sink = SliceSink::new(&mut losses);
+    let loss = SiteLoss {
+        site: 1,
+        since_ms: 2998,
+        definite_bytes: 300,
+        definite_blocks: 1,
+        ..SiteLoss::default()
+    };
+    LossWriter::new(&mut sink).push(&loss).unwrap();
+    let losses = Losses {
+        at_ms: 2998,
+        losses: sink.written(),
+    };
+    file.segment(SegmentKind::Ages, 5, 1, &[Record::Losses(losses)]);
     file.0.resize(file.0.len() + 2 * BLOCK_BYTES, 0);
     file
 }

@@ -4,6 +4,7 @@ mod few;
 mod gone;
 mod growth;
 mod level;
+pub mod lost;
 mod noisy;
 mod plateau;
 mod slowing;

@@ -41,6 +41,12 @@ pub fn alloc(size: usize, align: usize) -> *mut u8 {
     }
 }
 
+/// First address and one past the last.
+pub fn memory() -> (usize, usize) {
+    let start = MEMORY.0.get().addr();
+    (start, start + BYTES)
+}
+
 /// The size of a block of ours; `None` for any other pointer.
 #[inline]
 pub fn size_of_block(p: *const u8) -> Option<usize> {

@@ -63,9 +63,22 @@ fn resolve() -> bool {
     true
 }
 
+/// Memory that was handed out while the originals were being looked up; it belongs to the program.
+pub fn boot_memory() -> (usize, usize) {
+    boot::memory()
+}
+
 /// True if the address lies in the object that provides the real `malloc`.
 pub fn in_allocator(addr: usize) -> bool {
     ALLOCATOR.0.load(Ordering::Relaxed) <= addr && addr < ALLOCATOR.1.load(Ordering::Relaxed)
+}
+
+/// The object that provides the real `malloc`: first address and one past the last.
+pub fn allocator() -> (usize, usize) {
+    (
+        ALLOCATOR.0.load(Ordering::Relaxed),
+        ALLOCATOR.1.load(Ordering::Relaxed),
+    )
 }
 
 /// An address inside the allocator, to name its module by; 0 before it is known.

@@ -71,10 +71,12 @@ pub enum Kept {
     Arenas,
     /// How long blocks lived.
     Lifetimes,
+    /// Results of the last complete scan.
+    Losses,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 4;
+const KEPT: usize = 5;
 
 /// A recording being written.
 #[derive(Debug)]

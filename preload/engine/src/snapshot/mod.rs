@@ -11,6 +11,7 @@ mod changes;
 mod counts;
 mod defs;
 mod epochs;
+mod losses;
 mod source;
 mod watch;
 mod writer;
@@ -24,9 +25,11 @@ use crate::alerts::{Watch, command};
 use crate::config::{self, Config};
 use crate::lock::WordLock;
 use crate::recorder::{Failure, Recorder};
+use crate::scan::Caller;
 use crate::text::Text;
 use crate::{control, lifecycle, message, sites, state, sys};
 use begin::Start;
+use losses::Losses;
 pub use source::{Engine, Source};
 use writer::Writer;
 
@@ -56,6 +59,7 @@ const COST_SHARE: u64 = 50;
 
 struct State {
     writer: Writer,
+    losses: Losses,
     recorder: Option<Recorder>,
     accounts: account::Schedule,
     /// Creating the file failed, or recording ended for good.
@@ -93,6 +97,7 @@ impl State {
     const fn new(inherits: bool) -> State {
         State {
             writer: Writer::new(),
+            losses: Losses::new(),
             recorder: None,
             accounts: account::Schedule::new(),
             over: false,
@@ -222,7 +227,12 @@ impl State {
                 Reason::Periodic if !self.accounts.is_due(now_ms) => Ok(()),
                 _ => self.accounts.take(recorder, reason != Reason::Periodic),
             })
-            .and_then(|()| finish(recorder, reason));
+            .and_then(|()| {
+                if ends && config::get().scan != config::Scan::Off {
+                    self.losses.scan_at_exit(recorder)?;
+                }
+                finish(recorder, reason)
+            });
         if periodic {
             watch::look(&mut self.watch, self.writer.figures(), recorder);
         }
@@ -291,6 +301,11 @@ pub fn with_recorder<R>(f: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
 /// Figures of the allocator for the next snapshot.
 pub fn set_allocator_stats(stats: AllocatorStats) {
     with(|state, _| state.writer.set_allocator_stats(stats));
+}
+
+/// The thread that ends the process, as it was when it called: for the scan at exit.
+pub fn set_caller(caller: Caller) {
+    with(|state, _| state.losses.set_caller(caller));
 }
 
 /// In a forked child, alone, before anything is reset: forgets the parent's recording. The child's

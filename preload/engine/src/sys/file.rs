@@ -207,3 +207,19 @@ pub fn is_regular_file(path: &CStr) -> bool {
     close(fd);
     stat.is_ok_and(|stat| stat.mode & 0o170_000 == 0o100_000)
 }
+
+/// Reads entries of a directory; the bytes they take in `buf`, 0 at the end.
+pub fn read_directory(fd: i32, buf: &mut [u64]) -> Result<usize> {
+    // SAFETY: the kernel writes at most so many bytes into the exclusive buffer.
+    check(unsafe {
+        syscall6(
+            nr::GETDENTS64,
+            fd as usize,
+            buf.as_mut_ptr() as usize,
+            size_of_val(buf),
+            0,
+            0,
+            0,
+        )
+    })
+}

@@ -1,8 +1,8 @@
-//! What only the helper does to itself: its name, its descriptor table.
+//! What the helper does to itself (its name, its descriptor table) and asks about other threads.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CStr, nr, syscall6};
+use super::{CStr, Result, check, nr, syscall6};
 
 /// Names the calling thread, as `ps -L` and debuggers show it.
 pub fn set_thread_name(name: &CStr) {
@@ -51,4 +51,23 @@ pub fn borrow_descriptor(fd: i32) -> super::Result<i32> {
         super::close(process as i32);
         super::check(copy).map(|fd| fd as i32)
     }
+}
+
+/// Where a thread of this process keeps its list of robust locks, as it told the kernel; 0: the
+/// calling thread.
+pub fn robust_list(tid: u32) -> Result<usize> {
+    let (mut head, mut len) = (0usize, 0usize);
+    // SAFETY: the kernel writes the two words.
+    check(unsafe {
+        syscall6(
+            nr::GET_ROBUST_LIST,
+            tid as usize,
+            &raw mut head as usize,
+            &raw mut len as usize,
+            0,
+            0,
+            0,
+        )
+    })?;
+    Ok(head)
 }

@@ -96,6 +96,7 @@ pub mod nr {
     pub const GETRANDOM: usize = 318;
     pub const CLOSE_RANGE: usize = 436;
     pub const GETRUSAGE: usize = 98;
+    pub const GET_ROBUST_LIST: usize = 274;
 }
 
 /// The thread pointer of the calling thread (on glibc: the address of its thread control block).

@@ -1,0 +1,318 @@
+//! Owns [`BlockIndex`]: every live block by address, so that any pointer, to its start or into it,
+//! is found in a few steps however many there are.
+//! It must never read the blocks themselves.
+//!
+//! Blocks lie sorted in one array, 16 bytes each. Where the heap is dense, a directory says for
+//! each page which block is the first to begin there (and whether the page was ever touched), so
+//! that a search looks at the blocks of one page only. Neighbours further apart than
+//! [`GAP_BYTES`] are in different clusters; a large block is a cluster of its own, without a
+//! directory.
+
+use super::room::Room;
+use crate::arena::{AVec, PAGE_BYTES};
+use crate::live::{Block, LiveTable};
+
+/// Free space that ends a cluster.
+const GAP_BYTES: usize = 1 << 20;
+/// A block from this size on is a cluster of its own.
+pub const LARGE_BYTES: u64 = 256 << 10;
+const PAGE_SHIFT: u32 = PAGE_BYTES.ilog2();
+/// In a directory's word: the page was touched.
+const TOUCHED: u32 = 1 << 31;
+const EPOCH_BITS: u32 = 20;
+const SIZE_BITS: u32 = 40;
+
+/// A block in 16 bytes: address and epoch, site and size (at most 2^40 - 1).
+#[derive(Clone, Copy, Debug)]
+struct Entry(u64, u64);
+
+impl Entry {
+    fn new(addr: usize, block: Block) -> Entry {
+        let size = block.size.min((1 << SIZE_BITS) - 1);
+        let epoch = u64::from(block.epoch).min((1 << EPOCH_BITS) - 1);
+        Entry(
+            (addr as u64 >> 3) << EPOCH_BITS | epoch,
+            u64::from(block.site) << SIZE_BITS | size,
+        )
+    }
+
+    #[inline(always)]
+    fn addr(self) -> usize {
+        (self.0 >> EPOCH_BITS << 3) as usize
+    }
+
+    #[inline(always)]
+    fn size(self) -> u64 {
+        self.1 & ((1 << SIZE_BITS) - 1)
+    }
+
+    #[inline(always)]
+    fn end(self) -> usize {
+        self.addr().saturating_add(self.size() as usize)
+    }
+}
+
+/// Blocks near each other.
+#[derive(Clone, Copy, Debug)]
+struct Cluster {
+    /// First page, and one past the last.
+    start: usize,
+    end: usize,
+    /// First block, and one past the last.
+    first: u32,
+    last: u32,
+    /// Where its directory begins, a word for each page and one more; `NO_PAGES`: it has none.
+    pages: u32,
+}
+
+const NO_PAGES: u32 = u32::MAX;
+
+impl Cluster {
+    fn page_count(&self) -> usize {
+        (self.end - self.start).div_ceil(PAGE_BYTES)
+    }
+}
+
+/// Where a pointer leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Number of the block.
+    pub block: u32,
+    /// Distance from its start; 0 also for a start with tag bits in its lowest three.
+    pub offset: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct BlockIndex {
+    entries: Room<Entry>,
+    clusters: AVec<Cluster>,
+    pages: Room<u32>,
+    low: usize,
+    high: usize,
+    /// Bytes in all blocks.
+    bytes: u64,
+}
+
+/// Why there is no index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoIndex {
+    /// leaktrack's memory does not suffice.
+    Memory,
+    /// Blocks were allocated faster than they could be copied.
+    Outrun,
+}
+
+impl BlockIndex {
+    /// Bytes that an index of so many blocks takes, about.
+    pub fn bytes_for(blocks: u64) -> u64 {
+        blocks.saturating_mul((size_of::<Entry>() + 1) as u64) + blocks / 32 * 17 + (1 << 20)
+    }
+
+    /// Copies the table.
+    pub fn build(table: &LiveTable) -> Result<BlockIndex, NoIndex> {
+        let expected = table.len() as usize;
+        let room = expected + expected / 32 + 4096;
+        if room >= TOUCHED as usize {
+            return Err(NoIndex::Memory);
+        }
+        let mut entries = Room::of(room).ok_or(NoIndex::Memory)?;
+        let mut all = true;
+        table.for_each(|addr, block| all &= entries.push(Entry::new(addr, block)));
+        if !all {
+            return Err(NoIndex::Outrun);
+        }
+        Self::of(entries).ok_or(NoIndex::Memory)
+    }
+
+    fn of(mut entries: Room<Entry>) -> Option<BlockIndex> {
+        entries.as_mut_slice().sort_unstable_by_key(|entry| entry.0);
+        let clusters = clusters(entries.as_slice())?;
+        let words = clusters
+            .as_slice()
+            .iter()
+            .filter(|cluster| cluster.pages != NO_PAGES)
+            .map(|cluster| cluster.page_count() + 1)
+            .sum();
+        let mut index = BlockIndex {
+            low: clusters.get(0).map_or(0, |cluster| cluster.start),
+            high: clusters.as_slice().iter().map(|c| c.end).max().unwrap_or(0),
+            bytes: entries.as_slice().iter().map(|entry| entry.size()).sum(),
+            entries,
+            clusters,
+            pages: Room::of(words)?,
+        };
+        index.fill_directories().then_some(index)
+    }
+
+    fn fill_directories(&mut self) -> bool {
+        for cluster in self.clusters.as_mut_slice() {
+            if cluster.pages == NO_PAGES {
+                continue;
+            }
+            cluster.pages = self.pages.len() as u32;
+            let mut next = cluster.first;
+            for number in 0..=cluster.page_count() {
+                let page = cluster.start + (number << PAGE_SHIFT);
+                let before = |at: u32| {
+                    let entry = self.entries.get(at as usize);
+                    at < cluster.last && entry.is_some_and(|entry| entry.addr() < page)
+                };
+                while before(next) {
+                    next += 1;
+                }
+                if !self.pages.push(next) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Number of blocks.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes in all blocks.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Address, and what is known, of a block; sizes above 2^40 - 1 are given as that.
+    #[inline(always)]
+    pub fn block(&self, at: u32) -> Option<(usize, Block)> {
+        let entry = self.entries.get(at as usize)?;
+        let block = Block {
+            size: entry.size(),
+            site: (entry.1 >> SIZE_BITS) as u32,
+            epoch: entry.0 as u32 & ((1 << EPOCH_BITS) - 1),
+        };
+        Some((entry.addr(), block))
+    }
+
+    /// The block that a word points to, if it does.
+    #[inline(always)]
+    pub fn find(&self, word: usize) -> Option<Hit> {
+        if word < self.low || word >= self.high {
+            return None;
+        }
+        self.find_among(word)
+    }
+
+    fn cluster_at(&self, addr: usize) -> Option<&Cluster> {
+        let clusters = self.clusters.as_slice();
+        let after = clusters.partition_point(|cluster| cluster.start <= addr);
+        let cluster = clusters.get(after.checked_sub(1)?)?;
+        (addr < cluster.end).then_some(cluster)
+    }
+
+    fn find_among(&self, word: usize) -> Option<Hit> {
+        let cluster = self.cluster_at(word)?;
+        let (from, to) = if cluster.pages == NO_PAGES {
+            (cluster.first, cluster.last)
+        } else {
+            let page = (word - cluster.start) >> PAGE_SHIFT;
+            let words = self.pages.as_slice().get(cluster.pages as usize + page..)?;
+            (words.first()? & !TOUCHED, words.get(1)? & !TOUCHED)
+        };
+        let here = self.entries.as_slice().get(from as usize..to as usize)?;
+        let before = here.partition_point(|entry| entry.addr() <= word) as u32;
+        // The block before the first of this cluster may reach into its first page.
+        let at = (from + before).checked_sub(1)?;
+        let entry = self.entries.get(at as usize)?;
+        let offset = (word - entry.addr()) as u64;
+        if offset < 8 {
+            return Some(Hit {
+                block: at,
+                offset: 0,
+            });
+        }
+        (offset < entry.size()).then_some(Hit { block: at, offset })
+    }
+
+    /// The first block that begins at `addr` or behind it.
+    pub fn first_from(&self, addr: usize) -> u32 {
+        self.entries
+            .as_slice()
+            .partition_point(|entry| entry.addr() < addr) as u32
+    }
+
+    /// Shows every range of pages that has a directory, with a way to say which pages were touched:
+    /// `ask` fills a word for each page with 0 or 1.
+    pub fn note_touched(&mut self, mut ask: impl FnMut(usize, &mut [u32])) {
+        for cluster in self.clusters.as_slice() {
+            if cluster.pages == NO_PAGES {
+                continue;
+            }
+            let count = cluster.page_count();
+            let from = cluster.pages as usize;
+            let mut at = 0;
+            let mut answers = [0u32; 256];
+            while at < count {
+                let some = answers.len().min(count - at);
+                let Some(answers) = answers.get_mut(..some) else {
+                    break;
+                };
+                answers.fill(0);
+                ask(cluster.start + (at << PAGE_SHIFT), answers);
+                let words = self.pages.as_mut_slice().get_mut(from + at..);
+                for (word, answer) in words.unwrap_or_default().iter_mut().zip(answers) {
+                    if *answer != 0 {
+                        *word |= TOUCHED;
+                    }
+                }
+                at += some;
+            }
+        }
+    }
+
+    /// True if a page was touched when [`BlockIndex::note_touched`] asked; pages outside of
+    /// directories count as untouched.
+    pub fn is_touched(&self, page: usize) -> bool {
+        let word = || {
+            let cluster = self.cluster_at(page)?;
+            if cluster.pages == NO_PAGES {
+                return None;
+            }
+            let at = (page - cluster.start) >> PAGE_SHIFT;
+            self.pages.get(cluster.pages as usize + at)
+        };
+        word().is_some_and(|word| word & TOUCHED != 0)
+    }
+}
+
+/// Splits sorted blocks into clusters; `pages` is 0 where there is to be a directory.
+fn clusters(entries: &[Entry]) -> Option<AVec<Cluster>> {
+    let mut clusters: AVec<Cluster> = AVec::new();
+    for (at, entry) in (0u32..).zip(entries) {
+        let start = entry.addr() & !(PAGE_BYTES - 1);
+        let end = (entry.end().max(entry.addr() + 1)).checked_next_multiple_of(PAGE_BYTES)?;
+        let large = entry.size() >= LARGE_BYTES;
+        if let Some(last) = clusters.as_mut_slice().last_mut()
+            && !large
+            && last.pages != NO_PAGES
+            && start < last.end.saturating_add(GAP_BYTES)
+        {
+            last.end = last.end.max(end);
+            last.last = at + 1;
+            continue;
+        }
+        // A large block may begin in the page in which the cluster before ends: clusters are told
+        // apart by where the block begins, not by pages.
+        let cluster = Cluster {
+            start: if large { entry.addr() } else { start },
+            end,
+            first: at,
+            last: at + 1,
+            pages: if large { NO_PAGES } else { 0 },
+        };
+        if let Some(last) = clusters.as_mut_slice().last_mut() {
+            last.end = last.end.min(cluster.start.max(last.start));
+        }
+        if !clusters.try_push(cluster) {
+            return None;
+        }
+    }
+    Some(clusters)
+}

@@ -1,0 +1,405 @@
+//! Owns reading the process's memory for a scan: which pages were ever touched, and what they hold.
+//! It must never touch a page that was not touched before, nor fault: all is asked of the kernel.
+//!
+//! Small blocks are read through a cache of [`WINDOW_BYTES`] windows, since neighbours in the heap
+//! are scanned after each other more often than not; ranges in pieces of [`PIECE_BYTES`].
+
+use super::index::BlockIndex;
+use super::regions::{Kind, Region};
+use super::room::Room;
+use crate::arena::PAGE_BYTES;
+use crate::sys::{self, o};
+
+/// Read at once of a range.
+const PIECE_BYTES: usize = 256 << 10;
+/// Read at once of the heap.
+pub const WINDOW_BYTES: usize = 16 << 10;
+const MOST_WINDOWS: usize = 1024;
+const FEWEST_WINDOWS: usize = 8;
+/// Pages asked for at once.
+const ASK_PAGES: usize = 4096;
+/// Bits of an entry in `pagemap`.
+const PRESENT: u64 = 1 << 63;
+const SWAPPED: u64 = 1 << 62;
+const FILE_PAGE: u64 = 1 << 61;
+
+/// Why a scan ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its time is up.
+    Late,
+    /// Something more urgent came up.
+    Interrupted,
+    /// The kernel refuses to have memory read.
+    Refused,
+}
+
+/// How a range is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Shared memory: absent pages may exist in other processes; read what is in memory.
+    pub shared: bool,
+    /// Pages that are still as in the file hold no pointers.
+    pub file: bool,
+    /// Not readable for the program: read as a debugger would.
+    pub hidden: bool,
+}
+
+impl Manner {
+    /// How a region is read.
+    pub fn of(region: &Region) -> Manner {
+        Manner {
+            shared: region.shared,
+            file: region.kind == Kind::File,
+            hidden: !region.readable,
+        }
+    }
+}
+
+/// Limits of a scan.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// `CLOCK_MONOTONIC` at which it must end.
+    pub deadline_ns: u64,
+    /// Asked now and then: true ends the scan.
+    pub interrupted: fn() -> bool,
+    /// Swapped bytes that may be brought back.
+    pub swap_bytes: u64,
+}
+
+/// See the module.
+pub struct Memory {
+    pagemap: Option<i32>,
+    hidden: Option<i32>,
+    limits: Limits,
+    pages: Room<u64>,
+    piece: Room<u64>,
+    windows: Room<u8>,
+    tags: Room<usize>,
+    /// Bytes read.
+    pub read_bytes: u64,
+    next_look_bytes: u64,
+    swapped_read_bytes: u64,
+    /// Swapped bytes that were left alone.
+    pub skipped_bytes: u64,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for fd in [self.pagemap, self.hidden].into_iter().flatten() {
+            sys::close(fd);
+        }
+    }
+}
+
+impl Memory {
+    /// `None` without memory for the buffers.
+    pub fn new(limits: Limits) -> Option<Memory> {
+        let mut count = MOST_WINDOWS;
+        let windows = loop {
+            match Room::zeroed(count * WINDOW_BYTES) {
+                Some(windows) => break windows,
+                None if count > FEWEST_WINDOWS => count /= 2,
+                None => return None,
+            }
+        };
+        let open = |path| sys::open(path, o::RDONLY | o::NOCTTY, 0).ok();
+        Some(Memory {
+            pages: Room::zeroed(ASK_PAGES)?,
+            piece: Room::zeroed(PIECE_BYTES / 8)?,
+            windows,
+            tags: Room::zeroed(count)?,
+            pagemap: open(c"/proc/thread-self/pagemap"),
+            hidden: open(c"/proc/thread-self/mem"),
+            limits,
+            read_bytes: 0,
+            next_look_bytes: 0,
+            swapped_read_bytes: 0,
+            skipped_bytes: 0,
+        })
+    }
+
+    /// Ends the scan when it must end.
+    pub fn look(&mut self) -> Result<(), Stop> {
+        const EVERY_BYTES: u64 = 4 << 20;
+        if self.read_bytes < self.next_look_bytes {
+            return Ok(());
+        }
+        self.next_look_bytes = self.read_bytes + EVERY_BYTES;
+        if (self.limits.interrupted)() {
+            Err(Stop::Interrupted)
+        } else if sys::clock_ns(sys::clock::MONOTONIC) > self.limits.deadline_ns {
+            Err(Stop::Late)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Shows all words of a range that may hold something, in runs: address and words.
+    pub fn each(
+        &mut self,
+        start: usize,
+        end: usize,
+        manner: Manner,
+        show: &mut dyn FnMut(usize, &[u64]),
+    ) -> Result<(), Stop> {
+        let mut page = start & !(PAGE_BYTES - 1);
+        while page < end {
+            let count = ((end - page).div_ceil(PAGE_BYTES)).min(ASK_PAGES);
+            self.ask(page, count, manner);
+            let mut at = 0;
+            while at < count {
+                let here = self.pages.get(at) == Some(1);
+                let run = self.run(at, count, here);
+                if here {
+                    let from = (page + at * PAGE_BYTES).max(start).next_multiple_of(8);
+                    let to = (page + run * PAGE_BYTES).min(end);
+                    self.show(from, to, manner, show)?;
+                }
+                at = run;
+            }
+            page += count * PAGE_BYTES;
+            self.read_bytes += count as u64; // much empty space takes time, too
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    /// Where the run of equal answers from `at` on ends.
+    fn run(&self, at: usize, count: usize, here: bool) -> usize {
+        let rest = self.pages.as_slice().get(at..count).unwrap_or_default();
+        let len = rest.iter().position(|&answer| (answer == 1) != here);
+        at + len.unwrap_or(rest.len()).max(1)
+    }
+
+    fn show(
+        &mut self,
+        mut from: usize,
+        to: usize,
+        manner: Manner,
+        show: &mut dyn FnMut(usize, &[u64]),
+    ) -> Result<(), Stop> {
+        while from + 8 <= to {
+            let wanted = (to - from).min(PIECE_BYTES) & !7;
+            let got = self.copy(from, wanted, manner.hidden)?;
+            self.read_bytes += got as u64;
+            let words = self.piece.as_slice().get(..got / 8).unwrap_or_default();
+            show(from, words);
+            // A page that went away meanwhile ends the copy: go on behind it.
+            from = if got < wanted {
+                (from + got + PAGE_BYTES) & !(PAGE_BYTES - 1)
+            } else {
+                from + got
+            };
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, from: usize, bytes: usize, hidden: bool) -> Result<usize, Stop> {
+        let piece = self.piece.as_mut_slice();
+        let room = piece.len() * 8;
+        // SAFETY: the words as bytes.
+        let piece = unsafe { core::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), room) };
+        let piece = piece.get_mut(..bytes).unwrap_or_default();
+        let got = match (hidden, self.hidden) {
+            (false, _) => sys::read_own_memory(from, piece),
+            (true, Some(fd)) => sys::pread(fd, piece, from as u64),
+            (true, None) => Ok(0),
+        };
+        match got {
+            Ok(got) => Ok(got & !7),
+            Err(sys::Errno::EPERM | sys::Errno::ENOSYS) => Err(Stop::Refused),
+            Err(_) => Ok(0),
+        }
+    }
+
+    /// Puts 1 into `pages` for each page that may hold something, else 0.
+    fn ask(&mut self, page: usize, count: usize, manner: Manner) {
+        let Some(answers) = self.pages.as_mut_slice().get_mut(..count) else {
+            return;
+        };
+        let known = match self.pagemap {
+            Some(fd) if !manner.shared => read_pagemap(fd, page, answers),
+            _ => false,
+        };
+        if !known {
+            // A hidden page cannot be asked about otherwise, and is left alone.
+            if manner.hidden || !mincore(page, answers) {
+                answers.fill(0);
+            }
+            return;
+        }
+        for answer in answers {
+            let bits = *answer;
+            let swapped = bits & SWAPPED != 0;
+            *answer = u64::from(bits & (PRESENT | SWAPPED) != 0);
+            if manner.file && bits & FILE_PAGE != 0 {
+                *answer = 0;
+            } else if swapped {
+                if self.swapped_read_bytes >= self.limits.swap_bytes {
+                    self.skipped_bytes += PAGE_BYTES as u64;
+                    *answer = 0;
+                } else {
+                    self.swapped_read_bytes += PAGE_BYTES as u64;
+                }
+            }
+        }
+    }
+
+    /// Has the index know which pages of the heap were touched.
+    pub fn note_touched(&mut self, index: &mut BlockIndex) {
+        let manner = Manner {
+            shared: false,
+            file: false,
+            hidden: false,
+        };
+        index.note_touched(|page, answers| {
+            self.ask(page, answers.len(), manner);
+            for (to, from) in answers.iter_mut().zip(self.pages.as_slice()) {
+                *to = *from as u32;
+            }
+        });
+    }
+
+    /// The window of the heap that an address lies in; pages that were not touched read as zero.
+    fn window(&mut self, addr: usize, index: &BlockIndex) -> Result<&[u8], Stop> {
+        let window = addr & !(WINDOW_BYTES - 1);
+        let slots = self.tags.len().max(1);
+        let slot = (window / WINDOW_BYTES) % slots;
+        let range = slot * WINDOW_BYTES..(slot + 1) * WINDOW_BYTES;
+        if self.tags.get(slot) != Some(window) {
+            self.look()?;
+            if let Some(tag) = self.tags.as_mut_slice().get_mut(slot) {
+                *tag = window;
+            }
+            let bytes = self.windows.as_mut_slice();
+            let bytes = bytes.get_mut(range.clone()).unwrap_or_default();
+            self.read_bytes += fill_window(window, bytes, index)?;
+        }
+        Ok(self.windows.as_slice().get(range).unwrap_or_default())
+    }
+
+    /// One word of a block; `None` where nothing is.
+    pub fn word(&mut self, addr: usize, index: &BlockIndex) -> Result<Option<u64>, Stop> {
+        if !addr.is_multiple_of(8) {
+            return Ok(None);
+        }
+        if !index.is_touched(addr & !(PAGE_BYTES - 1)) {
+            return Ok(self.words_at::<1>(addr).map(|[word]| word)); // of a large block
+        }
+        let window = self.window(addr, index)?;
+        let at = addr & (WINDOW_BYTES - 1);
+        let word = window.get(at..at + 8).and_then(|w| w.try_into().ok());
+        Ok(word.map(u64::from_ne_bytes))
+    }
+
+    /// Words anywhere, without the cache.
+    pub fn words_at<const N: usize>(&self, addr: usize) -> Option<[u64; N]> {
+        let mut words = [0u64; N];
+        // SAFETY: the words as bytes.
+        let bytes =
+            unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), N * 8) };
+        let len = bytes.len();
+        (sys::read_own_memory(addr, bytes) == Ok(len)).then_some(words)
+    }
+
+    /// Shows all words of a small block.
+    pub fn block(
+        &mut self,
+        addr: usize,
+        bytes: usize,
+        index: &BlockIndex,
+        show: &mut dyn FnMut(&[u64]),
+    ) -> Result<(), Stop> {
+        let (mut from, end) = (addr, addr + (bytes & !7));
+        while from < end {
+            let to = ((from & !(WINDOW_BYTES - 1)) + WINDOW_BYTES).min(end);
+            let at = from & (WINDOW_BYTES - 1);
+            let window = self.window(from, index)?;
+            let part = window.get(at..at + (to - from)).unwrap_or_default();
+            // SAFETY: blocks and windows begin at multiples of eight, and any bytes are words.
+            let (_, words, _) = unsafe { part.align_to::<u64>() };
+            show(words);
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// Forgets what was read of the heap.
+    pub fn forget(&mut self) {
+        self.tags.as_mut_slice().fill(0);
+    }
+}
+
+/// Reads the touched pages of a window; bytes read.
+fn fill_window(window: usize, bytes: &mut [u8], index: &BlockIndex) -> Result<u64, Stop> {
+    let pages = WINDOW_BYTES / PAGE_BYTES;
+    let touched = |at: usize| index.is_touched(window + at * PAGE_BYTES);
+    let mut read = 0;
+    let mut at = 0;
+    while at < pages {
+        let here = touched(at);
+        let mut end = at + 1;
+        while end < pages && touched(end) == here {
+            end += 1;
+        }
+        let part = bytes.get_mut(at * PAGE_BYTES..end * PAGE_BYTES);
+        let part = part.unwrap_or_default();
+        if here {
+            let got = match sys::read_own_memory(window + at * PAGE_BYTES, part) {
+                Ok(got) => got,
+                Err(sys::Errno::EPERM | sys::Errno::ENOSYS) => return Err(Stop::Refused),
+                Err(_) => 0,
+            };
+            read += got as u64;
+            part.get_mut(got..).unwrap_or_default().fill(0);
+            if got < part.len() {
+                // One of the pages has gone: the others, each on its own.
+                for (page, one) in (at..).zip(part.chunks_mut(PAGE_BYTES)) {
+                    if (page - at) * PAGE_BYTES >= got
+                        && sys::read_own_memory(window + page * PAGE_BYTES, one).is_err()
+                    {
+                        one.fill(0);
+                    }
+                }
+            }
+        } else {
+            part.fill(0);
+        }
+        at = end;
+    }
+    Ok(read)
+}
+
+/// Reads the kernel's entries of pages; false if it does not tell.
+fn read_pagemap(fd: i32, page: usize, entries: &mut [u64]) -> bool {
+    let len = size_of_val(entries);
+    // SAFETY: the entries as bytes.
+    let bytes = unsafe { core::slice::from_raw_parts_mut(entries.as_mut_ptr().cast::<u8>(), len) };
+    let mut done = 0;
+    while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match sys::pread(fd, rest, (page / PAGE_BYTES * 8 + done) as u64) {
+            Ok(got) if got > 0 => done += got,
+            Err(sys::Errno::EINTR) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Asks which pages are in memory: 1 or 0. False if the kernel does not tell (part of the range is
+/// not mapped any more).
+fn mincore(page: usize, answers: &mut [u64]) -> bool {
+    for (at, some) in (0..).step_by(256).zip(answers.chunks_mut(256)) {
+        let mut bytes = [0u8; 256];
+        let from = page + at * PAGE_BYTES;
+        if sys::mincore(from, some.len() * PAGE_BYTES, &mut bytes).is_err() {
+            return false;
+        }
+        for (to, byte) in some.iter_mut().zip(bytes) {
+            *to = u64::from(byte & 1);
+        }
+    }
+    true
+}

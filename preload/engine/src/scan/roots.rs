@@ -1,0 +1,200 @@
+//! Owns the answer to "where may a pointer lie that keeps a block alive?": ranges of memory, and
+//! single words.
+//!
+//! All memory that the program can reach counts, but for what is known not to: heaps (their live
+//! blocks are reached one by one), dead parts of stacks, leaktrack's own memory, code.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::heap;
+use super::index::BlockIndex;
+use super::memory::{Manner, Memory, Stop};
+use super::ranges::Ranges;
+use super::regions::{self, Kind, Region};
+use super::room::Room;
+use super::stacks;
+use super::threads::{Doing, Thread};
+use super::x86_64::{ALL_REGISTERS, PRESERVED};
+use crate::arena::{self, AVec};
+use crate::state::{self, MAPPINGS};
+use crate::{helper, hooks, modules};
+
+/// A range to be read for pointers.
+#[derive(Clone, Copy, Debug)]
+pub struct RootRange {
+    /// First address.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// How.
+    pub manner: Manner,
+}
+
+/// See the module.
+pub struct Roots {
+    /// Memory.
+    pub ranges: AVec<RootRange>,
+    /// Registers and pointers known by themselves.
+    pub words: AVec<usize>,
+    /// Blocks that only registers may point to which could not be read: at most so many.
+    pub hidden: u64,
+    /// Threads whose registers could not be read.
+    pub unread_threads: u32,
+}
+
+/// Finds the roots. `all`: heaps count too, since not every block in them is known. `own_file`: an
+/// address in leaktrack's recording. `None`: no memory.
+pub fn find(
+    regions: &[Region],
+    threads: &[Thread],
+    index: &BlockIndex,
+    memory: &mut Memory,
+    all: bool,
+    own_file: Option<usize>,
+) -> Result<Option<Roots>, Stop> {
+    let mut roots = Roots {
+        ranges: AVec::new(),
+        words: AVec::new(),
+        hidden: 0,
+        unread_threads: 0,
+    };
+    let mut out = Ranges::new();
+    if !own(&mut out) {
+        return Ok(None);
+    }
+    out.tidy();
+    if !all && !heaps(regions, index, memory, &mut out) {
+        return Ok(None);
+    }
+    let words = &mut roots.words;
+    if !heap::account(&mut out) {
+        return Ok(None);
+    }
+    let known = stacks::find(regions, threads, memory, &mut out, |p| words.try_push(p))?;
+    if !known || !roots.registers(threads, index) {
+        return Ok(None);
+    }
+    out.tidy();
+    let own_inode = own_file
+        .and_then(|addr| regions::at(regions, addr))
+        .map(|region| region.inode);
+    for region in regions {
+        if !may_hold_roots(region) || (region.shared && Some(region.inode) == own_inode) {
+            continue;
+        }
+        let manner = Manner::of(region);
+        let ranges = &mut roots.ranges;
+        let added = out.without(region.start, region.end, |start, end| {
+            ranges.try_push(RootRange { start, end, manner })
+        });
+        if !added {
+            return Ok(None);
+        }
+    }
+    Ok(Some(roots))
+}
+
+impl Roots {
+    /// Takes in what is known of registers, and counts what is not.
+    fn registers(&mut self, threads: &[Thread], index: &BlockIndex) -> bool {
+        let mut whole = true;
+        for thread in threads {
+            let (sp, known): (_, &[usize]) = match &thread.doing {
+                Doing::Waits(registers) => (registers.sp, &registers.preserved),
+                Doing::Sleeps { sp, args } => {
+                    self.unread_threads += 1;
+                    self.hidden += PRESERVED;
+                    (*sp, args)
+                }
+                Doing::Runs => {
+                    self.unread_threads += 1;
+                    self.hidden += ALL_REGISTERS;
+                    (0, &[])
+                }
+            };
+            for &word in known {
+                whole &= self.words.try_push(word);
+            }
+            // A stack may be a block of the heap.
+            let stack = index.find(sp).and_then(|hit| index.block(hit.block));
+            whole &= stack.is_none_or(|(addr, _)| self.words.try_push(addr));
+        }
+        whole
+    }
+}
+
+fn may_hold_roots(region: &Region) -> bool {
+    match region.kind {
+        Kind::Foreign => false,
+        // What was written and then protected still counts; code never holds blocks.
+        Kind::File if region.shared => region.writable,
+        Kind::File => !region.executable && region.readable,
+        Kind::Anonymous | Kind::Break | Kind::MainStack => true,
+    }
+}
+
+/// leaktrack's own memory.
+fn own(out: &mut Ranges) -> bool {
+    let mut whole = true;
+    let (start, bytes) = helper::memory();
+    whole &= out.add(start, start + bytes);
+    let (boot, boot_end) = hooks::boot_memory();
+    if let Some(placement) = modules::find(own as *const () as usize) {
+        whole &= out.add(placement.image.start, boot) && out.add(boot_end, placement.image.end);
+    }
+    let mut count = 0;
+    arena::for_each_mapping(&mut |_, _| count += 1);
+    // What is mapped meanwhile is ours, too.
+    let Some(mut mappings) = Room::of(count + 64) else {
+        return false;
+    };
+    arena::for_each_mapping(&mut |start, bytes| whole &= mappings.push((start, bytes)));
+    while let Some((start, bytes)) = mappings.pop() {
+        whole &= out.add(start, start + bytes);
+    }
+    whole
+}
+
+/// What allocators own; `out` holds leaktrack's own memory before, and that too after.
+fn heaps(regions: &[Region], index: &BlockIndex, memory: &Memory, out: &mut Ranges) -> bool {
+    let mut not_theirs = Ranges::new();
+    let mut whole = out
+        .as_slice()
+        .iter()
+        .all(|&(start, end)| not_theirs.add(start, end));
+    let Some(mut mapped) = program_mappings() else {
+        return false;
+    };
+    while let Some((start, end)) = mapped.pop() {
+        whole &= not_theirs.add(start, end);
+    }
+    not_theirs.tidy();
+    let brk_bytes = state::BRK_BYTES.load(Relaxed);
+    for region in regions.iter().filter(|region| is_private(region)) {
+        let break_is_glibcs = heap::is_glibc() && region.kind == Kind::Break;
+        whole &= if break_is_glibcs && brk_bytes == 0 {
+            out.add(region.start, region.end)
+        } else if break_is_glibcs {
+            true // the program has a share in it: all of it counts
+        } else {
+            not_theirs.without(region.start, region.end, |start, end| {
+                heap::find(start, end, index, memory, out)
+            })
+        };
+    }
+    whole
+}
+
+fn is_private(region: &Region) -> bool {
+    matches!(region.kind, Kind::Anonymous | Kind::Break) && !region.shared && region.writable
+}
+
+/// The program's own mappings.
+fn program_mappings() -> Option<Room<(usize, usize)>> {
+    let mut count = 0;
+    MAPPINGS.for_each(|_| count += 1);
+    let mut room = Room::of(count + count / 8 + 64)?;
+    let mut whole = true;
+    MAPPINGS.for_each(|mapping| whole &= room.push((mapping.start, mapping.end)));
+    whole.then_some(room)
+}

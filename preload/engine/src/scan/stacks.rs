@@ -1,0 +1,132 @@
+//! Owns the question which part of a stack is in use: what lies below a stack pointer, and the
+//! stacks that glibc keeps of threads that have ended, hold no roots.
+//! It must never leave out memory of which it does not know that it is a dead part of a stack.
+
+use super::memory::{Manner, Memory, Stop};
+use super::ranges::Ranges;
+use super::regions::{Kind, Region};
+use super::threads::{self, Doing, Thread};
+use super::x86_64::RED_ZONE_BYTES;
+
+/// Words of a control block: its own address, the vector of thread-local blocks, its own address.
+const VECTOR_AT: usize = 8;
+/// glibc's pointer to that vector leads to its second entry.
+pub const VECTOR_HEAD_BYTES: usize = 16;
+
+/// The stack pointer, where it is known.
+pub fn stack_pointer(thread: &Thread) -> Option<usize> {
+    match thread.doing {
+        Doing::Sleeps { sp, .. } => Some(sp),
+        Doing::Waits(registers) => Some(registers.sp),
+        Doing::Runs => None,
+    }
+}
+
+/// Adds the dead parts of stacks to `dead`, and the addresses of all vectors of thread-local blocks
+/// to `pointers`. False: no memory.
+pub fn find(
+    regions: &[Region],
+    threads: &[Thread],
+    memory: &mut Memory,
+    dead: &mut Ranges,
+    mut pointer: impl FnMut(usize) -> bool,
+) -> Result<bool, Stop> {
+    let vector = |memory: &Memory, block: usize| {
+        memory
+            .words_at::<1>(block.wrapping_add(VECTOR_AT))
+            .map(|[word]| (word as usize).wrapping_sub(VECTOR_HEAD_BYTES))
+    };
+    for thread in threads.iter().filter(|thread| thread.control_block != 0) {
+        if vector(memory, thread.control_block).is_some_and(|vector| !pointer(vector)) {
+            return Ok(false);
+        }
+    }
+    let mut before: Option<&Region> = None;
+    for region in regions {
+        let guarded = before.is_some_and(|before| is_guard(before, region));
+        before = Some(region);
+        let in_region = |addr: usize| region.start <= addr && addr < region.end;
+        let in_use = |owner: &dyn Fn(&Thread) -> bool| {
+            let owner = threads.iter().find(|thread| owner(thread));
+            owner
+                .and_then(stack_pointer)
+                .filter(|&sp| in_region(sp))
+                .map(|sp| sp - RED_ZONE_BYTES)
+        };
+        let end = if region.kind == Kind::MainStack {
+            in_use(&|thread| stack_pointer(thread).is_some_and(in_region))
+        } else if guarded {
+            let alive = threads
+                .iter()
+                .map(|thread| thread.control_block)
+                .filter(|&block| in_region(block))
+                .min();
+            let ended = find_ended(region.start, alive.unwrap_or(region.end), threads, memory)?;
+            match ended {
+                Some(block) => {
+                    if vector(memory, block).is_some_and(|vector| !pointer(vector)) {
+                        return Ok(false);
+                    }
+                    Some(block)
+                }
+                None => in_use(&|thread| Some(thread.control_block) == alive),
+            }
+        } else {
+            None
+        };
+        if end.is_some_and(|end| !dead.add(region.start, end)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// True if a region looks like a stack of the thread library: private memory right above a page
+/// that nobody may touch.
+fn is_guard(before: &Region, region: &Region) -> bool {
+    region.kind == Kind::Anonymous
+        && region.writable
+        && !region.shared
+        && before.end == region.start
+        && before.kind == Kind::Anonymous
+        && !before.readable
+        && !before.writable
+}
+
+/// The control block of a thread that has ended, if there is one in the range.
+fn find_ended(
+    start: usize,
+    end: usize,
+    threads: &[Thread],
+    memory: &mut Memory,
+) -> Result<Option<usize>, Stop> {
+    let Some(tid_at) = threads::tid_at() else {
+        return Ok(None);
+    };
+    let mut candidate = None;
+    let manner = Manner {
+        shared: false,
+        file: false,
+        hidden: false,
+    };
+    memory.each(start, end, manner, &mut |addr, words| {
+        for (at, three) in words.windows(3).enumerate() {
+            let here = (addr + at * 8) as u64;
+            if three == [here, three.get(1).copied().unwrap_or(0), here] && candidate.is_none() {
+                candidate = Some(here as usize);
+            }
+        }
+    })?;
+    let Some(block) = candidate else {
+        return Ok(None);
+    };
+    let tid = memory
+        .words_at::<1>(block.wrapping_add(tid_at))
+        .map(|[word]| word as u32);
+    let ended = match tid {
+        Some(0) => true,
+        Some(tid) => threads.iter().all(|thread| thread.tid != tid),
+        None => false,
+    };
+    Ok(Some(block).filter(|_| ended))
+}

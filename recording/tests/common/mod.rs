@@ -293,6 +293,20 @@ pub fn sample() -> File {
             status: -1,
         },
     ];
+    let mut losses = [0; 64];
+    let mut sink = SliceSink::new(&mut losses);
+    let loss = SiteLoss {
+        site: 1,
+        since_ms: 2998,
+        definite_bytes: 300,
+        definite_blocks: 1,
+        ..SiteLoss::default()
+    };
+    LossWriter::new(&mut sink).push(&loss).unwrap();
+    let losses = Losses {
+        at_ms: 2998,
+        losses: sink.written(),
+    };
     let mut file = File::new();
     file.segment(SegmentKind::Defs, 1, 1, &defs);
     file.segment(SegmentKind::Snapshots, 2, 1, &snapshots);
@@ -313,24 +327,10 @@ pub fn sample() -> File {
                 },
                 lifetimes: &lived,
             }),
+            Record::Losses(losses),
         ],
     );
     file.segment(SegmentKind::Events, 4, 1, &events);
-    let mut losses = [0; 64];
-    let mut sink = SliceSink::new(&mut losses);
-    let loss = SiteLoss {
-        site: 1,
-        since_ms: 2998,
-        definite_bytes: 300,
-        definite_blocks: 1,
-        ..SiteLoss::default()
-    };
-    LossWriter::new(&mut sink).push(&loss).unwrap();
-    let losses = Losses {
-        at_ms: 2998,
-        losses: sink.written(),
-    };
-    file.segment(SegmentKind::Ages, 5, 1, &[Record::Losses(losses)]);
     file.0.resize(file.0.len() + 2 * BLOCK_BYTES, 0);
     file
 }

@@ -282,10 +282,7 @@ impl Process {
                 self.last_record_ms = head.at_ms;
                 self.heads.push(head);
             }
-            Record::Ages(_)
-            | Record::Lifetimes(_)
-            | Record::Residency(_)
-            | Record::Losses(_) => {}
+            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) | Record::Losses(_) => {}
             // Taken right after a snapshot, which is the last moment that is told.
             Record::Account(account) => {
                 let mut account = MemoryAccount::of(&account);

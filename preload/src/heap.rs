@@ -2,14 +2,16 @@
 
 use leaktrack_engine::hooks::heap as imp;
 
-use crate::hook;
+use leaktrack_engine::hooks::entry;
 
-hook!(/** Records after the real call. */ malloc => imp::malloc, "rsi", "rdx");
-hook!(/** Records after the real call. */ calloc => imp::calloc, "rdx", "rcx");
-hook!(/** Forgets before the real call, records after it. */ realloc => imp::realloc, "rdx", "rcx");
+use crate::{hook, hook_by_entry};
+
+hook_by_entry!(/** Records after the real call. */ malloc => entry::MALLOC, "rsi", "rdx");
+hook_by_entry!(/** Records after the real call. */ calloc => entry::CALLOC, "rdx", "rcx");
+hook_by_entry!(/** Forgets before the real call, records after it. */ realloc => entry::REALLOC, "rdx", "rcx");
 hook!(/** As `realloc` of the product. */ reallocarray => imp::reallocarray, "rcx", "r8");
-hook!(/** Forgets before the real call. */ free => imp::free, "rsi", "rdx");
-hook!(/** The same as `free`. */ cfree => imp::free, "rsi", "rdx");
+hook_by_entry!(/** Forgets before the real call. */ free => entry::FREE, "rsi", "rdx");
+hook_by_entry!(/** The same as `free`. */ cfree => entry::FREE, "rsi", "rdx");
 hook!(/** Forgets before the real call. */ free_sized => imp::free_sized, "rdx", "rcx");
 hook!(/** Forgets before the real call. */ free_aligned_sized => imp::free_aligned_sized, "rcx", "r8");
 hook!(/** Records after the real call. */ posix_memalign => imp::posix_memalign, "rcx", "r8");

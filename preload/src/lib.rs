@@ -34,6 +34,29 @@ macro_rules! hook {
 }
 pub(crate) use hook;
 
+/// Declares an export that jumps to where its [`leaktrack_engine::hooks::entry`] points, handing
+/// over what [`hook`] does.
+macro_rules! hook_by_entry {
+    ($(#[$doc:meta])* $name:ident => $entry:path, $sp:literal, $bp:literal) => {
+        $(#[$doc])*
+        /// # Safety
+        /// As the C function of this name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                concat!("mov ", $sp, ", rsp"),
+                concat!("mov ", $bp, ", rbp"),
+                "jmp qword ptr [rip + {entry}]",
+                ".cfi_endproc",
+                entry = sym $entry,
+            )
+        }
+    };
+}
+pub(crate) use hook_by_entry;
+
 /// Assembly that keeps the registers named on the stack around `$call` (the last is on top), with
 /// unwind information at every step.
 macro_rules! keep_around {

@@ -128,6 +128,10 @@
 //! 12 Event       at_ms n, kind b (0 mark, 1 alert, 2 scan, 3 enable, 4 disable, 5 dlopen,
 //!                6 limit, 7 exec, 8 note), text s
 //! 13 End         at_ms n, kind b (0 exit, 1 fast exit), status z
+//! 14 Spreads     length of head n, head, spreads up to the end of the record
+//!        head    at_ms n, mean_bytes n
+//!        spread  site - site of the spread before n (at least 1), samples n, sampled_bytes n,
+//!                blocks n, bytes n, blocks_error_16 n, bytes_error_16 n
 //! 18 Lifetimes   length of head n, head, sites up to the end of the record
 //!        head    at_ms n, epoch_us n, least_blocks n
 //!        site    site - site of the one before n (at least 1),
@@ -179,6 +183,20 @@
 //! let head = SnapshotHead { system: Some(system), ..Default::default() };
 //! let bytes = bytes_of(Record::Snapshot(Snapshot { head, deltas: &[] }));
 //! assert_eq!(bytes[bytes.len() - 7..], [6, 0x81, 0x01, 0xac, 0x02, 0x9a, 0x05]);
+//!
+//! // One sample of 99 bytes in site 3 stands for 11 blocks: e = 16 sqrt(11 * 10) = 167 sixteenths.
+//! let mut buffer = [0; 64];
+//! let mut sink = SliceSink::new(&mut buffer);
+//! let mut writer = SpreadWriter::new(&mut sink);
+//! let (samples, sampled_bytes, blocks, bytes) = (1, 99, 11, 11 * 99);
+//! let (blocks_error_16, bytes_error_16) = (167, 16_612);
+//! writer.push(&SiteSpread {
+//!     site: 3, samples, sampled_bytes, blocks, bytes, blocks_error_16, bytes_error_16,
+//! })?;
+//! assert_eq!(sink.written(), [3, 1, 99, 11, 0xc1, 0x08, 0xa7, 0x01, 0xe4, 0x81, 0x01]);
+//! let head = SpreadsHead { at_ms: 7, mean_bytes: 1024 };
+//! let spreads = bytes_of(Record::Spreads(Spreads { head, spreads: sink.written() }));
+//! assert_eq!(spreads[..5], [14, 3, 7, 0x80, 0x08]);
 //!
 //! // 3 MiB were resident, of which 1 MiB were thread stacks.
 //! let mut buffer = [0; 64];
@@ -315,6 +333,7 @@ mod problem;
 mod reader;
 mod record;
 mod sink;
+mod spread;
 mod system;
 mod types;
 
@@ -340,8 +359,9 @@ pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{
     encode, encode_ages, encode_arenas, encode_lifetimes, encode_losses, encode_residency,
-    encode_snapshot,
+    encode_snapshot, encode_spreads,
 };
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
+pub use spread::{SiteSpread, SiteSpreads, SpreadWriter, Spreads, SpreadsHead};
 pub use system::System;
 pub use types::*;

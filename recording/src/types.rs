@@ -1,6 +1,7 @@
 //! What a recording holds, as plain borrowed values. Encoding lives elsewhere.
 
 use crate::account::{Account, Arenas, Residency};
+use crate::spread::Spreads;
 use crate::system::System;
 
 /// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
@@ -419,6 +420,8 @@ pub enum Record<'a> {
     Scan(Scan<'a>),
     /// What the last complete scan found.
     Losses(Losses<'a>),
+    /// How far the counters of sampled sites may be off.
+    Spreads(Spreads<'a>),
     /// An event.
     Event {
         /// When.

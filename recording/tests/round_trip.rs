@@ -416,3 +416,26 @@ fn sites_must_ascend() {
     assert_eq!(writer.push(&allocated(5, 1)), Err(WriteError::Disorder));
     assert_eq!(writer.push(&allocated(4, 1)), Err(WriteError::Disorder));
 }
+
+proptest! {
+    #[test]
+    fn spreads(at_ms in n(), mean_bytes in n(), sites in btree_map(1..=u32::MAX, [n(), n(), n(), n(), n(), n()], 0..50)) {
+        let list: Vec<SiteSpread> = sites
+            .into_iter()
+            .map(|(site, [samples, sampled_bytes, blocks, bytes, blocks_error_16, bytes_error_16])| SiteSpread {
+                site, samples, sampled_bytes, blocks, bytes, blocks_error_16, bytes_error_16,
+            })
+            .collect();
+        let mut buffer = vec![0; 50 * 66];
+        let mut sink = SliceSink::new(&mut buffer);
+        let mut writer = SpreadWriter::new(&mut sink);
+        for spread in &list {
+            writer.push(spread).unwrap();
+        }
+        let spreads = Spreads { head: SpreadsHead { at_ms, mean_bytes }, spreads: sink.written() };
+        back(&Record::Spreads(spreads), |read| match read {
+            Record::Spreads(read) => assert_eq!((read.head, read.spreads().collect::<Vec<_>>()), (spreads.head, list.clone())),
+            other => panic!("{other:?}"),
+        });
+    }
+}

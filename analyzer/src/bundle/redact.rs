@@ -101,6 +101,7 @@ impl Redactor {
             | Record::Lifetimes(_)
             | Record::Scan(_)
             | Record::Losses(_)
+            | Record::Spreads(_)
             | Record::End { .. } => keep(record),
         }
     }

@@ -6,6 +6,7 @@ use super::history::History;
 use super::identity::{site_id, site_key};
 use super::link;
 use super::process::{Process, RawSite};
+use super::sampling::SampleBasis;
 use super::scans;
 use super::site::{Part, Site};
 use super::stacks::Stacks;
@@ -211,6 +212,10 @@ fn site(
                 .reduce(|a, b| Some(a?.plus(&b?)))
                 .flatten(),
             losses: scans::sum(run.iter().filter_map(|(_, raw)| raw.losses)),
+            basis: run
+                .iter()
+                .filter_map(|(_, raw)| raw.basis)
+                .reduce(SampleBasis::plus),
             first_seen_ms: run
                 .iter()
                 .map(|(_, raw)| raw.site.first_seen_ms)

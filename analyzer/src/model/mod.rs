@@ -10,6 +10,7 @@ pub mod identity;
 pub mod lifetimes;
 pub mod link;
 pub mod process;
+pub mod sampling;
 pub mod scans;
 pub mod site;
 pub mod stacks;

@@ -13,6 +13,7 @@ use leaktrack_recording::{
 use super::account::{Arenas, MemoryAccount};
 use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
+use super::sampling::SampleBasis;
 use super::scans::{self, Scan};
 use super::window::{Bound, Window};
 use crate::symbolize::Symbols;
@@ -57,6 +58,8 @@ pub struct RawSite {
     pub lifetimes: Option<Lifetimes>,
     /// What the last scan found of it; unknown without one.
     pub losses: Option<format::SiteLoss>,
+    /// What its figures rest on, if it was sampled.
+    pub basis: Option<SampleBasis>,
 }
 
 /// An event.
@@ -110,6 +113,8 @@ pub struct Process {
     pub start_ticks: u64,
     /// How allocations were chosen.
     pub mode: Mode,
+    /// Mean distance between samples at the end, 0 if every block was recorded.
+    pub sample_mean_bytes: u64,
     /// Interval asked for.
     pub interval_ms: u64,
     /// Bytes that came with the fork; they count in the parent.
@@ -220,6 +225,7 @@ impl Process {
             started_unix_ns: process.started_unix_ns,
             start_ticks: process.start_ticks,
             mode: process.mode,
+            sample_mean_bytes: 0,
             interval_ms: process.interval_ms,
             inherited_bytes: process.inherited_bytes,
             allocator: text(process.allocator),
@@ -282,7 +288,11 @@ impl Process {
                 self.last_record_ms = head.at_ms;
                 self.heads.push(head);
             }
-            Record::Ages(_) | Record::Lifetimes(_) | Record::Residency(_) | Record::Losses(_) => {}
+            Record::Ages(_)
+            | Record::Lifetimes(_)
+            | Record::Residency(_)
+            | Record::Losses(_)
+            | Record::Spreads(_) => {}
             // Taken right after a snapshot, which is the last moment that is told.
             Record::Account(account) => {
                 let mut account = MemoryAccount::of(&account);
@@ -398,6 +408,8 @@ impl Process {
             first_seen_ms: 0,
             thread: 0,
         };
+        let mut head = format::SpreadsHead::default();
+        let mut spreads: HashMap<u32, format::SiteSpread> = HashMap::new();
         let mut last_ms = 0;
         let mut snapshot_index = 0;
         let (mut point, mut cell_start) = (0, 0);
@@ -440,6 +452,7 @@ impl Process {
                                 residency: None,
                                 lifetimes: None,
                                 losses: None,
+                                basis: None,
                             })
                             .history
                             .add_part(at, share, &Counters::from(&delta));
@@ -470,10 +483,29 @@ impl Process {
                 Record::Losses(losses) if losses.at_ms <= self.to_ms => {
                     scans::assign(&self.scans, &losses, &mut sites);
                 }
+                Record::Spreads(found) if found.head.at_ms <= self.to_ms => {
+                    head = found.head;
+                    spreads = found
+                        .spreads()
+                        .map(|spread| (spread.site, spread))
+                        .collect();
+                }
                 _ => {}
             }
         }
         self.scans.retain(|scan| scan.at_ms <= self.to_ms);
+        if let Mode::Sample { mean_bytes } = self.mode {
+            if head.mean_bytes == 0 {
+                head.mean_bytes = mean_bytes;
+            }
+            for (id, raw) in &mut sites {
+                if raw.site.kind == format::SiteKind::Heap {
+                    let spread = spreads.get(id);
+                    raw.basis = Some(SampleBasis::of(&raw.history.last(), spread, head));
+                }
+            }
+        }
+        self.sample_mean_bytes = head.mean_bytes;
         self.sites = sites.into_values().collect();
         self.sites.sort_by_key(|site| site.site.id);
     }

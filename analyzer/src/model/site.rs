@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
 use super::process::Ages;
+use super::sampling::SampleBasis;
 use super::stacks::MachineFrame;
 
 /// What a site did in one process.
@@ -25,6 +26,8 @@ pub struct Part {
     pub lifetimes: Option<Lifetimes>,
     /// What the last scan found of it; unknown without one.
     pub losses: Option<SiteLoss>,
+    /// What its figures rest on, if it was sampled.
+    pub basis: Option<SampleBasis>,
     /// When it first allocated there.
     pub first_seen_ms: u64,
 }
@@ -78,6 +81,14 @@ impl Site {
         self.parts.iter().fold(Counters::default(), |sum, part| {
             sum.plus(&part.history.last().since(&part.history.base))
         })
+    }
+
+    /// What its live figures rest on; `None` if every block was recorded.
+    pub fn basis(&self) -> Option<SampleBasis> {
+        self.parts
+            .iter()
+            .filter_map(|part| part.basis)
+            .reduce(SampleBasis::plus)
     }
 
     fn sum(&self, f: impl Fn(&Part) -> u64) -> u64 {

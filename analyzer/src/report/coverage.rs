@@ -9,6 +9,7 @@ use leaktrack_recording::{EventKind, Mode};
 use super::document::Coverage;
 use crate::human;
 use crate::model::process::Ended;
+use crate::model::sampling;
 use crate::model::{Family, Process};
 use crate::target::ElfFacts;
 
@@ -157,11 +158,25 @@ fn process_notes(process: &Process, notes: &mut Vec<String>) {
             "Recording of {name} was switched off at times (recording.windows says when it was on): blocks allocated meanwhile are not in it, and their frees count as frees of unknown blocks."
         ));
     }
-    if matches!(process.mode, Mode::Sample { .. } | Mode::Budget { .. }) {
-        notes.push(format!(
-            "{name} was recorded by sampling; the figures of its sites are of the sampled blocks."
-        ));
+    if process.sample_mean_bytes > 0 {
+        notes.push(sampled(process, &name));
     }
+}
+
+/// What sampling leaves open.
+fn sampled(process: &Process, name: &str) -> String {
+    let with = |samples: u64| {
+        let bases = process.sites.iter().filter_map(|site| site.basis);
+        bases
+            .filter(|basis| basis.samples.round() as u64 == samples)
+            .count() as u64
+    };
+    let unseen = sampling::unseen_bytes(process.sample_mean_bytes, with(1), with(2));
+    format!(
+        "{name} was recorded by sampling, a sample every {} on average: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together.",
+        human::bytes(process.sample_mean_bytes),
+        human::bytes(unseen)
+    )
 }
 
 fn loss_notes(family: &Family, coverage: &mut Coverage) {

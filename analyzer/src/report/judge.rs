@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sampled;
 use super::scans;
 use crate::model::{Counters, Family, History, Process, Site};
 use crate::parallel;
@@ -32,6 +33,9 @@ impl Judgement {
         let (mut opinions, rates): (Vec<Opinion>, _) = judged.into_iter().unzip();
         for (opinion, site) in opinions.iter_mut().zip(&family.sites) {
             weigh_lifetimes(opinion, site, family);
+            if let Some(basis) = site.basis() {
+                sampled::temper(opinion, site, &basis, &frames);
+            }
             let found = scans::found(family, site);
             let lost = found.and_then(|found| verdict::lost::overrule(opinion, &found));
             *opinion = lost.unwrap_or_else(|| opinion.clone());

@@ -15,6 +15,7 @@ mod lifetimes;
 mod markdown;
 mod memory;
 mod recording;
+mod sampled;
 mod scans;
 mod select;
 mod sites;

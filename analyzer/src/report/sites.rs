@@ -1,6 +1,6 @@
 //! One site as the report has it.
 
-use leaktrack_recording::{Mode, SiteKind};
+use leaktrack_recording::SiteKind;
 
 use super::account;
 use super::document::*;
@@ -10,6 +10,7 @@ use super::memory::round;
 use super::scans;
 use super::select::Selected;
 use super::suppress;
+use crate::model::sampling::SampleBasis;
 use crate::model::site::Part;
 use crate::model::{Counters, Family, Site};
 use crate::verdict::{self, Estimate};
@@ -24,11 +25,16 @@ pub fn site_report(
     let opinion = judgement.opinions.get(selected.index)?;
     let rates = judgement.rates.get(selected.index)?;
     let counted = site.counted();
-    let exact = is_exact(family);
-    let amount = |value: u64| Amount {
-        value,
-        low: exact.then_some(value),
-        high: exact.then_some(value),
+    let basis = site.basis();
+    let amount = |value: u64, interval: fn(&SampleBasis, u64) -> (u64, u64)| {
+        let (low, high) = basis
+            .as_ref()
+            .map_or((value, value), |basis| interval(basis, value));
+        Amount {
+            value,
+            low: Some(low),
+            high: Some(high),
+        }
     };
     let seconds = |ms: u64| round(ms as f64 / 1e3);
     let live = selected.live_bytes > 0;
@@ -71,8 +77,8 @@ pub fn site_report(
                 file: blamed.file.clone(),
                 line: blamed.line,
             }),
-        live_bytes: amount(selected.live_bytes),
-        live_blocks: amount(site.live_blocks()),
+        live_bytes: amount(selected.live_bytes, SampleBasis::bytes),
+        live_blocks: amount(site.live_blocks(), SampleBasis::blocks),
         allocated_bytes: counted.allocated_bytes,
         allocations: counted.allocations,
         frees: counted.frees,
@@ -109,13 +115,6 @@ pub fn site_report(
         threads: site.threads.iter().cloned().collect(),
         frames: site.frames().cloned().collect(),
     })
-}
-
-fn is_exact(family: &Family) -> bool {
-    family
-        .processes
-        .iter()
-        .all(|process| matches!(process.mode, Mode::Exact | Mode::Dormant))
 }
 
 fn rounded(estimate: Estimate) -> Estimate {

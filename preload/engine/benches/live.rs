@@ -20,6 +20,7 @@ fn block() -> Block {
         size: 40,
         site: 7,
         epoch: 3,
+        class: 0,
     }
 }
 

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use leaktrack_recording::{EventKind, control as page};
 
 use crate::recorder::{Failure, Recorder};
+use crate::sampler::{self, filter};
 use crate::snapshot;
 use crate::sys::{self, WaitWord};
 use crate::text::Text;
@@ -81,6 +82,10 @@ fn enable() -> Answer {
     }
     // Stacks may have been unmapped and mapped anew meanwhile.
     unwind::note_unmap();
+    if !sampler::is_on() {
+        // New blocks do not enter the filter of a process that began dormant.
+        filter::give_up();
+    }
     state::tick();
     snapshot::note(EventKind::Enable, b"");
     state::set_paused(false);

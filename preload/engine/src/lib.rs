@@ -42,6 +42,7 @@ pub mod owned;
 pub mod permit;
 pub mod recorder;
 pub mod restrict;
+mod sampler;
 pub mod scan;
 pub mod sites;
 pub mod snapshot;

@@ -15,8 +15,8 @@ use crate::guard;
 use crate::permit::{self, means::SNAPSHOT};
 use crate::tls::Local;
 use crate::{
-    arena, config, control, exit, fork, helper, hooks, loader, modules, scan, snapshot, state, sys,
-    thread, trial, unwind, wiped,
+    arena, config, control, exit, fork, helper, hooks, loader, modules, sampler, scan, snapshot,
+    state, sys, thread, trial, unwind, wiped,
 };
 
 /// Where the process stands.
@@ -123,8 +123,12 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         // SAFETY: a function of this library, which is never unloaded. Without an object to belong
         // to and registered this early it runs at the very end, after all destructors.
         unsafe { __cxa_atexit(exit::at_exit, core::ptr::null_mut(), core::ptr::null_mut()) };
-        state::set_paused(snapshot::config(|c| c.mode) == config::Mode::Dormant);
         go(Recording);
+        match snapshot::config(|c| c.mode) {
+            config::Mode::Sample { mean_bytes } => hooks::begin_mode(mean_bytes),
+            config::Mode::Dormant => hooks::begin_mode(0),
+            config::Mode::Exact | config::Mode::Budget { .. } => {}
+        }
         start_helper();
     } else {
         go(Passing);
@@ -198,8 +202,10 @@ fn poll(t: &Local) {
     /// Calls between two looks at the clock.
     const EVERY: u32 = 256;
     let interval_ms = INTERVAL_MS.load(Relaxed);
+    // While blocks are sampled few calls come here.
+    let every = if sampler::is_on() { 1 } else { EVERY };
     if interval_ms == 0
-        || !CALLS.fetch_add(1, Relaxed).is_multiple_of(EVERY)
+        || !CALLS.fetch_add(1, Relaxed).is_multiple_of(every)
         || !permit::allows(SNAPSHOT)
         || !state::in_recorded_process()
         || !has_room_for_snapshot()

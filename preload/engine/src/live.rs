@@ -29,6 +29,8 @@ const ADDRESS_BITS: u32 = 47;
 const SITE_END: u32 = 1 << 24;
 /// Epochs from here on are stored as this one.
 const EPOCH_MAX: u32 = (1 << 20) - 1;
+/// A class that does not fit an entry.
+const CLASS_END: u8 = 64;
 
 /// What is known of a live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,9 @@ pub struct Block {
     pub site: u32,
     /// Snapshot counter at birth; saturates at 2^20 - 1.
     pub epoch: u32,
+    /// Class of the sampling mean, below 64 ([`crate::sampler::weight`]); 0: it was recorded as it
+    /// came and stands for itself alone.
+    pub class: u8,
 }
 
 /// What became of an insert.
@@ -72,7 +77,7 @@ impl LiveTable {
     /// Records a block.
     #[inline]
     pub fn insert(&self, addr: usize, block: Block) -> Insert {
-        if !storable(addr) || block.site >= SITE_END {
+        if !storable(addr) || block.site >= SITE_END || block.class >= CLASS_END {
             return Insert::Refused;
         }
         self.shard(addr).insert(addr, block, &self.huge)

@@ -83,7 +83,20 @@ impl SiteCounters {
     /// Counts a free.
     #[inline]
     pub fn add_free(&self, bytes: u64) {
-        self.frees.fetch_add(1, Relaxed);
+        self.add_frees(1, bytes);
+    }
+
+    /// Counts allocations that a sampled one stands for.
+    #[inline]
+    pub fn add_allocs(&self, blocks: u64, bytes: u64) {
+        self.allocations.fetch_add(blocks, Relaxed);
+        self.allocated_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts frees that that of a sampled block stands for.
+    #[inline]
+    pub fn add_frees(&self, blocks: u64, bytes: u64) {
+        self.frees.fetch_add(blocks, Relaxed);
         self.freed_bytes.fetch_add(bytes, Relaxed);
     }
 }

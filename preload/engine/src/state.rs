@@ -7,7 +7,7 @@ use leaktrack_recording::Coverage;
 
 use crate::live::LiveTable;
 use crate::mappings::MappingTable;
-use crate::{sys, wiped};
+use crate::{hooks, sampler, sys, wiped};
 
 /// Every live block of the malloc family.
 pub static LIVE: LiveTable = LiveTable::new();
@@ -76,8 +76,15 @@ pub fn set_paused(on: bool) {
     choose_path();
 }
 
-fn choose_path() {
-    wiped::set_fast(tracking() && !DUE.load(Relaxed) && !is_paused());
+/// True while hooks must look for something else to do.
+pub fn is_due() -> bool {
+    DUE.load(Relaxed)
+}
+
+/// Chooses the way of the hooks anew, after something that it depends on has changed.
+pub fn choose_path() {
+    wiped::set_fast(tracking() && !is_due() && !is_paused() && !sampler::is_on());
+    hooks::entry::choose();
 }
 
 /// The current epoch.

@@ -5,9 +5,11 @@
 
 use core::mem::{align_of, offset_of, size_of};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::lock::WordLock;
+use crate::sampler::{self, Countdown};
 use crate::sites::tally::Tally;
 use crate::tls::Local;
 use crate::unwind::Scratch;
@@ -30,6 +32,10 @@ pub struct ThreadState {
     ring: [AtomicUsize; RING],
     /// What the threads that had this state counted. It stays when the state changes hands.
     tally: Tally,
+    /// What it samples; its totals stay as well.
+    pub countdown: Countdown,
+    /// The one made before this: all that there are, in use or not.
+    made_before: *mut ThreadState,
 }
 
 /// Marks a thread whose last destructor ran: it borrows a state for each call from then on.
@@ -40,11 +46,14 @@ pub fn ended() -> *mut ThreadState {
 struct Pool {
     lock: WordLock,
     free: AtomicPtr<ThreadState>,
+    /// The state made last.
+    made: AtomicPtr<ThreadState>,
 }
 
 static POOL: Pool = Pool {
     lock: WordLock::new(),
     free: AtomicPtr::new(null_mut()),
+    made: AtomicPtr::new(null_mut()),
 };
 
 /// `pthread_setspecific` and the key, once there is one.
@@ -86,6 +95,7 @@ fn take() -> *mut ThreadState {
             unsafe {
                 p.cast::<u8>().write_bytes(0, bytes);
                 Tally::enlist(&raw mut (*p).tally);
+                publish(p);
             }
         }
     }
@@ -95,6 +105,7 @@ fn take() -> *mut ThreadState {
         unsafe {
             p.cast::<u8>()
                 .write_bytes(0, offset_of!(ThreadState, tally));
+            (*p).countdown.forget();
             (*p).tid = if guard::QUIET.load(Relaxed) == 0 {
                 sys::gettid()
             } else {
@@ -104,6 +115,41 @@ fn take() -> *mut ThreadState {
     }
     sys::restore_signals(signals);
     p
+}
+
+/// Puts a state into the list of all, where it stays.
+///
+/// # Safety
+/// The state is zeroed and nobody else's yet; it is never freed.
+unsafe fn publish(p: *mut ThreadState) {
+    let mut last = POOL.made.load(Relaxed);
+    loop {
+        // SAFETY: nobody else knows it.
+        unsafe { (*p).made_before = last };
+        // Release pairs with the acquire in `countdowns`.
+        match POOL.made.compare_exchange_weak(last, p, Release, Relaxed) {
+            Ok(_) => return,
+            Err(other) => last = other,
+        }
+    }
+}
+
+/// The countdowns of all threads that there are or were.
+pub fn countdowns() -> impl Iterator<Item = &'static Countdown> {
+    // Acquire pairs with the release in `publish`.
+    let mut next = POOL.made.load(Acquire).cast_const();
+    core::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: states are never freed; of these two fields one is written before the state is in
+        // the list, the other is made of atomics.
+        unsafe {
+            let countdown = &(*next).countdown;
+            next = (*next).made_before;
+            Some(countdown)
+        }
+    })
 }
 
 /// Gives a state back.
@@ -254,6 +300,11 @@ pub unsafe fn reset_in_child(t: &Local) {
     let state = t.state.load(Relaxed);
     if state.addr() > 1 {
         // SAFETY: the forking thread's own state.
-        unsafe { (*state).tid = sys::gettid() };
+        unsafe {
+            (*state).tid = sys::gettid();
+            sampler::reseed_in_child(Some(&(*state).countdown));
+        }
+    } else {
+        sampler::reseed_in_child(None);
     }
 }

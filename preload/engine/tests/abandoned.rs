@@ -100,6 +100,7 @@ fn block(addr: usize) -> Block {
         size: addr as u64 & 0xFFFF,
         site: (addr >> 4) as u32 & 0xFFFF,
         epoch: 3,
+        class: 0,
     }
 }
 

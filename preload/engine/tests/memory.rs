@@ -15,6 +15,7 @@ fn block(i: usize) -> Block {
         size: i as u64,
         site: (i & 0xFFFF) as u32,
         epoch: 1,
+        class: 0,
     }
 }
 

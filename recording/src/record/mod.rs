@@ -7,6 +7,7 @@ mod account;
 mod defs;
 mod process;
 mod scan;
+mod spread;
 mod state;
 mod system;
 
@@ -16,6 +17,7 @@ use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
 use crate::sink::{Full, Sink};
+use crate::spread::{SpreadWriter, SpreadsHead};
 use crate::types::{EndKind, EventKind, Record, SnapshotHead, TimeMs};
 
 /// The first byte of a record. Numbers are never used again for something else.
@@ -33,6 +35,7 @@ mod tag {
     pub const AGES: u8 = 11;
     pub const EVENT: u8 = 12;
     pub const END: u8 = 13;
+    pub const SPREADS: u8 = 14;
     pub const LIFETIMES: u8 = 18;
     pub const ACCOUNT: u8 = 20;
     pub const RESIDENCY: u8 = 21;
@@ -118,6 +121,10 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             encode_losses(losses.at_ms, sink)?;
             sink.put(losses.losses)
         }
+        Record::Spreads(spreads) => {
+            encode_spreads(&spreads.head, sink)?;
+            sink.put(spreads.spreads)
+        }
         Record::Event { at_ms, kind, text } => {
             out.byte(tag::EVENT)?;
             out.varint(*at_ms)?;
@@ -195,6 +202,17 @@ pub fn encode_losses(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<LossWriter<'_
     Ok(LossWriter::new(sink))
 }
 
+/// Begins a [`Record::Spreads`], see [`encode_snapshot`].
+pub fn encode_spreads<'a>(
+    head: &SpreadsHead,
+    sink: &'a mut dyn Sink,
+) -> Result<SpreadWriter<'a>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::SPREADS)?;
+    spread::put_head(head, &mut out)?;
+    Ok(SpreadWriter::new(sink))
+}
+
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -205,7 +223,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
     let tag = input.byte().ok_or(Malformed)?;
     let known = matches!(
         tag,
-        tag::PROCESS..=tag::END
+        tag::PROCESS..=tag::SPREADS
             | tag::LIFETIMES
             | tag::ACCOUNT..=tag::ARENAS
             | tag::SCAN
@@ -249,6 +267,7 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::LIFETIMES => Record::Lifetimes(lifetimes::get_lifetimes(input)?),
         tag::SCAN => Record::Scan(scan::get(input)?),
         tag::LOSSES => Record::Losses(scan::get_losses(input)?),
+        tag::SPREADS => Record::Spreads(spread::get(input)?),
         tag::EVENT => Record::Event {
             at_ms: input.varint()?,
             kind: event_kind(input.byte()?),
@@ -282,6 +301,7 @@ impl Record<'_> {
             | Record::Thread { .. } => SegmentKind::Defs,
             Record::Snapshot(_) => SegmentKind::Snapshots,
             Record::Ages(_)
+            | Record::Spreads(_)
             | Record::Lifetimes(_)
             | Record::Residency(_)
             | Record::Arenas(_)

@@ -6,7 +6,7 @@ use crate::human;
 use crate::model::Frame;
 use crate::verdict::{Pattern, Verdict};
 
-use super::super::document::{Report, SiteReport};
+use super::super::document::{Amount, Report, SiteReport};
 
 /// Callers named in the brief form.
 const CALLERS: usize = 4;
@@ -84,7 +84,7 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
         format!("  to {}, freed at exit", human::bytes(site.peak_live_bytes))
     } else {
         let blocks = human::plural(site.live_blocks.value, "block");
-        format!("  {} in {blocks}", human::bytes(site.live_bytes.value))
+        format!("  {} in {blocks}", amount(&site.live_bytes))
     };
     let kind = if site.kind == "mmap" { ", mapped" } else { "" };
     let mut rest = kind.to_owned();
@@ -113,6 +113,17 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
         (Style::Bold, &size),
         (Style::Plain, &rest),
     ]);
+}
+
+/// Bytes, with their interval if they are an estimate.
+fn amount(bytes: &Amount) -> String {
+    let value = human::bytes(bytes.value);
+    match (bytes.low, bytes.high) {
+        (Some(low), Some(high)) if low != high => {
+            format!("{value} ({} to {})", human::bytes(low), human::bytes(high))
+        }
+        _ => value,
+    }
 }
 
 /// The line to look at, with its source if that is here.

@@ -47,6 +47,12 @@ pub fn memory() -> (usize, usize) {
     (start, start + BYTES)
 }
 
+/// The addresses of the buffer.
+pub fn range() -> core::ops::Range<usize> {
+    let base = MEMORY.0.get().addr();
+    base..base + BYTES
+}
+
 /// The size of a block of ours; `None` for any other pointer.
 #[inline]
 pub fn size_of_block(p: *const u8) -> Option<usize> {

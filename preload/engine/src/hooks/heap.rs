@@ -8,10 +8,11 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::real::{ORIGINALS, original};
-use super::record::{leave, record, settle};
+use super::record::{forget, leave, record, restore, settle};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::state::{self, LIVE};
+use crate::sampler::{self, filter};
+use crate::state;
 use crate::thread;
 use crate::tls::{self, Local};
 use crate::unwind::{self, Entry};
@@ -37,7 +38,7 @@ enum Way {
 /// The slow half of entering: first calls, switched off, nested calls.
 #[cold]
 #[inline(never)]
-fn entering_slowly(t: &Local, sp: usize) -> Way {
+fn entering_slowly(t: &Local, sp: usize, size: usize) -> Way {
     if !ready() {
         return Way::Boot;
     }
@@ -46,15 +47,17 @@ fn entering_slowly(t: &Local, sp: usize) -> Way {
     }
     if t.phase.load(Relaxed) == IDLE {
         crate::lifecycle::hook_called(t);
-        return if state::tracking() && !state::is_paused() {
-            Way::Record
-        } else {
-            Way::Pass
-        };
+        let passes = !state::tracking()
+            || state::is_paused()
+            || sampler::is_on() && sampler::passes(t, size);
+        return if passes { Way::Pass } else { Way::Record };
     }
     match guard::nested_phase(t, sp) {
         IDLE => Way::Record,
         _ => {
+            if sampler::is_on() {
+                sampler::skip(t);
+            }
             state::COVERAGE.nested.fetch_add(1, Relaxed);
             Way::Pass
         }
@@ -62,11 +65,11 @@ fn entering_slowly(t: &Local, sp: usize) -> Way {
 }
 
 #[inline(always)]
-fn entering(t: &Local, sp: usize) -> Way {
+fn entering(t: &Local, sp: usize, size: usize) -> Way {
     if state::fast() && t.phase.load(Relaxed) == IDLE {
         return Way::Record;
     }
-    entering_slowly(t, sp)
+    entering_slowly(t, sp, size)
 }
 
 #[inline(always)]
@@ -88,7 +91,7 @@ pub(super) unsafe fn allocate(
     real: impl Fn() -> *mut u8,
 ) -> *mut u8 {
     let t = local();
-    match entering(t, sp) {
+    match entering(t, sp, size) {
         Way::Record => {}
         Way::Pass => return real(),
         Way::Boot => return boot::alloc(size, align),
@@ -197,7 +200,7 @@ pub unsafe extern "C" fn posix_memalign(
 ) -> i32 {
     const ENOMEM: i32 = 12;
     let t = local();
-    match entering(t, sp) {
+    match entering(t, sp, size) {
         Way::Record => {}
         Way::Pass => {
             // SAFETY: the original has this type.
@@ -237,16 +240,35 @@ const MAPPED_FROM_BYTES: u64 = 32 << 10;
 /// Forgets a block that is about to be freed; the guard is in phase `OURS`. Its size, or the
 /// largest if it was not known.
 #[inline(always)]
-fn release(p: *mut u8) -> u64 {
-    match LIVE.remove(p.addr()) {
+fn release(t: &Local, p: *mut u8) -> u64 {
+    match forget(p.addr()) {
         Some(block) => {
-            settle(block);
+            settle(p.addr(), block);
+            count_free(t);
             block.size
         }
         None => {
-            state::COVERAGE.unknown_frees.fetch_add(1, Relaxed);
+            unknown(t);
             u64::MAX
         }
+    }
+}
+
+/// Counts the free of a block for the exact totals, where its site's counters only estimate.
+#[inline(always)]
+fn count_free(t: &Local) {
+    if !state::fast() && sampler::is_on() {
+        sampler::count_free(t);
+    }
+}
+
+/// Counts the free of a block that is not in the live table.
+#[cold]
+fn unknown(t: &Local) {
+    if sampler::is_on() {
+        sampler::count_free(t);
+    } else {
+        state::COVERAGE.unknown_frees.fetch_add(1, Relaxed);
     }
 }
 
@@ -282,7 +304,7 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
     }
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, OURS, sp) };
-    let bytes = release(p);
+    let bytes = release(t, p);
     guard::turn(t, REAL);
     // SAFETY: passed on.
     unsafe { really_free(p, bytes, real) };
@@ -302,6 +324,13 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         unsafe { really_free(p, 0, real) };
         return;
     }
+    if filter::is_on() && !filter::may_know(p.addr()) {
+        if sampler::is_on() && !state::is_paused() {
+            sampler::count_free(t);
+        }
+        real(p);
+        return;
+    }
     match guard::nested_phase(t, sp) {
         // A handler interrupted our code: the table may be in the middle of a change. The hook
         // underneath frees the block when it is done.
@@ -315,8 +344,8 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         // The allocator calls itself, or a handler interrupted it: our data are at rest.
         REAL => {
             guard::turn(t, OURS);
-            if let Some(block) = LIVE.remove(p.addr()) {
-                settle(block);
+            if let Some(block) = forget(p.addr()) {
+                settle(p.addr(), block);
             }
             guard::turn(t, REAL);
             // SAFETY: passed on.
@@ -326,7 +355,7 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
             crate::lifecycle::hook_called(t);
             // SAFETY: `sp` is that of the exported function.
             unsafe { guard::enter_hook(t, OURS, sp) };
-            let bytes = release(p);
+            let bytes = release(t, p);
             guard::turn(t, REAL);
             // SAFETY: passed on.
             unsafe { really_free(p, bytes, real) };
@@ -428,7 +457,7 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
 /// As `realloc`.
 #[inline(always)]
 unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
-    let old = LIVE.remove(p.addr());
+    let old = forget(p.addr());
     if old.is_none() && boot::size_of_block(p).is_some() {
         // SAFETY: passed on.
         return unsafe { move_out_of_boot(t, p, size, entry) };
@@ -446,15 +475,16 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     if r.is_null() && size != 0 {
         // It failed: the block is as it was.
         if let Some(block) = old {
-            let _ = LIVE.insert(p.addr(), block);
+            restore(p.addr(), block);
         }
         return r;
     }
     match old {
-        Some(block) => settle(block),
-        None => {
-            state::COVERAGE.unknown_frees.fetch_add(1, Relaxed);
+        Some(block) => {
+            settle(p.addr(), block);
+            count_free(t);
         }
+        None => unknown(t),
     }
     if !r.is_null() {
         record(t, r.addr(), size, entry);
@@ -542,16 +572,16 @@ unsafe fn realloc_slowly(
         _ => {
             state::COVERAGE.nested.fetch_add(1, Relaxed);
             guard::turn(t, OURS);
-            let old = LIVE.remove(p.addr());
+            let old = forget(p.addr());
             guard::turn(t, REAL);
             // SAFETY: as said above the match.
             let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
             guard::turn(t, OURS);
             match old {
                 Some(block) if r.is_null() && size != 0 => {
-                    let _ = LIVE.insert(p.addr(), block);
+                    restore(p.addr(), block);
                 }
-                Some(block) => settle(block),
+                Some(block) => settle(p.addr(), block),
                 None => {}
             }
             guard::turn(t, REAL);

@@ -5,14 +5,17 @@
 
 mod boot;
 pub mod cxx;
+pub mod entry;
 pub mod heap;
 pub mod map;
 pub mod real;
 mod record;
+mod sampled;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::{loader, state, sys};
+use crate::sites::tally::{Sum, Sums};
+use crate::{loader, sampler, sites, state, sys};
 
 /// The originals are known.
 const READY: u32 = 2;
@@ -84,4 +87,35 @@ pub fn allocator() -> (usize, usize) {
 /// An address inside the allocator, to name its module by; 0 before it is known.
 pub fn allocator_addr() -> usize {
     ALLOCATOR.0.load(Ordering::Relaxed)
+}
+
+/// Begins what `mode=` asks for beyond recording every block: sampling with a mean of so many bytes,
+/// or, with 0, nothing until enabled. From the constructor, once.
+pub fn begin_mode(mean_bytes: u64) {
+    if mean_bytes == 0 {
+        sampler::filter::fill(&state::LIVE, boot::range());
+        state::set_paused(true);
+        return;
+    }
+    let mut before = sampler::Calls::default();
+    let mut sums = Sums::new();
+    sums.read(sites::len());
+    let is_heap = |site: &u32| sites::site(*site).is_some_and(|s| s.kind == sites::Kind::Heap);
+    for site in (1..=sites::len()).filter(is_heap) {
+        let counters = sites::counters(site);
+        let sum = sums.get(site).or_else(|| {
+            counters.map(|counters| Sum {
+                allocations: counters.allocations.load(Ordering::Relaxed),
+                frees: counters.frees.load(Ordering::Relaxed),
+                allocated_bytes: counters.allocated_bytes.load(Ordering::Relaxed),
+                freed_bytes: 0,
+            })
+        });
+        let sum = sum.unwrap_or_default();
+        before.allocations += sum.allocations;
+        before.frees += sum.frees;
+        before.allocated_bytes += sum.allocated_bytes;
+    }
+    sampler::begin(mean_bytes, before, boot::range());
+    state::choose_path();
 }

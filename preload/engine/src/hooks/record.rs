@@ -5,6 +5,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::live::{Block, Insert};
+use crate::sampler::{self, EXACT, filter, weight};
 use crate::sites::Kind;
 use crate::state::{self, LIVE};
 use crate::thread::{Borrowed, ThreadState};
@@ -52,30 +53,66 @@ unsafe fn site_by_frames(thread: &mut ThreadState, entry: Entry, kind: Kind) -> 
 /// Records a block that the allocator has just returned.
 #[inline(always)]
 pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
+    if state::fast() {
+        record_as(t, addr, size, entry, EXACT);
+    } else {
+        record_if_chosen(t, addr, size, entry);
+    }
+}
+
+/// Records a block unless nothing new is recorded at the moment, or it is not among those sampled.
+#[cold]
+#[inline(never)]
+fn record_if_chosen(t: &Local, addr: usize, size: usize, entry: Entry) {
     if state::is_paused() {
         return; // `realloc` comes here all the same: it has forgotten the old block.
     }
+    if !sampler::is_on() {
+        record_as(t, addr, size, entry, EXACT);
+    } else if let Some(class) = sampler::chooses(t, size) {
+        // The free of a block that was not sampled may have unmapped a stack that was verified.
+        unwind::note_unmap();
+        record_as(t, addr, size, entry, class);
+    }
+}
+
+/// Records a block that stands for what its class and size say.
+#[inline(always)]
+fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
     LIVE.prefetch(addr);
     let site = site(t, entry, Kind::Heap);
-    if site == 0 {
-        state::COVERAGE.dropped.fetch_add(1, Relaxed);
-        return;
-    }
     let block = Block {
         size: size as u64,
         site,
         epoch: state::epoch(),
+        class,
     };
+    if site == 0 {
+        state::COVERAGE
+            .dropped
+            .fetch_add(weight_of(addr, &block), Relaxed);
+        return;
+    }
     match LIVE.insert(addr, block) {
         Insert::New => {}
         Insert::Replaced(old) => {
             state::COVERAGE.replaced.fetch_add(1, Relaxed);
-            settle(old);
+            settle(addr, old);
         }
         Insert::Refused => {
-            state::COVERAGE.dropped.fetch_add(1, Relaxed);
+            state::COVERAGE
+                .dropped
+                .fetch_add(weight_of(addr, &block), Relaxed);
             return;
         }
+    }
+    filter::note_insert(addr);
+    if class != EXACT {
+        if let Some(c) = sites::counters(site) {
+            let weight = weight_of(addr, &block);
+            c.add_allocs(weight, weight.saturating_mul(size as u64));
+        }
+        return;
     }
     match thread::tally(t) {
         Some(tally) => tally.add_alloc(site, size as u64),
@@ -87,14 +124,44 @@ pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
     }
 }
 
+/// How many blocks it stands for.
+#[inline(always)]
+fn weight_of(addr: usize, block: &Block) -> u64 {
+    weight::weight(block.class, block.size, addr)
+}
+
+/// Takes a block that is being freed out of the live table.
+#[inline(always)]
+pub fn forget(addr: usize) -> Option<Block> {
+    let counts = filter::counts_removals();
+    let block = LIVE.remove(addr)?;
+    if counts {
+        filter::note_remove(addr);
+    }
+    Some(block)
+}
+
+/// Puts back a block that was not freed after all.
+pub fn restore(addr: usize, block: Block) {
+    let _ = LIVE.insert(addr, block);
+    filter::note_insert(addr);
+}
+
 /// Counts a block as gone. Blocks inherited by fork are the parent's: they are counted apart.
 #[inline(always)]
-pub fn settle(block: Block) {
+pub fn settle(addr: usize, block: Block) {
+    let weight = weight_of(addr, &block);
+    let bytes = block.size.saturating_mul(weight);
     if block.epoch <= state::fork_epoch() {
-        state::COVERAGE.inherited_freed_blocks.fetch_add(1, Relaxed);
-        state::COVERAGE
-            .inherited_freed_bytes
-            .fetch_add(block.size, Relaxed);
+        let coverage = &state::COVERAGE;
+        coverage.inherited_freed_blocks.fetch_add(weight, Relaxed);
+        coverage.inherited_freed_bytes.fetch_add(bytes, Relaxed);
+        return;
+    }
+    if block.class != EXACT {
+        if let Some(c) = sites::counters(block.site) {
+            c.add_frees(weight, bytes);
+        }
         return;
     }
     // SAFETY: the words of the calling thread, which live as long as it does.

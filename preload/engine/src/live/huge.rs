@@ -1,13 +1,13 @@
 //! Owns [`HugeSizes`]: the exact sizes that are too large for an entry of the live table.
-//! It must never allocate: the address space bounds how many there can be.
+//! It must never allocate: what finds no slot is refused and counted as dropped.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lock::WordLock;
 
-/// Sizes from here on, about 1 TiB, are kept aside. 2^47 bytes of address space hold at most 128.
-pub(super) const HUGE_BYTES: u64 = (1 << 40) - 1;
-const SLOTS: usize = 128;
+/// Sizes from here on, about 16 GiB, are kept aside. Of such blocks 512 are 8 TiB.
+pub(super) const HUGE_BYTES: u64 = (1 << 34) - 1;
+const SLOTS: usize = 512;
 
 /// Address and size; address 0 is a free slot. Relaxed throughout: the lock orders.
 #[derive(Debug)]

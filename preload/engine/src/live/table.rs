@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! word 0:  address >> 3 (44 bits) | epoch (20 bits)      0: empty
-//! word 1:  site (24 bits)         | size (40 bits)       all ones in size: see HugeSizes
+//! word 1:  site (24 bits) | class (6 bits) | size (34 bits)   all ones in size: see HugeSizes
 //! ```
 //!
 //! Four entries make a bucket, one cache line. A block has two buckets, in the same page of the
@@ -19,10 +19,12 @@
 use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
 use super::huge::HUGE_BYTES;
-use super::{Block, EPOCH_MAX, SITE_END};
+use super::{Block, CLASS_END, EPOCH_MAX, SITE_END};
 
 const EPOCH_BITS: u32 = 20;
-const SIZE_BITS: u32 = 40;
+const SIZE_BITS: u32 = 34;
+const CLASS_BITS: u32 = 6;
+const SITE_SHIFT: u32 = SIZE_BITS + CLASS_BITS;
 /// Entries in a bucket.
 pub(super) const ENTRIES: u32 = 4;
 /// Size of a bucket.
@@ -33,7 +35,8 @@ pub(super) const BUCKETS_PER_PAGE: u32 = (crate::arena::PAGE_BYTES / BUCKET_BYTE
 const MOVES: u32 = 3;
 
 const _: () = assert!(HUGE_BYTES == (1 << SIZE_BITS) - 1);
-const _: () = assert!(SITE_END == 1 << (u64::BITS - SIZE_BITS));
+const _: () = assert!(SITE_END == 1 << (u64::BITS - SITE_SHIFT));
+const _: () = assert!(CLASS_END == 1 << CLASS_BITS);
 
 /// The part of an address that an entry keeps; never 0.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,9 @@ impl Words {
     pub(super) fn pack(key: Key, block: Block) -> Words {
         Words(
             key.0 << EPOCH_BITS | u64::from(block.epoch.min(EPOCH_MAX)),
-            u64::from(block.site) << SIZE_BITS | block.size.min(HUGE_BYTES),
+            u64::from(block.site) << SITE_SHIFT
+                | u64::from(block.class) << SIZE_BITS
+                | block.size.min(HUGE_BYTES),
         )
     }
 
@@ -83,8 +88,9 @@ impl Words {
     pub(super) const fn block(self) -> Block {
         Block {
             size: self.1 & HUGE_BYTES,
-            site: (self.1 >> SIZE_BITS) as u32,
+            site: (self.1 >> SITE_SHIFT) as u32,
             epoch: self.0 as u32 & EPOCH_MAX,
+            class: (self.1 >> SIZE_BITS) as u8 & (CLASS_END - 1),
         }
     }
 }

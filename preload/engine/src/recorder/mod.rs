@@ -73,10 +73,12 @@ pub enum Kept {
     Lifetimes,
     /// Results of the last complete scan.
     Losses,
+    /// Spreads of sampled sites.
+    Spreads,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 5;
+const KEPT: usize = 6;
 
 /// A recording being written.
 #[derive(Debug)]

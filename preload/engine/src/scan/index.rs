@@ -187,6 +187,7 @@ impl BlockIndex {
             size: entry.size(),
             site: (entry.1 >> SIZE_BITS) as u32,
             epoch: entry.0 as u32 & ((1 << EPOCH_BITS) - 1),
+            class: 0,
         };
         Some((entry.addr(), block))
     }

@@ -25,7 +25,7 @@ pub use x86_64::with_registers;
 
 use crate::facts::{limit, process};
 use crate::state::{self, LIVE};
-use crate::{helper, permit, sites, sys};
+use crate::{helper, permit, sampler, sites, sys};
 use mark::Marker;
 use memory::{Limits, Memory, Stop};
 use room::Room;
@@ -195,8 +195,14 @@ fn check_permits() -> Result<(), Failure> {
     }
 }
 
+/// Pointers to a sampled block may lie in blocks that were not.
+const SAMPLED: &[u8] = b"blocks are sampled, a scan needs to know them all";
+
 /// Declines where what the scan takes might be what is missing in the end.
 fn check_room() -> Result<(), Failure> {
+    if sampler::is_on() {
+        return Err(Failure(SAMPLED));
+    }
     let Some((limit_bytes, kind)) = limit::read() else {
         return Ok(());
     };

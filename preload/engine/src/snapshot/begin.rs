@@ -83,8 +83,8 @@ impl Start {
         self.lazy = family.recording.is_some();
         // Set by `leaktrack run --report`, whose report is about all of the family.
         self.keeps_short = environment.get(b"LEAKTRACK_KEEP_SHORT").is_some();
-        if !matches!(config.mode, Mode::Exact | Mode::Dormant) && !self.lazy {
-            message::say(b"mode= is exact in this version: recording every allocation");
+        if matches!(config.mode, Mode::Budget { .. }) && !self.lazy {
+            message::say(b"mode=budget is exact in this version: recording every allocation");
         }
         self.args.read(config.argv);
         self.options.clear();
@@ -224,8 +224,8 @@ impl Start {
             start_ticks: process::read().start_ticks,
             // What is done, not what was asked for.
             mode: match config.mode {
-                Mode::Dormant => Mode::Dormant,
-                _ => Mode::Exact,
+                Mode::Budget { .. } => Mode::Exact,
+                done => done,
             },
             depth: config.depth,
             interval_ms: config.interval_ms,

@@ -13,6 +13,7 @@ mod defs;
 mod epochs;
 mod losses;
 mod source;
+mod spreads;
 mod watch;
 mod writer;
 

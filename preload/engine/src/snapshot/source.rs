@@ -7,8 +7,9 @@ use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 use leaktrack_recording::{Coverage, Module, Node, Octaves, Site, SiteKind};
 
 use super::counts::Counts;
+use crate::sampler::{self, Calls};
 use crate::sites::tally::Sums;
-use crate::{arena, helper, modules, sites, state};
+use crate::{arena, helper, modules, sites, state, thread};
 
 /// What a snapshot reads.
 pub trait Source {
@@ -28,6 +29,14 @@ pub trait Source {
     fn refresh(&self) {}
     /// Its counters, as of the last refresh or later.
     fn counts(&self, id: u32) -> Counts;
+    /// What the program called, where its sites' counters only estimate it.
+    fn exact_calls(&self) -> Option<Calls>;
+    /// The frees among them are those of blocks among them.
+    fn frees_are_exact(&self) -> bool;
+    /// The mean that blocks are sampled with, in bytes.
+    fn mean_bytes(&self) -> u64;
+    /// Shows the site, size, epoch of birth and weight of every live block of the malloc family.
+    fn for_each_block(&self, show: &mut dyn FnMut(u32, u64, u32, u64));
     /// Nodes so far.
     fn nodes(&self) -> u32;
     /// A node.
@@ -141,6 +150,25 @@ impl Source for Engine {
         }
     }
 
+    fn exact_calls(&self) -> Option<Calls> {
+        sampler::is_on().then(|| sampler::totals(thread::countdowns()))
+    }
+
+    fn frees_are_exact(&self) -> bool {
+        state::fork_epoch() == 0 && !state::was_paused()
+    }
+
+    fn mean_bytes(&self) -> u64 {
+        sampler::mean_bytes()
+    }
+
+    fn for_each_block(&self, show: &mut dyn FnMut(u32, u64, u32, u64)) {
+        state::LIVE.for_each(|addr, block| {
+            let weight = sampler::weight::weight(block.class, block.size, addr);
+            show(block.site, block.size, block.epoch, weight);
+        });
+    }
+
     fn nodes(&self) -> u32 {
         sites::nodes_len()
     }
@@ -201,6 +229,8 @@ impl Source for Engine {
     fn freed(&self, id: u32) -> Option<Octaves> {
         // Mappings end piece by piece: their lifetimes are not counted.
         match sites::site(id)?.kind {
+            // A sample's life is that of many blocks, of which nothing else is known.
+            sites::Kind::Heap if sampler::is_on() => None,
             sites::Kind::Heap => sites::lifetimes::freed(id),
             sites::Kind::Mmap => None,
         }

@@ -16,6 +16,7 @@ use super::defs::OTHER_HEAP;
 use super::writer::Writer;
 use crate::recorder::testing::{Folder, path_of};
 use crate::recorder::{Failure, Recorder};
+use crate::sampler::Calls;
 
 /// A process of which the test decides everything.
 pub struct Fake {
@@ -119,6 +120,16 @@ impl Source for Fake {
             .copied()
             .unwrap_or_default()
     }
+    fn exact_calls(&self) -> Option<Calls> {
+        None
+    }
+    fn frees_are_exact(&self) -> bool {
+        true
+    }
+    fn mean_bytes(&self) -> u64 {
+        0
+    }
+    fn for_each_block(&self, _: &mut dyn FnMut(u32, u64, u32, u64)) {}
     fn nodes(&self) -> u32 {
         self.sites() * 4
     }

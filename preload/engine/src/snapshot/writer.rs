@@ -12,10 +12,12 @@ use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
 use super::source::Source;
+use super::spreads;
 use crate::alerts::Figures;
 use crate::facts::limit::{self, LimitKind};
 use crate::facts::{process, system};
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
+use crate::sampler::Calls;
 use crate::text::Text;
 
 /// Room for an encoded head.
@@ -25,6 +27,9 @@ const MINUTE_MS: u64 = 60_000;
 const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
 /// Blocks up to which it is walked at the end: about a second.
 const LONG_WALK_BLOCKS: u64 = 1 << 25;
+/// Blocks up to which it is walked for the spreads of samples at every snapshot: about a
+/// millisecond.
+const FEW_BLOCKS: u64 = 1 << 16;
 /// The memory limit is read again after this long.
 const LIMIT_AGE_MS: u64 = 10_000;
 /// The system is looked at again after this long.
@@ -35,6 +40,8 @@ pub struct Writer {
     changes: Changes,
     /// What the counters were when this process was forked.
     base: Sums,
+    /// What had been called by then, where that is known exactly.
+    calls_base: Calls,
     defs: Defs,
     epochs: Epochs,
     index: u64,
@@ -56,6 +63,7 @@ impl Writer {
         Writer {
             changes: Changes::new(FRAME_BYTES + HEAD_BYTES),
             base: [Counts::ZERO; 2],
+            calls_base: Calls::NONE,
             defs: Defs::new(),
             epochs: Epochs::new(),
             index: 0,
@@ -76,6 +84,7 @@ impl Writer {
     /// malloc family.
     pub fn inherit(&mut self, source: &impl Source) -> Counts {
         self.base = self.changes.inherit(source);
+        self.calls_base = source.exact_calls().unwrap_or_default();
         self.defs.set_inherited(source.sites());
         self.epochs.note(source.epoch(), source.now_ms());
         let [heap, _] = self.base;
@@ -130,6 +139,13 @@ impl Writer {
         };
         if (last || minute) && source.live_blocks() <= walk_blocks {
             match self.ages(source, recorder, now_ms) {
+                Ok(()) | Err(Failure::Full) => {}
+                other => return other,
+            }
+        }
+        let few = source.live_blocks() <= FEW_BLOCKS;
+        if source.exact_calls().is_some() && (few || last || minute) {
+            match spreads::write(source, recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
             }
@@ -291,7 +307,10 @@ impl Writer {
     fn totals_of(&self, sums: &Sums, source: &impl Source, now_ms: u64) -> Totals {
         let [heap, maps] = sums;
         let [base_heap, base_maps] = &self.base;
-        let (heap, maps) = (heap.since(base_heap), maps.since(base_maps));
+        let (mut heap, maps) = (heap.since(base_heap), maps.since(base_maps));
+        if let Some(calls) = source.exact_calls() {
+            heap = exact(calls, &self.calls_base, &heap, source);
+        }
         let mut totals = Totals {
             allocations: heap.allocations,
             frees: heap.frees,
@@ -395,6 +414,25 @@ impl Writer {
             self.growth_told = true;
         }
         Ok(())
+    }
+}
+
+/// Totals of the malloc family while its sites are sampled: the calls are exact, what is live is
+/// estimated. Frees cannot be told from those of inherited blocks, or of blocks that were allocated
+/// while recording was off: then they follow from what is live.
+fn exact(calls: Calls, base: &Calls, estimate: &Counts, source: &impl Source) -> Counts {
+    let allocations = calls.allocations.wrapping_sub(base.allocations);
+    let allocated_bytes = calls.allocated_bytes.wrapping_sub(base.allocated_bytes);
+    let frees = if source.frees_are_exact() {
+        calls.frees.wrapping_sub(base.frees).min(allocations)
+    } else {
+        allocations.saturating_sub(estimate.allocations.saturating_sub(estimate.frees))
+    };
+    Counts {
+        allocations,
+        frees,
+        allocated_bytes,
+        freed_bytes: allocated_bytes.saturating_sub(estimate.live_bytes()),
     }
 }
 

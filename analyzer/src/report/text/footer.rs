@@ -16,7 +16,9 @@ pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
     system::write(report, page);
     page.prose("  Sites      ", Style::Plain, &sites(report, options));
     page.prose("  leaktrack  ", Style::Plain, &recording(report));
-    page.heading("What could not be seen");
+    if !report.coverage.notes.is_empty() {
+        page.heading("What could not be seen");
+    }
     for note in &report.coverage.notes {
         page.prose("  - ", Style::Plain, note);
     }

@@ -259,7 +259,7 @@ fn curves_within(report: &Report, room: usize) -> Value {
     };
     let mut points = times.len();
     let mut packed = pack(points);
-    for fewer in [96, 64, 48, 32, 24, 16, 12, 8] {
+    for fewer in [96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2] {
         if size(&packed) <= room {
             break;
         }

@@ -61,6 +61,15 @@ fn shop() -> crate::report::Report {
             ),
         ]
     });
+    // Of the 600 freed requests 100 lived for one to two snapshots; the sessions all live.
+    r.lifetimes(
+        60_000,
+        &[
+            (session, &[], &[(5, 60)]),
+            (page, &[], &[(6, 20)]),
+            (request, &[(1, 100)], &[]),
+        ],
+    );
     r.exit(60_500, 0);
     let mut family = r.family();
     testing::name(
@@ -317,6 +326,18 @@ fn the_page_works_in_a_browser() {
             .text("//p[@id='flame-says']")
             .starts_with("Growth: 85.4 KiB at all")
     );
+
+    // Blocks that were freed within one snapshot interval: 500 of the 600 requests.
+    browser.click("//section[@id='flame']//button[@data-value='temporary']");
+    let says = browser.text("//p[@id='flame-says']");
+    assert!(says.starts_with("Temporary: 500 at all"), "{says}");
+    let lifetimes = "//div[h3='Lifetimes of blocks']//ol";
+    let bars = browser.text(lifetimes).replace('\n', " ");
+    assert!(
+        bars.contains("500") && bars.contains("100") && bars.contains("and 60 live"),
+        "{bars}"
+    );
+    browser.click("//section[@id='flame']//button[@data-value='growth']");
 
     // A range recomputes: from 10 s to 40 s thirty sessions and ten pages came.
     browser.run("for (const [id, value] of [['range-from', 9], ['range-to', 39]]) {

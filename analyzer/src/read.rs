@@ -120,6 +120,8 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         error,
     })?;
     process.symbols = Arc::new(Symbols::of(&recording));
+    process.family = recording.header().map(|header| header.family);
+    process.family_counts = recording.family_counts().unwrap_or_default();
     // A last record that is not whole is how every killed or running process looks: no damage.
     process.problems = recording
         .problems()

@@ -12,7 +12,7 @@
 //!   2056     8  ARGUMENT  depends on the kind
 //!   2064     4  REPLY     number of the last request that was answered; the asker waits on it
 //!   2068     4  STATUS    answer: 0 done, else why not
-//!   2072    40  (zero)
+//!   2072    40  FAMILY    sums over the family, see [`FamilyCounts`]
 //!   2112     4  TEXT_LEN  bytes of text that follow
 //!   2116  1980  TEXT      text of the request (the label of a mark), then that of the answer
 //! ```
@@ -42,6 +42,8 @@ pub const ARGUMENT: u64 = 2056;
 pub const REPLY: u64 = 2064;
 /// Offset of the answer, a `u32`.
 pub const STATUS: u64 = 2068;
+/// Offset of the [`FamilyCounts`].
+pub const FAMILY: u64 = 2072;
 /// Offset of the length of the text, a `u32`.
 pub const TEXT_LEN: u64 = 2112;
 /// Offset of the text.
@@ -68,3 +70,76 @@ pub const STATUS_DONE: u32 = 0;
 pub const STATUS_UNKNOWN: u32 = 1;
 /// Status: the library cannot do it in this process.
 pub const STATUS_REFUSED: u32 = 2;
+
+/// What became of other recordings of the family that the option `family-disk` left no room for:
+/// kept in the first one's file, changed by any process of the family under an exclusive `flock` on
+/// the folder.
+///
+/// ```text
+///  0  4  recordings of ended processes that were removed and added up here
+///  4  4  processes that found no room for a recording
+///  8  8  allocations of the former
+/// 16  8  frees
+/// 24  8  bytes live at their ends
+/// 32  8  0
+/// ```
+///
+/// ```
+/// use leaktrack_recording::control::FamilyCounts;
+/// let counts = FamilyCounts { folded: 2, unrecorded: 1, allocations: 300, frees: 299, live_bytes: 64 };
+/// let bytes = counts.encode();
+/// assert_eq!(bytes[..9], [2, 0, 0, 0, 1, 0, 0, 0, 0x2c]);
+/// assert_eq!(FamilyCounts::decode(&bytes), counts);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FamilyCounts {
+    /// Recordings removed.
+    pub folded: u32,
+    /// Processes without a recording.
+    pub unrecorded: u32,
+    /// Allocations in the recordings removed.
+    pub allocations: u64,
+    /// Frees in them.
+    pub frees: u64,
+    /// Bytes live at the ends of their processes.
+    pub live_bytes: u64,
+}
+
+impl FamilyCounts {
+    /// Length on disk.
+    pub const BYTES: usize = 40;
+
+    /// The bytes on disk.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let parts: [&[u8]; 5] = [
+            &self.folded.to_le_bytes(),
+            &self.unrecorded.to_le_bytes(),
+            &self.allocations.to_le_bytes(),
+            &self.frees.to_le_bytes(),
+            &self.live_bytes.to_le_bytes(),
+        ];
+        let values = parts.into_iter().flatten();
+        for (to, from) in bytes.iter_mut().zip(values) {
+            *to = *from;
+        }
+        bytes
+    }
+
+    /// From the bytes on disk; any bytes make some.
+    pub fn decode(bytes: &[u8; Self::BYTES]) -> Self {
+        let number = |at: usize, len: usize| {
+            let bytes = bytes.iter().skip(at).take(len);
+            bytes
+                .rev()
+                .fold(0u64, |sum, &byte| sum << 8 | u64::from(byte))
+        };
+        FamilyCounts {
+            folded: number(0, 4) as u32,
+            unrecorded: number(4, 4) as u32,
+            allocations: number(8, 8),
+            frees: number(16, 8),
+            live_bytes: number(24, 8),
+        }
+    }
+}

@@ -29,6 +29,8 @@ pub struct FileHeader {
     pub id: RecordingId,
     /// `CLOCK_REALTIME` when the file was created, nanoseconds since the epoch.
     pub created_unix_ns: u64,
+    /// Identity of the family's first recording; of this one where it is that.
+    pub family: RecordingId,
 }
 
 impl FileHeader {
@@ -39,12 +41,23 @@ impl FileHeader {
             minor: MINOR,
             id,
             created_unix_ns,
+            family: id,
         }
+    }
+
+    /// The same, of a recording of this family.
+    pub fn of_family(self, family: RecordingId) -> Self {
+        FileHeader { family, ..self }
     }
 
     /// The bytes on disk.
     pub fn encode(&self) -> [u8; FILE_HEADER_BYTES] {
         let mut bytes = [0; FILE_HEADER_BYTES];
+        let family = if self.family == self.id {
+            [0; 16]
+        } else {
+            self.family
+        };
         fill(
             &mut bytes,
             &[
@@ -54,6 +67,7 @@ impl FileHeader {
                 &[0; 4],
                 &self.id,
                 &self.created_unix_ns.to_le_bytes(),
+                &family,
             ],
         );
         bytes
@@ -80,11 +94,13 @@ impl FileHeader {
         input.take(4)?;
         let id = input.array()?;
         let created_unix_ns = u64::from_le_bytes(input.array()?);
+        let family: RecordingId = input.array()?;
         Some(FileHeader {
             major,
             minor,
             id,
             created_unix_ns,
+            family: if family == [0; 16] { id } else { family },
         })
     }
 }

@@ -29,7 +29,8 @@
 //! 12  4  0
 //! 16 16  identity of the recording
 //! 32  8  time of creation, nanoseconds since 1970
-//! 40 20  0
+//! 40 16  identity of the family's first recording; 0 in that one
+//! 56  4  0
 //! 60  4  crc of bytes 0 to 59
 //! ```
 //!

@@ -1,5 +1,6 @@
 //! Owns the way through a file: from block to segment to record. Any bytes will do.
 
+use crate::control::{self, FamilyCounts};
 use crate::frame::{Frame, Frames};
 use crate::header::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, MAJOR, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -36,6 +37,14 @@ impl<'a> Recording<'a> {
             }
             header => Ok(Recording { bytes, header }),
         }
+    }
+
+    /// What became of recordings of the family that there was no room for; only the family's first
+    /// says so.
+    pub fn family_counts(&self) -> Option<FamilyCounts> {
+        let at = control::FAMILY as usize;
+        let bytes = self.bytes.get(at..)?.first_chunk()?;
+        Some(FamilyCounts::decode(bytes))
     }
 
     /// The file header, unless it is damaged.

@@ -197,6 +197,42 @@ fn children_made_behind_libc_are_noticed() {
 }
 
 #[test]
+fn a_family_of_recycled_workers_stays_under_its_share_of_the_disk() {
+    const LIMIT_BYTES: u64 = 1 << 20;
+    let case = Case::of("prefork.c")
+        .args(["150", "4"])
+        .option("interval=20ms")
+        .option("family-disk=1m");
+    let mut running = case.start_tracked();
+    let mut most = 0;
+    running.wait_until("the last worker", |running| {
+        let size = |path: &std::path::PathBuf| path.metadata().map_or(0, |data| data.len());
+        let bytes: u64 = running.recordings().iter().map(size).sum();
+        most = bytes.max(most);
+        running.stdout_so_far().contains("ok")
+    });
+    let tracked = running.finish();
+    assert!(most <= LIMIT_BYTES, "{most} bytes at once");
+    let recordings: Vec<&std::path::Path> = tracked.recordings.iter().map(|r| &**r).collect();
+    let left: u64 = recordings
+        .iter()
+        .map(|path| path.metadata().unwrap().len())
+        .sum();
+    assert!(left <= LIMIT_BYTES, "{left} bytes");
+    let report = Report::read(&recordings);
+    report.expect_live("keep_master", 2, 400);
+    // Every worker that was recorded is in a file or among those that were removed.
+    let gone = report.coverage("children_unrecorded");
+    let there = recordings.len() as u64 - 1;
+    assert!(
+        gone > 50 && there > 2 && gone + there <= 150,
+        "{gone} {there}"
+    );
+    let outline = report.outline();
+    assert!(outline.contains("To stay under family-disk"), "{outline}");
+}
+
+#[test]
 fn a_program_goes_by_the_name_it_was_started_with() {
     // As Debian's redis-server, which is a link to redis-check-rdb.
     let folder = tempfile::tempdir().unwrap();

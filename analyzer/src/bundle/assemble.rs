@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result};
 use leaktrack_recording::{
-    BLOCK_BYTES, FRAME_HEADER_BYTES, FileHeader, Measure, Record, Recording, SEGMENT_HEADER_BYTES,
-    SegmentHeader, SegmentKind, SliceSink, encode, frame_header,
+    BLOCK_BYTES, FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, Measure, Record, Recording,
+    SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, SliceSink, control, encode, frame_header,
 };
 
 use super::redact::{Redaction, Redactor};
@@ -33,8 +33,12 @@ pub fn assemble(
     let header = recording
         .header()
         .unwrap_or_else(|| FileHeader::new(process.id, process.started_unix_ns));
-    let header = FileHeader::new(header.id, header.created_unix_ns).encode();
-    file[..header.len()].copy_from_slice(&header);
+    let header = FileHeader::new(header.id, header.created_unix_ns).of_family(header.family);
+    file[..FILE_HEADER_BYTES].copy_from_slice(&header.encode());
+    if let Some(counts) = recording.family_counts() {
+        let at = control::FAMILY as usize;
+        file[at..at + control::FamilyCounts::BYTES].copy_from_slice(&counts.encode());
+    }
     let mut last_seq = 0;
     for segment in recording.segments() {
         let seq = segment.header.seq;

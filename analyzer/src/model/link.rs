@@ -5,7 +5,8 @@ use super::process::Process;
 /// Index of each process's parent in `processes`, `None` for a root.
 ///
 /// A parent is known by its recording's id; else, on one host, the same process before its exec
-/// (pid and start time), or the process whose pid is the child's ppid and which ran at its start.
+/// (pid and start time), or the process whose pid is the child's ppid and which ran at its start;
+/// for want of them the first of the family.
 pub fn parents(processes: &[Process]) -> Vec<Option<usize>> {
     let mut parents: Vec<Option<usize>> = Vec::with_capacity(processes.len());
     for (index, child) in processes.iter().enumerate() {
@@ -19,6 +20,7 @@ pub fn parents(processes: &[Process]) -> Vec<Option<usize>> {
             .find(|(_, other)| child.parent == Some(other.id))
             .or_else(|| before_exec(child, others()))
             .or_else(|| others().find(|(_, other)| is_by_pid(child, other)))
+            .or_else(|| others().find(|(_, other)| is_first_of_family(child, other)))
             .map(|(other, _)| other);
         parents.push(found);
     }
@@ -38,6 +40,11 @@ fn before_exec<'a>(
                 && other.started_unix_ns < child.started_unix_ns
         })
         .max_by_key(|(_, other)| other.started_unix_ns)
+}
+
+/// The recording of the parent may have been folded (option `family-disk`).
+fn is_first_of_family(child: &Process, other: &Process) -> bool {
+    child.parent.is_some() && child.family == Some(other.id)
 }
 
 fn is_by_pid(child: &Process, other: &Process) -> bool {

@@ -157,6 +157,10 @@ pub struct Process {
     pub to_ms: u64,
     /// When the recording's last record was made.
     pub last_record_ms: u64,
+    /// The first recording of the family.
+    pub family: Option<RecordingId>,
+    /// What became of recordings of the family that there was no room for.
+    pub family_counts: format::control::FamilyCounts,
     /// Damage to the file, in words, with offsets.
     pub problems: Vec<String>,
     /// Names of frames that are inside the recording.
@@ -247,6 +251,8 @@ impl Process {
             from_ms: 0,
             to_ms: 0,
             last_record_ms: 0,
+            family: None,
+            family_counts: Default::default(),
             problems: Vec::new(),
             symbols: Arc::default(),
         }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use leaktrack_recording::control::FamilyCounts;
 use leaktrack_recording::{EventKind, Mode};
 
 use super::document::Coverage;
@@ -58,6 +59,7 @@ pub fn coverage(family: &Family) -> Coverage {
         process_notes(process, notes);
     }
     loss_notes(family, &mut coverage);
+    family_notes(family, &mut coverage);
     coverage.notes.extend(super::scans::notes(family));
     coverage
 }
@@ -177,6 +179,33 @@ fn sampled(process: &Process, name: &str) -> String {
         human::bytes(process.sample_mean_bytes),
         human::bytes(unseen)
     )
+}
+
+/// What the option `family-disk` left no room for.
+fn family_notes(family: &Family, coverage: &mut Coverage) {
+    let counts = || family.present().map(|(_, process)| process.family_counts);
+    let sum = |of: fn(&FamilyCounts) -> u64| {
+        counts().fold(0_u64, |sum, counts| sum.saturating_add(of(&counts)))
+    };
+    let (folded, unrecorded) = (sum(|c| c.folded.into()), sum(|c| c.unrecorded.into()));
+    if folded > 0 {
+        coverage.notes.push(format!(
+            "To stay under family-disk, {} of ended children {} removed: {} with {} live at their ends, whose call sites are not shown.",
+            human::plural(folded, "recording"),
+            if folded == 1 { "was" } else { "were" },
+            human::plural(sum(|c| c.allocations), "allocation"),
+            human::bytes(sum(|c| c.live_bytes)),
+        ));
+    }
+    if unrecorded > 0 {
+        coverage.notes.push(format!(
+            "{} found no room under family-disk and left no recording.",
+            human::plural(unrecorded, "process"),
+        ));
+    }
+    if folded + unrecorded > 0 {
+        coverage.children_unrecorded = Some(folded.saturating_add(unrecorded));
+    }
 }
 
 fn loss_notes(family: &Family, coverage: &mut Coverage) {

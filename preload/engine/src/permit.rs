@@ -45,7 +45,9 @@ pub mod means {
     /// Scanning for lost blocks.
     pub const SCAN: Means = Means(1 << 12);
     pub const NONE: Means = Means(0);
-    pub const ALL: Means = Means((1 << 13) - 1);
+    /// Looking after the family's share of the disk.
+    pub const FOLDER: Means = Means(1 << 13);
+    pub const ALL: Means = Means((1 << 14) - 1);
 }
 
 impl Means {

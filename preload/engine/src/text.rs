@@ -37,6 +37,13 @@ impl<const N: usize> Text<N> {
         self.len == 0
     }
 
+    /// These bytes, as many as fit.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut text = Text::new();
+        text.push_bytes(bytes);
+        text
+    }
+
     /// True when something did not fit.
     pub fn is_cut(&self) -> bool {
         self.cut

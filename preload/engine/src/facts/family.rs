@@ -17,6 +17,8 @@ pub struct Parent {
     pub has_library: bool,
     /// The recording it writes.
     pub recording: Option<RecordingId>,
+    /// The first recording of its family.
+    pub family: Option<RecordingId>,
 }
 
 /// Looks at the mappings of the parent, and on through parents that have the library without a
@@ -81,7 +83,9 @@ fn of_process(pid: u32) -> Parent {
     });
     if found.has_library {
         let _ = lines::for_each_line(path, |line| {
-            found.recording = recording_of(line);
+            let header = recording_of(line);
+            found.recording = header.map(|header| header.id);
+            found.family = header.map(|header| header.family);
             found.recording.is_none()
         });
     }
@@ -101,7 +105,7 @@ fn is_library(path: &[u8]) -> bool {
 
 /// The recording that a line of `maps` stands for: something mapped shared and writable from its
 /// start, with the right header.
-fn recording_of(line: &[u8]) -> Option<RecordingId> {
+fn recording_of(line: &[u8]) -> Option<FileHeader> {
     let mut words = line
         .split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty());
@@ -110,18 +114,17 @@ fn recording_of(line: &[u8]) -> Option<RecordingId> {
         return None;
     }
     let mut path = Path::new();
-    recording_id(path.push_bytes(mapped_path(line)?).c_str()?)
+    header_of(path.push_bytes(mapped_path(line)?).c_str()?)
 }
 
-/// The id in a recording's header. Nothing but a regular file is opened: a device might do
-/// something.
-pub fn recording_id(path: &CStr) -> Option<RecordingId> {
+/// A recording's header. Nothing but a regular file is opened: a device might do something.
+pub fn header_of(path: &CStr) -> Option<FileHeader> {
     if !sys::is_regular_file(path) {
         return None;
     }
     let mut header = [0u8; FILE_HEADER_BYTES];
     lines::read_start(path, &mut header).ok()?;
-    FileHeader::decode(&header).map(|header| header.id)
+    FileHeader::decode(&header)
 }
 
 #[cfg(test)]
@@ -145,7 +148,10 @@ mod tests {
             None
         );
         let line = std::format!("7f00-7f01 rw-s 00000000 fe:00 13   {}", file.display());
-        assert_eq!(recording_of(line.as_bytes()), Some([7; 16]));
+        assert_eq!(
+            recording_of(line.as_bytes()).map(|header| header.id),
+            Some([7; 16])
+        );
         let line = std::format!("7f00-7f01 rw-s 00001000 fe:00 13   {}", file.display());
         assert_eq!(recording_of(line.as_bytes()), None);
         std::fs::remove_file(file).unwrap();

@@ -27,6 +27,8 @@ pub enum FileError {
     Replaced,
     /// Somebody shortened the file.
     Truncated,
+    /// The recordings of the family take all that they may.
+    FamilyFull,
 }
 
 impl FileError {
@@ -54,6 +56,7 @@ impl FileError {
             FileError::TooManyNames => b"there are too many recordings of this name",
             FileError::Replaced => b"the file was removed or replaced",
             FileError::Truncated => b"the file was truncated",
+            FileError::FamilyFull => b"the recordings of this family take all of family-disk",
         };
         out.push_bytes(words);
     }
@@ -78,6 +81,11 @@ pub struct File {
 pub struct Open(i32);
 
 impl Open {
+    /// Owns a descriptor.
+    pub fn of(fd: i32) -> Open {
+        Open(fd)
+    }
+
     /// The number, for the kernel.
     pub fn fd(&self) -> i32 {
         self.0

@@ -7,6 +7,7 @@
 
 mod append;
 mod buffer;
+mod family;
 mod file;
 mod gather;
 mod owner;
@@ -17,11 +18,13 @@ mod store;
 mod thin;
 
 pub use buffer::Buffer;
+pub use family::Family;
 pub use file::FileError;
 pub use segment::FRAME_BYTES;
 
 use crate::arena::AVec;
-use crate::text::Path;
+use crate::sys;
+use crate::text::{Path, Text};
 use file::File;
 use leaktrack_recording::{FRAME_HEADER_BYTES, FileHeader, RecordingId, control};
 use owner::Owner;
@@ -88,6 +91,8 @@ pub struct Recorder {
     owner: Owner,
     /// What the file may grow to.
     disk_bytes: u64,
+    family: Family,
+    host: Text<65>,
     last_seq: u64,
     /// The last takes more.
     defs: AVec<Segment>,
@@ -115,13 +120,29 @@ impl Recorder {
         path: &Path,
         perm: u32,
         disk_bytes: u64,
+        family: Family,
         id: RecordingId,
         created_unix_ns: u64,
     ) -> Result<Recorder, FileError> {
         let disk_bytes = disk_bytes / BLOCK * BLOCK;
+        let mut family = family;
+        let mut name = [0u8; 65];
+        let len = sys::host_name(&mut name);
+        let mut host = Text::new();
+        host.push_bytes(name.get(..len).unwrap_or_default());
+        let wanted = FIRST_BYTES.min(disk_bytes);
+        let room = if family.id == id {
+            wanted
+        } else {
+            family.room(path.as_bytes(), 0, wanted, host.as_bytes())
+        };
+        if room < LEAST_BYTES {
+            family.count_unrecorded(path.as_bytes());
+            return Err(FileError::FamilyFull);
+        }
         let (file, open) = File::create(path, perm, perm != 0o600)?;
         let mut store = Store::new(file);
-        let mut first = FIRST_BYTES.min(disk_bytes);
+        let mut first = room;
         while let Err(error) = store.extend(&open, first) {
             if first <= LEAST_BYTES {
                 store.file().remove();
@@ -136,6 +157,8 @@ impl Recorder {
             space: Space::new(),
             owner: Owner::new(),
             disk_bytes,
+            family,
+            host,
             last_seq: 0,
             defs: AVec::new(),
             defs_bytes: 0,
@@ -154,7 +177,9 @@ impl Recorder {
             block: 1,
             blocks: blocks_for(first) - 1,
         };
-        let header = FileHeader::new(id, created_unix_ns).encode();
+        let header = FileHeader::new(id, created_unix_ns)
+            .of_family(family.id)
+            .encode();
         let begun = recorder.space.release(free, &mut recorder.store);
         match begun.and_then(|()| recorder.store.write(0, &header)) {
             Ok(()) => Ok(recorder),

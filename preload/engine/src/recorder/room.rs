@@ -7,6 +7,7 @@ use super::segment::{END_BYTES, Segment};
 use super::space::{BLOCK, Extent, blocks_for};
 use super::{Failure, Recorder};
 use crate::sys::Errno;
+use crate::text::Text;
 
 const LARGEST_STEP_BYTES: u64 = 4 << 20;
 const SMALLEST_STEP_BYTES: u64 = 64 << 10;
@@ -71,6 +72,21 @@ impl Recorder {
             return false;
         }
         let most = self.disk_bytes - from;
+        let wanted = bytes
+            .max(from / 2)
+            .clamp(SMALLEST_STEP_BYTES, LARGEST_STEP_BYTES)
+            .next_multiple_of(BLOCK);
+        let path = Text::<4096>::of(self.store.file().path());
+        let room = self.family.room(
+            path.as_bytes(),
+            from,
+            wanted.min(most),
+            self.host.as_bytes(),
+        );
+        let most = most.min(room);
+        if most == 0 {
+            return false;
+        }
         let least = bytes.next_multiple_of(BLOCK).min(most);
         let step = (from / 2)
             .clamp(SMALLEST_STEP_BYTES, LARGEST_STEP_BYTES)

@@ -7,7 +7,7 @@ use crate::facts::args::Args;
 use crate::facts::env::{self, Environment};
 use crate::facts::{auxv, family, process};
 use crate::naming::{self, Names, Place};
-use crate::recorder::{FileError, Recorder};
+use crate::recorder::{Family, FileError, Recorder};
 use crate::text::{Path, Text};
 use crate::{hooks, message, modules, sys};
 
@@ -23,6 +23,8 @@ pub struct Start {
     options: Text<4096>,
     id: RecordingId,
     parent: Option<RecordingId>,
+    /// The first recording of the family.
+    family: RecordingId,
     started_unix_ns: u64,
     forked: bool,
     /// The file is created with the first snapshot only.
@@ -43,6 +45,7 @@ impl Start {
             options: Text::new(),
             id: [0; 16],
             parent: None,
+            family: [0; 16],
             started_unix_ns: 0,
             forked: false,
             lazy: false,
@@ -98,6 +101,7 @@ impl Start {
             }
         }
         self.set_identity();
+        self.family = family.family.unwrap_or(self.id);
         true
     }
 
@@ -159,6 +163,7 @@ impl Start {
                         &self.path,
                         config.perm,
                         config.disk_bytes,
+                        Family::new(self.family, config.family_disk_bytes),
                         self.id,
                         self.started_unix_ns,
                     )
@@ -186,7 +191,10 @@ impl Start {
             error.describe(&mut text);
         }
         text.push_bytes(b"; running untracked");
-        message::say(text.as_bytes());
+        // Of a server's workers it would be told again and again; the report counts them.
+        if first_error != Some(FileError::FamilyFull) || config.verbose > 0 {
+            message::say(text.as_bytes());
+        }
         None
     }
 

@@ -209,7 +209,14 @@ fn a_full_disk_is_thinned_within() {
         // A second one finds no room at all.
         let path = crate::recorder::testing::path_of(&folder.join("second.ltk"));
         fs::write(folder.join("rest"), std::vec![0u8; 700 << 10]).unwrap_err();
-        let second = crate::recorder::Recorder::create(&path, 0o600, 1 << 20, [1; 16], 1);
+        let second = crate::recorder::Recorder::create(
+            &path,
+            0o600,
+            1 << 20,
+            crate::recorder::Family::new([1; 16], u64::MAX),
+            [1; 16],
+            1,
+        );
         assert_eq!(second.err(), Some(FileError::Kernel(Errno::ENOSPC)));
         assert!(!folder.join("second.ltk").exists());
         0

@@ -197,7 +197,15 @@ impl Run {
     pub fn new(name: &str, disk_bytes: u64) -> Run {
         let folder = Folder::new(name);
         let path = path_of(&folder.join("r.ltk"));
-        let recorder = Recorder::create(&path, 0o600, disk_bytes, [9; 16], 1).unwrap();
+        let recorder = Recorder::create(
+            &path,
+            0o600,
+            disk_bytes,
+            crate::recorder::Family::new([9; 16], u64::MAX),
+            [9; 16],
+            1,
+        )
+        .unwrap();
         Run {
             folder,
             fake: Fake::new(),
@@ -208,7 +216,15 @@ impl Run {
 
     /// Another recording, at this path.
     pub fn at(path: &std::path::Path, disk_bytes: u64) -> Run {
-        let recorder = Recorder::create(&path_of(path), 0o600, disk_bytes, [9; 16], 1).unwrap();
+        let recorder = Recorder::create(
+            &path_of(path),
+            0o600,
+            disk_bytes,
+            crate::recorder::Family::new([9; 16], u64::MAX),
+            [9; 16],
+            1,
+        )
+        .unwrap();
         let folder = Folder::new(&std::format!("at-{}", std::process::id()));
         Run {
             folder,

@@ -192,6 +192,28 @@ pub fn mkdir(path: &CStr, perm: u32) -> Result<()> {
         .map(drop)
 }
 
+/// Reads entries of an open folder, each a `linux_dirent64`; 0 at the end.
+pub fn getdents(fd: i32, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `len` bytes into the exclusive buffer.
+    check(unsafe {
+        syscall6(
+            nr::GETDENTS64,
+            fd as usize,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+            0,
+            0,
+            0,
+        )
+    })
+}
+
+/// `flock`: true if the lock was taken.
+pub fn flock(fd: i32, operation: usize) -> bool {
+    // SAFETY: touches no memory.
+    unsafe { syscall6(nr::FLOCK, fd as usize, operation, 0, 0, 0, 0) == 0 }
+}
+
 /// Removes a file.
 pub fn unlink(path: &CStr) -> Result<()> {
     // SAFETY: the path is NUL-terminated and only read.

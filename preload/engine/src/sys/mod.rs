@@ -15,8 +15,8 @@ mod x86_64;
 
 pub use either::{WaitWord, futex_wait_either, futex_wake_shared_at, keep_to_single_waits};
 pub use file::{
-    Stat, close, fallocate, fchmod, fstat, ftruncate, getcwd, is_regular_file, mkdir, o, open,
-    pread, pwrite, read, read_directory, readlink, unlink, write,
+    Stat, close, fallocate, fchmod, flock, fstat, ftruncate, getcwd, getdents, is_regular_file,
+    mkdir, o, open, pread, pwrite, read, read_directory, readlink, unlink, write,
 };
 pub use ids::{geteuid, getpid, getppid, gettid, getuid, has_changed_ids};
 pub use memory::{
@@ -33,7 +33,7 @@ pub use spawn::{STACK_BYTES, reap, start_program};
 pub use thread::{
     borrow_descriptor, keep_descriptor_table, leave_descriptor_table, robust_list, set_thread_name,
 };
-pub use wait::{clock, clock_ns, futex_wait, futex_wake, sched_yield, sleep_ms};
+pub use wait::{clock, clock_ns, futex_wait, futex_wake, pause_ms, sched_yield, sleep_ms};
 pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, vm_child};
 
 /// A NUL-terminated path.

@@ -77,6 +77,12 @@ pub fn futex_wake(word: &AtomicU32, count: u32, shared: bool) {
     };
 }
 
+/// Waits for some milliseconds; less if a signal comes.
+pub fn pause_ms(ms: u64) {
+    let word = AtomicU32::new(0);
+    let _ = futex_wait(&word, 0, Some(ms * 1_000_000), false);
+}
+
 /// Gives up the processor.
 pub fn sched_yield() {
     // SAFETY: no arguments.

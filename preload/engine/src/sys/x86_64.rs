@@ -92,6 +92,7 @@ pub mod nr {
     pub const PRLIMIT64: usize = 302;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PROCESS_VM_WRITEV: usize = 311;
+    pub const FLOCK: usize = 73;
     pub const GETDENTS64: usize = 217;
     pub const GETRANDOM: usize = 318;
     pub const CLOSE_RANGE: usize = 436;

@@ -2,8 +2,8 @@
 //! call to the engine adds it here.
 
 use crate::permit::means::{
-    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, MAP, Means, PATHS, PROBE, SAY, SCAN, SIGNALS, SNAPSHOT,
-    UNMAP,
+    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FOLDER, MAP, Means, PATHS, PROBE, SAY, SCAN, SIGNALS,
+    SNAPSHOT, UNMAP,
 };
 use crate::sys::nr;
 
@@ -25,7 +25,7 @@ pub const A_THREAD: [usize; 6] = [1; 6];
 pub const IN_HOOKS: usize = 15;
 
 /// Hooks' calls first. The very first also keeps a killed child from leaving a core file.
-pub static CALLS: [Call; 57] = [
+pub static CALLS: [Call; 58] = [
     Call(b"prctl", nr::PRCTL, [4, 0, 0, 0, 0, 0], SNAPSHOT), // PR_SET_DUMPABLE
     Call(b"getpid", nr::GETPID, [0; 6], ASK),
     Call(b"gettid", nr::GETTID, [0; 6], ASK),
@@ -118,9 +118,16 @@ pub static CALLS: [Call; 57] = [
     Call(b"clone", nr::CLONE, A_PROCESS, SNAPSHOT), // the next trial
     Call(b"clone", nr::CLONE, A_THREAD, SNAPSHOT),  // the helper
     // Scans.
-    Call(b"getdents64", nr::GETDENTS64, [BAD_FD, 0, 0, 0, 0, 0], SCAN),
+    Call(
+        b"getdents64",
+        nr::GETDENTS64,
+        [BAD_FD, 0, 0, 0, 0, 0],
+        SCAN.and(FOLDER),
+    ),
     Call(b"mincore", nr::MINCORE, [0; 6], SCAN),
     Call(b"get_robust_list", nr::GET_ROBUST_LIST, [0; 6], SCAN),
+    // The folder of a family's recordings.
+    Call(b"flock", nr::FLOCK, [BAD_FD, 0, 0, 0, 0, 0], FOLDER),
     // What a message on stderr needs.
     Call(b"write", nr::WRITE, [BAD_FD, 0, 0, 0, 0, 0], SAY),
     Call(b"poll", nr::POLL, [0; 6], SAY),

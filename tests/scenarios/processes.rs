@@ -1,5 +1,7 @@
 //! Processes: fork in all its forms, daemons, exec, and who inherits the preload.
 
+use std::os::fd::AsRawFd;
+
 use leaktrack_tests::{Case, Report, program, tool};
 
 #[test]
@@ -207,6 +209,15 @@ fn a_family_of_recycled_workers_stays_under_its_share_of_the_disk() {
     let mut most = 0;
     running.wait_until("the last worker", |running| {
         let size = |path: &std::path::PathBuf| path.metadata().map_or(0, |data| data.len());
+        // Nobody of the family takes or gives room meanwhile.
+        let recordings = running.recordings();
+        let folder = recordings.first().and_then(|path| path.parent());
+        let folder = folder.map(|path| std::fs::File::open(path).expect("the folder"));
+        if let Some(folder) = &folder {
+            // SAFETY: the descriptor is open.
+            let locked = unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX) };
+            assert_eq!(locked, 0, "the folder's lock");
+        }
         let bytes: u64 = running.recordings().iter().map(size).sum();
         most = bytes.max(most);
         running.stdout_so_far().contains("ok")

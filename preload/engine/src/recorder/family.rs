@@ -3,8 +3,8 @@
 //! what they held is added up in the control page of the family's first recording.
 //!
 //! All recordings of a family that lie in one folder count; each says in its header whose it is.
-//! Processes take turns by a lock on the folder that nobody waits for longer than some
-//! milliseconds. Never removes what a living process writes, nor the family's first recording.
+//! Processes take turns by a lock on the folder that nobody waits for longer than a tenth
+//! of a second. Never removes what a living process writes, nor the family's first recording.
 
 use leaktrack_recording::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, Record, Recording, RecordingId, control,
@@ -34,6 +34,9 @@ pub struct Family {
     /// When the folder was found full last; 0: never.
     full_at_ns: u64,
 }
+
+/// The folder's lock: nobody else of the family takes room until it is dropped.
+pub struct Turn(#[allow(dead_code, reason = "held for its drop")] Open);
 
 /// A file's name in the folder.
 type Name = Text<256>;
@@ -74,20 +77,27 @@ impl Family {
     }
 
     /// Of `wanted` bytes more, how many the recording at `path` (with `own_bytes` now) may take.
-    /// Makes room by folding recordings of processes that are gone.
-    pub fn room(&mut self, path: &[u8], own_bytes: u64, wanted: u64, host: &[u8]) -> u64 {
+    /// Makes room by folding recordings of processes that are gone. The room is the asker's as long
+    /// as it keeps the turn.
+    pub fn room(
+        &mut self,
+        path: &[u8],
+        own_bytes: u64,
+        wanted: u64,
+        host: &[u8],
+    ) -> (u64, Option<Turn>) {
         if self.limit_bytes == u64::MAX || !permit::open() || !permit::allows(FOLDER) {
-            return wanted;
+            return (wanted, None);
         }
         let now_ns = sys::clock_ns(sys::clock::MONOTONIC);
         if self.full_at_ns != 0 && now_ns.saturating_sub(self.full_at_ns) < PAUSE_NS {
-            return 0;
+            return (0, None);
         }
         let Some(mut folder) = Folder::open(path) else {
-            return wanted;
+            return (wanted, None);
         };
         let Some(mut memory) = Buffer::of(size_of::<Seen>() + ENTRIES_BYTES) else {
-            return wanted;
+            return (wanted, None);
         };
         let (seen, entries) = memory.as_mut_slice().split_at_mut(size_of::<Seen>());
         // SAFETY: the arena's memory is aligned to 16, zeroed, and long enough; all zeroes is a
@@ -112,7 +122,7 @@ impl Family {
         }
         let room = room(seen).min(wanted) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         self.full_at_ns = if room < wanted { now_ns.max(1) } else { 0 };
-        room
+        (room, Some(Turn(folder.open)))
     }
 
     /// Counts a process that finds no room for a recording.
@@ -143,7 +153,7 @@ struct Folder {
 impl Folder {
     fn open(recording: &[u8]) -> Option<Folder> {
         const LOCK_EX_NB: usize = 2 | 4;
-        const ATTEMPTS: u32 = 20;
+        const ATTEMPTS: u32 = 100;
         let slash = recording.iter().rposition(|&byte| byte == b'/')?;
         let mut path = Path::new();
         path.push_bytes(recording.get(..=slash)?);

@@ -131,12 +131,14 @@ impl Recorder {
         let mut host = Text::new();
         host.push_bytes(name.get(..len).unwrap_or_default());
         let wanted = FIRST_BYTES.min(disk_bytes);
-        let room = if family.id == id {
-            wanted
+        // Kept until the file has its length.
+        let (room, turn) = if family.id == id {
+            (wanted, None)
         } else {
             family.room(path.as_bytes(), 0, wanted, host.as_bytes())
         };
         if room < LEAST_BYTES {
+            drop(turn);
             family.count_unrecorded(path.as_bytes());
             return Err(FileError::FamilyFull);
         }
@@ -151,7 +153,7 @@ impl Recorder {
             // A disk that is nearly full still takes a small recording.
             first = (first / 2 / BLOCK * BLOCK).max(LEAST_BYTES);
         }
-        drop(open);
+        drop((open, turn));
         let mut recorder = Recorder {
             store,
             space: Space::new(),

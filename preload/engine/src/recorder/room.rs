@@ -77,7 +77,7 @@ impl Recorder {
             .clamp(SMALLEST_STEP_BYTES, LARGEST_STEP_BYTES)
             .next_multiple_of(BLOCK);
         let path = Text::<4096>::of(self.store.file().path());
-        let room = self.family.room(
+        let (room, _turn) = self.family.room(
             path.as_bytes(),
             from,
             wanted.min(most),

@@ -176,6 +176,10 @@ impl Start {
                 }
                 Err(error) => {
                     first_error.get_or_insert(error);
+                    // Another folder is no way around the family's share.
+                    if error == FileError::FamilyFull {
+                        break;
+                    }
                 }
             }
         }

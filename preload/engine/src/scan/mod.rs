@@ -25,7 +25,7 @@ pub use x86_64::with_registers;
 
 use crate::facts::{limit, process};
 use crate::state::{self, LIVE};
-use crate::{helper, permit, sampler, sites, sys};
+use crate::{config, helper, permit, sampler, sites, sys};
 use mark::Marker;
 use memory::{Limits, Memory, Stop};
 use room::Room;

@@ -115,8 +115,8 @@ mod tests {
         assert_eq!(
             opinion.why,
             [
-                "Nothing in memory points to 2 blocks (2.0 KiB) any more, and 3 blocks (96 B) more can be reached only from lost ones: seen by a scan of the running process, 1m30s after the start.",
-                "Blocks of this site were first found lost 1m00s before that.",
+                "Nothing in memory points to 2 blocks (2.0 KiB) any more, and 3 blocks (96 B) more can be reached only from lost ones: seen by a scan of the running process, 90 s after the start.",
+                "Blocks of this site were first found lost 60 s before that.",
                 "It grows.",
             ]
         );

@@ -225,3 +225,55 @@ fn what_trimming_returns_is_foretold_and_who_pins_the_rest() {
         );
     }
 }
+
+/// The sentence on a run of `memory_diagnosis.c`.
+fn sentence(what: &str) -> String {
+    let case = Case::of("memory_diagnosis.c")
+        .arg(what)
+        .option("interval=100ms");
+    let tracked = case.tracked();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    expect_whole(&report);
+    let verdict = report.json["memory"]["verdict"].as_str();
+    verdict.expect("a sentence").to_owned()
+}
+
+#[test]
+fn the_sentence_on_memory_is_right() {
+    // What it begins with, what it must name, and what gives the memory back.
+    let expected: [(&str, &[&str], &[&str]); 9] = [
+        // Lost to a scan, growing without one.
+        ("lost", &["Leak", "Growth: live blocks"], &["lose", "free"]),
+        ("list", &["Growth: live blocks"], &["grow_list", "bound"]),
+        ("cache", &["No growth"], &["make_entry", "bound"]),
+        (
+            "arenas",
+            &["Retention: glibc"],
+            &["arenas", "malloc_trim", "MALLOC_ARENA_MAX"],
+        ),
+        ("pinned", &["Fragmentation"], &["pin (", "pages"]),
+        (
+            "stacks",
+            &["Growth of thread stacks"],
+            &["threads", "smaller stacks"],
+        ),
+        ("mmap", &["Growth of mappings"], &["map_more", "munmap"]),
+        ("files", &["Growth of file mappings"], &["munmap"]),
+        ("healthy", &["Healthy"], &[]),
+    ];
+    let runs = expected.map(|(what, ..)| (what, std::thread::spawn(move || sentence(what))));
+    for ((what, run), (_, begins, names)) in runs.into_iter().zip(expected) {
+        let said = run.join().unwrap_or_else(|_| panic!("{what} failed"));
+        assert!(
+            begins.iter().any(|begin| said.starts_with(begin)),
+            "{what}: {said}"
+        );
+        for name in names {
+            assert!(
+                said.contains(name),
+                "{what}: {said} does not tell of {name}"
+            );
+        }
+    }
+}

@@ -14,6 +14,8 @@ use crate::verdict::{Opinion, Verdict};
 const NOTABLE: f64 = 0.25;
 /// Less is never worth one.
 const LEAST_BYTES: u64 = 2 << 20;
+/// Lost bytes that are told before anything else.
+const LEAST_LOST_BYTES: u64 = 16 << 10;
 /// Share of free memory that must be releasable to call it retained rather than fragmented.
 const MOSTLY: f64 = 0.5;
 
@@ -35,12 +37,13 @@ pub struct Evidence<'a> {
 pub fn sentence(evidence: &Evidence<'_>) -> Option<String> {
     let rss = evidence.memory.rss_bytes?;
     let first = [
-        Evidence::lost,
-        Evidence::growing_sites,
+        Evidence::much_lost,
         Evidence::growing_stacks,
         Evidence::growing_files,
+        Evidence::growing_sites,
         Evidence::swapped,
         Evidence::free_memory,
+        Evidence::lost,
         Evidence::retained,
     ]
     .iter()
@@ -62,6 +65,19 @@ impl Evidence<'_> {
             .collect();
         found.sort_by_key(|(site, _)| std::cmp::Reverse(site.live_bytes()));
         found
+    }
+
+    /// Live bytes of the sites of a verdict.
+    fn live_bytes(&self, verdict: Verdict) -> u64 {
+        let sites = self.sites(verdict);
+        sites.iter().map(|(site, _)| site.live_bytes()).sum()
+    }
+
+    /// More is lost than a few forgotten bytes beside other trouble.
+    fn much_lost(&self, rss: u64) -> Option<String> {
+        let lost = self.live_bytes(Verdict::Lost);
+        let enough = lost >= LEAST_LOST_BYTES && lost >= self.live_bytes(Verdict::Growing) / 4;
+        enough.then(|| self.lost(rss))?
     }
 
     fn lost(&self, _: u64) -> Option<String> {
@@ -139,7 +155,9 @@ impl Evidence<'_> {
             .filter(|pair| matches!(pair, [a, b] if b.threads > a.threads))
             .count();
         let grows = last >= early + 8 && last as f64 >= early as f64 * 1.2 && rises >= 4;
-        let heavy = stacks >= LEAST_BYTES && stacks as f64 >= NOTABLE / 2.0 * rss as f64;
+        let heavy = stacks >= LEAST_BYTES
+            && stacks as f64 >= NOTABLE / 2.0 * rss as f64
+            && stacks > self.live_bytes(Verdict::Growing);
         (grows && heavy).then(|| {
             format!(
                 "Growth of thread stacks: {} threads, and there were {} earlier; their stacks hold {} of \
@@ -158,7 +176,10 @@ impl Evidence<'_> {
             .filter_map(|name| {
                 let (first, last) = self.change(name)?;
                 let by = last.checked_sub(first)?;
-                let notable = by >= LEAST_BYTES && by as f64 >= NOTABLE / 2.0 * rss as f64;
+                // Growing sites of mappings are the same memory, seen from the program.
+                let notable = by >= LEAST_BYTES
+                    && by as f64 >= NOTABLE / 2.0 * rss as f64
+                    && by >= self.live_bytes(Verdict::Growing) / 2;
                 notable.then_some((by, *name, first, last))
             });
         let (_, name, first, last) = grown.max()?;

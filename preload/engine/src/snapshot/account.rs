@@ -15,8 +15,8 @@ use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
 use crate::state;
 use crate::text::Path;
 
-/// The first one, so that there is one of a process that is killed soon.
-const FIRST_MS: u64 = 5_000;
+/// The first one: something to compare the last one with, also of a process that is killed soon.
+const FIRST_MS: u64 = 1_000;
 const INTERVAL_MS: u64 = 60_000;
 /// One part in so many of the time may go into accounts.
 const COST_SHARE: u64 = 100;

@@ -26,6 +26,8 @@ pub(crate) mod text;
 mod timeline;
 
 #[cfg(test)]
+mod memory_tests;
+#[cfg(test)]
 mod tests;
 
 use std::io::Write;

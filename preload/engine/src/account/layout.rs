@@ -4,6 +4,7 @@
 
 use leaktrack_recording::part;
 
+use super::known::{self, Known};
 use super::maps::{self, Vma};
 use super::pagemap::PageMap;
 use super::regions::Regions;
@@ -104,6 +105,21 @@ impl Layout {
         tally.bytes(Kind::Anonymous, false, count.shared << 12);
         tally.swapped(count.swapped << 12);
         tally
+    }
+
+    /// leaktrack's own memory grew while the list was read: counts it as it is now.
+    pub fn look_again_at_own(&mut self, known: &Known, pagemap: &mut PageMap) {
+        for range in known.ranges() {
+            if range.kind == known::Kind::Own {
+                let mut now = Tally::default();
+                pagemap.visit(range.start, range.end, false, &mut |page| {
+                    now.page(Kind::Anonymous, page.resident, page.exclusive);
+                });
+                let before = self.tally(range.start, range.end);
+                self.all.exchange(&before, &now);
+                self.parts.add(part::OWN, &now);
+            }
+        }
     }
 
     /// Whether a block lies in a range.

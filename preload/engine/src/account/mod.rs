@@ -67,6 +67,8 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
     let facts = process::read();
     let mut pagemap = PageMap::open()?;
     let mut layout = Layout::read(&mut pagemap, request.own_file, facts.rss_bytes)?;
+    let known = Known::collect();
+    layout.look_again_at_own(&known, &mut pagemap);
     // The kernel's sum holds the lock of the address space for as long as its largest mapping
     // takes: a large process is asked for the cheaper figure, which is a little less exact.
     let small = facts.rss_bytes < LARGE_RSS_BYTES;
@@ -83,7 +85,6 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
     let by_mincore = !pagemap.is_exact();
     drop(pagemap);
 
-    let known = Known::collect();
     let rounding = allocator::rounding();
     let mut arenas = ArenaList::new();
     let pages = Pages::sort(&mut layout, &known, &mut arenas, rounding);

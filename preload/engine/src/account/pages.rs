@@ -60,7 +60,8 @@ impl Pages {
             known.cut(span.start, span.end, &mut |start, end, kind| {
                 let at_guard = core::mem::take(&mut first) && span.look == Look::AboveGuard;
                 let class = match (kind, span.look) {
-                    (Some(Kind::Own), _) => Class::Part(part::OWN),
+                    // Counted before, as it was then.
+                    (Some(Kind::Own), _) => return,
                     (Some(Kind::Module), _) => Class::Part(part::MODULES_PRIVATE),
                     (_, Look::Named(number)) => Class::Part(number),
                     (Some(Kind::Mapping), _) => Class::Part(part::MAPPINGS),

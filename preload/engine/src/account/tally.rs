@@ -70,6 +70,16 @@ impl Tally {
         self.swapped += other.swapped;
     }
 
+    /// Takes one out and adds another.
+    pub fn exchange(&mut self, old: &Tally, new: &Tally) {
+        let sums = self.mine.iter_mut().chain(&mut self.theirs);
+        for (sum, less) in sums.zip(old.mine.iter().chain(&old.theirs)) {
+            *sum = sum.saturating_sub(*less);
+        }
+        self.swapped = self.swapped.saturating_sub(old.swapped);
+        self.add(new);
+    }
+
     /// Resident bytes.
     pub fn resident_bytes(&self) -> u64 {
         self.mine.iter().chain(&self.theirs).sum()

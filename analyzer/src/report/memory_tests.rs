@@ -1,0 +1,140 @@
+//! The memory section on hand-made accounts: what tests on real programs cannot bring about here.
+
+use leaktrack_recording::{
+    Account, AccountHead, Part, PartWriter, Record, Residency, ResidencyWriter, SiteKind,
+    SiteResidency, SliceSink, part,
+};
+
+use super::{ReportOptions, assemble};
+use crate::model::{Family, LoadOptions};
+use crate::report::document::Report;
+use crate::testing::Recording;
+
+const MIB: u64 = 1 << 20;
+
+/// Adds an account at a moment: resident and proportional bytes of parts.
+fn account(r: &mut Recording, head: AccountHead, parts: &[(u32, u64, u64)]) {
+    let mut room = [0; 512];
+    let mut sink = SliceSink::new(&mut room);
+    let mut writer = PartWriter::new(&mut sink);
+    for (number, resident_bytes, proportional_bytes) in parts {
+        let part = Part {
+            number: *number,
+            resident_bytes: *resident_bytes,
+            proportional_bytes: *proportional_bytes,
+            swapped_bytes: 0,
+        };
+        writer.push(&part).expect("ascending parts");
+    }
+    r.record(&Record::Account(Account {
+        head,
+        parts: sink.written(),
+    }));
+}
+
+fn report(family: &Family) -> Report {
+    assemble::assemble(family, &ReportOptions::default())
+}
+
+fn steady(r: &mut Recording, bytes: u64) -> u32 {
+    let site = r.site(SiteKind::Heap, &[(1, 0x1111)]);
+    r.every_second(30, |second| match second {
+        1 => vec![(site, 10, bytes, 0, 0)],
+        _ => vec![],
+    });
+    site
+}
+
+#[test]
+fn swapped_memory_is_swap_pressure() {
+    let mut r = Recording::new();
+    r.head.limit_bytes = Some(64 * MIB);
+    r.head.swap_bytes = 40 * MIB;
+    r.head.rss_bytes = 60 * MIB;
+    let site = steady(&mut r, 90 * MIB);
+    let head = AccountHead {
+        at_ms: 30_000,
+        rss_bytes: 60 * MIB,
+        swap_bytes: 40 * MIB,
+        live_bytes: 90 * MIB,
+        live_swapped_bytes: 38 * MIB,
+        ..AccountHead::default()
+    };
+    account(&mut r, head, &[(part::LIVE_BLOCKS, 52 * MIB, 52 * MIB)]);
+    let mut room = [0; 64];
+    let mut sink = SliceSink::new(&mut room);
+    let residency = SiteResidency {
+        site,
+        live_bytes: 90 * MIB,
+        resident_bytes: 50 * MIB,
+        swapped_bytes: 38 * MIB,
+        ..SiteResidency::default()
+    };
+    ResidencyWriter::new(&mut sink)
+        .push(&residency)
+        .expect("one");
+    r.record(&Record::Residency(Residency {
+        at_ms: 30_000,
+        sites: sink.written(),
+    }));
+    let report = report(&r.family());
+    let said = report.memory.verdict.expect("a sentence");
+    assert!(
+        said.starts_with("Swap pressure: 40.0 MiB are swapped out and 60.0 MiB resident under a limit of 64.0 MiB"),
+        "{said}"
+    );
+    assert_eq!(report.memory.unexplained_bytes, Some(8 * MIB as i64));
+    let site = report.sites.first().expect("the site");
+    assert_eq!(site.resident_bytes, Some(50 * MIB));
+    assert_eq!(site.swapped_bytes, Some(38 * MIB));
+    assert_eq!(site.untouched_bytes, Some(2 * MIB));
+}
+
+#[test]
+fn a_family_is_told_in_proportional_shares() {
+    let of = |number: u8, parent: Option<u8>, rss: u64, pss: u64, shared: (u64, u64)| {
+        let mut r = Recording::new();
+        r.number = number;
+        r.parent = parent;
+        r.pid += u32::from(number);
+        steady(&mut r, MIB);
+        let head = AccountHead {
+            at_ms: 30_000,
+            rss_bytes: rss,
+            pss_bytes: Some(pss),
+            ..AccountHead::default()
+        };
+        let (resident, proportional) = shared;
+        let parts = [
+            (part::LIVE_BLOCKS, MIB, MIB),
+            (part::MODULES_SHARED, resident, proportional),
+        ];
+        account(&mut r, head, &parts);
+        r
+    };
+    let parent = of(1, None, 9 * MIB, 5 * MIB, (8 * MIB, 4 * MIB));
+    let child = of(2, Some(1), 10 * MIB, 6 * MIB, (8 * MIB, 4 * MIB));
+    let options = LoadOptions::default();
+    let processes = vec![parent.process(&options), child.process(&options)];
+    let family = Family::merge(processes, &options).expect("one family");
+    let memory = report(&family).memory;
+    assert_eq!(memory.rss_bytes, Some(19 * MIB));
+    assert_eq!(memory.pss_bytes, Some(11 * MIB));
+    let bytes: Vec<(&str, u64)> = memory
+        .parts
+        .iter()
+        .map(|part| (part.name.as_str(), part.bytes))
+        .collect();
+    assert_eq!(
+        bytes,
+        [
+            ("live blocks", 2 * MIB),
+            ("executable and libraries, unchanged", 8 * MIB)
+        ]
+    );
+    assert_eq!(memory.unexplained_bytes, Some(MIB as i64));
+    // Over time each process is told by itself, in what is resident there.
+    let moment = memory.over_time.first().expect("an account");
+    assert_eq!(moment.rss_bytes, 9 * MIB);
+    assert_eq!(moment.parts["executable and libraries, unchanged"], 8 * MIB);
+}

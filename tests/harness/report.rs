@@ -220,6 +220,25 @@ impl Report {
         self
     }
 
+    /// Fails the test if more than a fiftieth of memory is in no part; false if nobody measured the parts.
+    #[track_caller]
+    pub fn expect_memory_explained(&self) -> bool {
+        let memory = &self.json["memory"];
+        let Some(unexplained) = memory["unexplained_bytes"].as_i64() else {
+            return false;
+        };
+        let whole = match self.json["processes"].as_array().map_or(0, Vec::len) {
+            1 => &memory["rss_bytes"],
+            _ => &memory["pss_bytes"],
+        };
+        let whole = whole.as_i64().expect("the whole is known");
+        let parts = memory["parts"].as_array().expect("parts").iter();
+        let sum: i64 = parts.filter_map(|part| part["bytes"].as_i64()).sum();
+        assert_eq!(sum + unexplained, whole, "{memory}");
+        assert!(unexplained.abs() * 50 <= whole, "{memory}");
+        true
+    }
+
     /// Calls to allocate through `function` since start.
     pub fn allocations(&self, function: &str) -> u64 {
         self.sites

@@ -99,6 +99,7 @@ fn python_script() {
     );
     assert_eq!(report.coverage("unknown_frees"), 0);
     assert_eq!(report.json["processes"][0]["exit_status"], 7);
+    assert!(report.expect_memory_explained());
 }
 
 #[test]
@@ -128,6 +129,7 @@ fn node() {
         "{}",
         report.json["totals"]
     );
+    assert!(report.expect_memory_explained());
 }
 
 #[test]

@@ -437,13 +437,6 @@ impl Tracked {
         }
     }
 
-    /// One report of all recordings, as of one family.
-    #[track_caller]
-    pub fn family(&self) -> Report {
-        let recordings: Vec<&Path> = self.recordings.iter().map(PathBuf::as_path).collect();
-        Report::read(&recordings)
-    }
-
     /// The reports of all recordings, each on its own.
     #[track_caller]
     pub fn reports(&self) -> Vec<Report> {

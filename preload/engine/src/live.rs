@@ -41,7 +41,7 @@ pub struct Block {
     pub site: u32,
     /// Snapshot counter at birth; saturates at 2^20 - 1.
     pub epoch: u32,
-    /// Class of the sampling mean, below 64 ([`crate::sampler::weight`]); 0: it was recorded as it
+    /// Class of the sampling mean, below 64 (`sampler::weight`); 0: it was recorded as it
     /// came and stands for itself alone.
     pub class: u8,
 }

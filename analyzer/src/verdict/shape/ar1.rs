@@ -4,7 +4,7 @@
 //! Prais–Winsten transformation makes it ordinary least squares; every inner product of transformed
 //! columns is a quadratic in rho, so all of them are had from three Gram matrices at once. Rho is found
 //! by maximum likelihood (to compare models) or restricted maximum likelihood (for intervals; Patterson &
-//! Thompson 1971), between 0 and [`MAX_RHO`]: negative autocorrelation would make trends look surer.
+//! Thompson 1971), between 0 and `MAX_RHO`: negative autocorrelation would make trends look surer.
 
 /// Beyond this a window says next to nothing of a trend.
 const MAX_RHO: f64 = 0.95;

@@ -34,7 +34,7 @@ struct Program {
 /// given stack in this process's memory, so that nothing is copied however large the process is,
 /// and the caller waits until the program is loaded.
 ///
-/// Where this process itself takes over orphans ([`adopts_orphans`]), the first child stays to take
+/// Where this process itself takes over orphans (`adopts_orphans`), the first child stays to take
 /// the program's end, and kills it after half a minute: then its id is returned, to be given to
 /// [`reap`], and the stack is in use until that says that it is gone.
 ///

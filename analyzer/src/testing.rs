@@ -225,6 +225,7 @@ impl Recording {
     }
 
     /// How long blocks lived: per site freed and live ones by octave of seconds.
+    #[allow(clippy::type_complexity)] // a table in the test's own words
     pub fn lifetimes(&mut self, at_ms: u64, sites: &[(u32, &[(usize, u64)], &[(usize, u64)])]) {
         let octaves = |counts: &[(usize, u64)]| {
             let mut octaves = [0; leaktrack_recording::OCTAVES];

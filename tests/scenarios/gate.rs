@@ -95,7 +95,8 @@ fn the_suppression_of_each_finding_suppresses_it_alone() {
             findings.iter().map(|it| it["keys"].to_string()).collect()
         };
         let mut expected = keys(&all);
-        expected.retain(|keys| *keys != finding["keys"].to_string());
+        let suppressed = finding["keys"].to_string();
+        expected.retain(|keys| *keys != suppressed);
         assert_eq!(keys(&left), expected, "{block}");
     }
     // All of them together: nothing is left.

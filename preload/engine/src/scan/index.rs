@@ -174,6 +174,11 @@ impl BlockIndex {
         self.entries.len()
     }
 
+    /// True without blocks.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Bytes in all blocks.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -58,6 +58,7 @@ fn apply(lost: Means) {
     arena::forbid_munmap(lost.has(UNMAP));
     arena::forbid_advice(lost.has(ADVISE));
     unwind::forbid_probe(lost.has(PROBE));
+    sys::forbid_copying(lost.has(PROBE.and(COPY)));
     sys::forbid_blocking_signals(lost.has(SIGNALS));
     if lost.has(DESCRIPTORS) {
         sys::keep_descriptor_table();

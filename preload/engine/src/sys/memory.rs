@@ -1,7 +1,9 @@
 //! Memory of this process: mapping it, giving it back, and copying it through the kernel, which
 //! answers with an error where a plain access would fault.
 
-use super::{Result, check, getpid, gettid, nr, syscall6};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Errno, Result, check, getpid, gettid, nr, syscall6};
 
 /// Anonymous private memory, zeroed; `Err` when the kernel refuses.
 pub fn map_anonymous(bytes: usize) -> Result<*mut u8> {
@@ -62,9 +64,24 @@ pub unsafe fn madvise(addr: *mut u8, bytes: usize, advice: i32) -> Result<()> {
         .map(drop)
 }
 
+static KEEP_FROM_COPYING: AtomicBool = AtomicBool::new(false);
+
+/// Has what copies memory through the kernel fail without asking: a seccomp filter would kill.
+pub fn forbid_copying(on: bool) {
+    KEEP_FROM_COPYING.store(on, Ordering::Relaxed);
+}
+
+fn may_copy() -> Result<()> {
+    if KEEP_FROM_COPYING.load(Ordering::Relaxed) {
+        return Err(Errno::EPERM);
+    }
+    Ok(())
+}
+
 /// Copies memory of this process through the kernel: an unmapped or unreadable source is an error
 /// or a short count, never a fault.
 pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
+    may_copy()?;
     let local = [dest.as_mut_ptr() as usize, dest.len()];
     let remote = [source, dest.len()];
     // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
@@ -89,6 +106,7 @@ pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
 /// # Safety
 /// The destination must be memory that the caller may overwrite.
 pub unsafe fn write_own_memory(dest: usize, source: &[u8]) -> Result<usize> {
+    may_copy()?;
     let local = [source.as_ptr() as usize, source.len()];
     let remote = [dest, source.len()];
     // Any thread names its memory; the process itself may be a zombie whose first thread has ended.
@@ -110,6 +128,9 @@ pub unsafe fn write_own_memory(dest: usize, source: &[u8]) -> Result<usize> {
 /// How many whole pages may be read, from the page at `start` on, up to `count` (at most 16 are
 /// looked at). Asks the kernel to copy one byte of each.
 pub fn readable_pages(start: usize, count: usize) -> usize {
+    if may_copy().is_err() {
+        return 0;
+    }
     const PAGE_BYTES: usize = 4096;
     const MOST: usize = 16;
     let mut bytes = [0u8; MOST];

@@ -20,8 +20,8 @@ pub use file::{
 };
 pub use ids::{geteuid, getpid, getppid, gettid, getuid, has_changed_ids};
 pub use memory::{
-    madvise, map_anonymous, map_shared, mmap, munmap, read_own_memory, readable_pages,
-    write_own_memory,
+    forbid_copying, madvise, map_anonymous, map_shared, mmap, munmap, read_own_memory,
+    readable_pages, write_own_memory,
 };
 pub use pages::{PageRange, mincore, page, scan_pages};
 pub use process::{Usage, exit_group, getrandom, getrlimit, getrusage, host_name, thread_exists};

@@ -73,6 +73,30 @@ fn a_forked_child_is_a_recording_of_its_own() {
     assert_eq!(family.json["processes"].as_array().map(Vec::len), Some(3));
     family.expect_live("keep_child", 5, 2500);
     family.expect_live("keep_grandchild", 4, 1000);
+    // Three processes see the 8 blocks of the first; they are there once, and only in its share.
+    family.expect_live("keep_inherited", 8, 8000);
+    let sites = family.json["sites"].as_array().expect("sites");
+    for (function, bytes) in [("keep_inherited", 8000), ("keep_child", 2500)] {
+        let site = sites
+            .iter()
+            .find(|site| site["frames"][0]["function"] == function)
+            .expect("the site");
+        let shares: Vec<u64> = site["by_process"]
+            .as_array()
+            .expect("shares")
+            .iter()
+            .filter_map(|share| share["live_bytes"].as_u64())
+            .filter(|bytes| *bytes > 0)
+            .collect();
+        assert_eq!(shares, [bytes], "{function}: {site:#}");
+    }
+    let parents: Vec<&serde_json::Value> = family.json["processes"]
+        .as_array()
+        .expect("processes")
+        .iter()
+        .map(|process| &process["parent"])
+        .collect();
+    assert_eq!(parents, [&serde_json::Value::Null, &0.into(), &1.into()]);
 }
 
 #[test]

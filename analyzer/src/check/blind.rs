@@ -9,7 +9,7 @@ use super::document::Reason;
 use crate::human;
 use crate::model::{Ended, Family};
 use crate::report::Report;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 
 /// Above this share of allocations dropped the figures are not to be relied on.
 const DROPPED_SHARE: f64 = 0.01;
@@ -21,6 +21,23 @@ fn reason(code: &str, text: impl Into<String>, remedy: &str) -> Reason {
         remedy: remedy.to_owned(),
         fatal: false,
     }
+}
+
+/// The share of allocations made in processes too short to be judged, if it is most of them: a shell
+/// that lives long says nothing of the programs that it runs.
+fn in_short_processes(family: &Family) -> Option<f64> {
+    let (mut all, mut short) = (0_u64, 0_u64);
+    for (_, process) in family.present() {
+        let made = process.last_head().map_or(0, |head| {
+            head.totals.allocations.saturating_add(head.totals.mappings)
+        });
+        all = all.saturating_add(made);
+        if process.grid.len() < verdict::ENOUGH_POINTS {
+            short = short.saturating_add(made);
+        }
+    }
+    let share = short as f64 / all.max(1) as f64;
+    (share > 0.5).then_some(share)
 }
 
 /// There is no recording, or nothing in it: the program ran untracked.
@@ -103,6 +120,18 @@ pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<
             "too-short",
             why.clone(),
             "Record for longer, or with a shorter interval.",
+        ));
+    } else if options.fail_on.contains(&Verdict::Growing)
+        && let Some(share) = in_short_processes(family)
+    {
+        reasons.push(reason(
+            "too-short",
+            format!(
+                "{:.0}% of all allocations were made in processes with fewer than {} snapshots.",
+                share * 100.0,
+                verdict::ENOUGH_POINTS
+            ),
+            "Exercise the program in a process that lives longer, or record with a shorter interval.",
         ));
     }
     if options.fail_on.contains(&Verdict::Lost) && !report.scans.iter().any(|scan| scan.complete) {

@@ -231,6 +231,28 @@ fn a_gate_that_was_blind_is_not_green() {
 }
 
 #[test]
+fn a_long_lived_shell_does_not_speak_for_its_short_children() {
+    let mut shell = clean();
+    shell.every_second(60, level);
+    let mut child = Recording::new();
+    (child.number, child.parent) = (2, Some(1));
+    (child.pid, child.ppid, child.start_ticks) = (4712, 4711, 2000);
+    child.started_ms = 5_000;
+    let site = child.heap(0x30);
+    child.every_second(2, |_| vec![(site, 100, 10_000, 0, 0)]);
+    child.exit(2_000, 0);
+    let options = crate::model::LoadOptions::default();
+    let both = vec![shell.process(&options), child.process(&options)];
+    let family = Family::merge(both, &options).expect("one family");
+    let report = assemble(&family, &whole(Suppressions::default()));
+    let outcome = judge(&family, &report, &growing());
+    assert_eq!(
+        answer(&outcome),
+        (Status::Inconclusive, 3, vec!["too-short"])
+    );
+}
+
+#[test]
 fn without_a_recording_nothing_helps() {
     let options = CheckOptions {
         allow_incomplete: true,

@@ -205,6 +205,34 @@ fn faults() -> Value {
         ("attributed_minor", or_null(count())),
         ("attributed_major", or_null(count())),
         ("in_kernel", or_null(count())),
+        ("before", or_null(count())),
+        ("sampled_one_in", or_null(count())),
+        (
+            "regions",
+            or_null(list(object(&[
+                ("name", string()),
+                ("minor", count()),
+                ("major", count()),
+            ]))),
+        ),
+        ("why_not", or_null(string())),
+        ("diagnosis", or_null(string())),
+    ])
+}
+
+fn site_faults() -> Value {
+    let place = object(&[
+        ("function", or_null(string())),
+        ("file", or_null(string())),
+        ("line", or_null(count())),
+        ("module", or_null(string())),
+    ]);
+    object(&[
+        ("minor", or_null(count())),
+        ("major", or_null(count())),
+        ("per_mib", or_null(number())),
+        ("first_touch", or_null(place)),
+        ("advice", or_null(string())),
     ])
 }
 
@@ -307,10 +335,7 @@ fn site() -> Value {
         ("resident_bytes", or_null(count())),
         ("swapped_bytes", or_null(count())),
         ("untouched_bytes", or_null(count())),
-        (
-            "faults",
-            object(&[("minor", or_null(count())), ("major", or_null(count()))]),
-        ),
+        ("faults", site_faults()),
         ("series", described(list(point), "Seconds and live bytes.")),
         (
             "by_process",

@@ -5,7 +5,9 @@
 
 use crate::fields::{Input, Output};
 use crate::sink::{Sink, WriteError};
-use crate::types::{Ages, Losses, SiteAge, SiteDelta, SiteLoss, Snapshot};
+use crate::types::{
+    Ages, FaultCount, Faults, Losses, SiteAge, SiteDelta, SiteFault, SiteLoss, Snapshot,
+};
 
 /// Appends packed entries of `N` values to a sink.
 pub(crate) struct Packer<'a> {
@@ -105,6 +107,71 @@ impl<'a> LossWriter<'a> {
             loss.reachable_blocks,
         ];
         self.0.push(loss.site, &values)
+    }
+}
+
+/// Packs [`SiteFault`]s, the `sites` of [`Faults`].
+pub struct FaultWriter<'a>(Packer<'a>);
+
+impl<'a> FaultWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        FaultWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends one; site ids must ascend. After an error the sink is to be thrown away.
+    pub fn push(&mut self, fault: &SiteFault) -> Result<(), WriteError> {
+        let SiteFault {
+            site,
+            count: FaultCount { minor, major },
+            touch_module,
+            touch_offset,
+        } = *fault;
+        let values = [minor, major, u64::from(touch_module), touch_offset];
+        self.0.push(site, &values)
+    }
+}
+
+/// The [`SiteFault`]s of [`Faults`], ascending by site.
+#[derive(Clone, Debug)]
+pub struct SiteFaults<'a> {
+    input: Input<'a>,
+    last: u32,
+}
+
+impl SiteFaults<'_> {
+    /// See [`Deltas::ends_well`].
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        self.input.is_empty()
+    }
+}
+
+impl Iterator for SiteFaults<'_> {
+    type Item = SiteFault;
+
+    fn next(&mut self) -> Option<SiteFault> {
+        let mut ahead = self.input;
+        let mut last = self.last;
+        let (site, [minor, major, module, touch_offset]) = unpack(&mut ahead, &mut last)?;
+        let touch_module = u32::try_from(module).ok()?;
+        (self.input, self.last) = (ahead, last);
+        Some(SiteFault {
+            site,
+            count: FaultCount { minor, major },
+            touch_module,
+            touch_offset,
+        })
+    }
+}
+
+impl<'a> Faults<'a> {
+    /// Faults by site, ascending; see [`Snapshot::deltas`] on malformed bytes.
+    pub fn sites(&self) -> SiteFaults<'a> {
+        SiteFaults {
+            input: Input(self.sites),
+            last: 0,
+        }
     }
 }
 

@@ -161,6 +161,12 @@
 //!        head    at_ms n
 //!        loss    site - site of the loss before n (at least 1), since_ms n, bytes n and blocks n
 //!                of each kind: definite, indirect, possible, reachable
+//! 25 Faults      length of head n, head, sites up to the end of the record; in a segment of ages
+//!        head    at_ms n, source b (0 off, 1 all, 2 user, 3 refused, 4 too many), error n,
+//!                period n, since_ms n, before (minor n, major n), all (the same),
+//!                seen + 1 n (0: unknown), lost n, number of regions n, these (minor n, major n)
+//!        site    site - site of the one before n (at least 1), minor n, major n,
+//!                touch_module n, touch_offset n
 //! ```
 //!
 //! ```
@@ -175,6 +181,17 @@
 //! // Frame 300, called from frame 299, returns to 0x1234 in module 2.
 //! let node = Node { id: 300, parent: 299, module: 2, offset: 0x1234, exact: false };
 //! assert_eq!(bytes_of(Record::Node(node)), [7, 0xac, 0x02, 1, 2, 0xb4, 0x24, 0]);
+//!
+//! // One of 13 minor faults is looked at; two such were on blocks of site 3.
+//! let mut buffer = [0; 16];
+//! let mut sink = SliceSink::new(&mut buffer);
+//! let count = FaultCount { minor: 26, major: 0 };
+//! FaultWriter::new(&mut sink).push(&SiteFault { site: 3, count, ..Default::default() })?;
+//! assert_eq!(sink.written(), [3, 26, 0, 0, 0]);
+//! let faults = Faults { at_ms: 9, period: 13, sites: sink.written(), ..Default::default() };
+//! let bytes = bytes_of(Record::Faults(faults));
+//! assert_eq!(bytes[..7], [25, 26, 9, 0, 0, 13, 0]); // tag, length of head, at_ms, source, ...
+//! assert_eq!(bytes[2 + 26..], *sink.written());
 //!
 //! let end = Record::End { at_ms: 1000, kind: EndKind::Exit, status: -1 };
 //! assert_eq!(bytes_of(end), [13, 0xe8, 0x07, 0, 1]);
@@ -323,6 +340,7 @@ mod account;
 pub mod control;
 mod crc32c;
 mod deltas;
+mod faults;
 mod fields;
 mod frame;
 mod header;
@@ -343,7 +361,9 @@ pub use account::{
     Residency, ResidencyWriter, SiteResidencies, SiteResidency, part,
 };
 pub use crc32c::{Crc32c, crc32c};
-pub use deltas::{AgeWriter, DeltaWriter, Deltas, LossWriter, SiteAges, SiteLosses};
+pub use deltas::{
+    AgeWriter, DeltaWriter, Deltas, FaultWriter, LossWriter, SiteAges, SiteFaults, SiteLosses,
+};
 pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
 pub use header::{
     BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, MAJOR, MINOR, SEGMENT_HEADER_BYTES, SegmentHeader,
@@ -359,8 +379,8 @@ pub use order::{Records, SnapshotRef, in_order};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{
-    encode, encode_ages, encode_arenas, encode_lifetimes, encode_losses, encode_residency,
-    encode_snapshot, encode_spreads,
+    encode, encode_ages, encode_arenas, encode_faults, encode_lifetimes, encode_losses,
+    encode_residency, encode_snapshot, encode_spreads,
 };
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
 pub use spread::{SiteSpread, SiteSpreads, SpreadWriter, Spreads, SpreadsHead};

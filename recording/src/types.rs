@@ -4,6 +4,8 @@ use crate::account::{Account, Arenas, Residency};
 use crate::spread::Spreads;
 use crate::system::System;
 
+pub use crate::faults::{FAULT_REGIONS, FaultCount, FaultSource, Faults, SiteFault};
+
 /// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
 pub type TimeMs = u64;
 
@@ -422,6 +424,8 @@ pub enum Record<'a> {
     Losses(Losses<'a>),
     /// How far the counters of sampled sites may be off.
     Spreads(Spreads<'a>),
+    /// Page faults by address.
+    Faults(Faults<'a>),
     /// An event.
     Event {
         /// When.

@@ -154,7 +154,34 @@ fn lived() -> impl Strategy<Value = (Option<Octaves>, Octaves, usize)> {
     (prop::option::of(octaves()), octaves(), 0..=OCTAVES)
 }
 
+fn fault_count() -> impl Strategy<Value = FaultCount> {
+    (n(), n()).prop_map(|(minor, major)| FaultCount { minor, major })
+}
+
 proptest! {
+    #[test]
+    fn faults(
+        times in [n(), n(), n(), n()],
+        counts in (fault_count(), fault_count(), proptest::array::uniform7(fault_count())),
+        (source, error, seen) in (0..5_usize, n32(), proptest::option::of(n().prop_map(|v| v >> 1))),
+        list in btree_map(1..=u32::MAX, (fault_count(), n32(), n()), 0..50),
+    ) {
+        use FaultSource::{All, Off, Refused, TooMany, User};
+        let list: Vec<SiteFault> = list
+            .into_iter()
+            .map(|(site, (count, touch_module, touch_offset))| SiteFault { site, count, touch_module, touch_offset })
+            .collect();
+        let mut sites = Bytes::default();
+        let mut writer = FaultWriter::new(&mut sites);
+        list.iter().for_each(|site| writer.push(site).unwrap());
+        let [at_ms, period, since_ms, lost] = times;
+        let (before, all, regions) = counts;
+        let source = [Off, All, User, Refused, TooMany][source];
+        let faults = Faults { at_ms, source, error, period, since_ms, before, all, seen, lost, regions, sites: &sites.0 };
+        assert!(faults.sites().eq(list));
+        check(Record::Faults(faults));
+    }
+
     #[test]
     fn process(
         ids in any::<([u8; 16], Option<[u8; 16]>)>(),

@@ -102,6 +102,7 @@ impl Redactor {
             | Record::Scan(_)
             | Record::Losses(_)
             | Record::Spreads(_)
+            | Record::Faults(_)
             | Record::End { .. } => keep(record),
         }
     }

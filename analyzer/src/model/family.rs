@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::faults::PartFaults;
 use super::history::History;
 use super::identity::{site_id, site_key};
 use super::link;
@@ -158,8 +159,30 @@ fn merge_sites(
     }
     order
         .into_iter()
-        .map(|(id, stack, members)| site(processes, id, stack, &members, blame))
+        .map(|(id, stack, members)| site(processes, id, stack, &members, blame, stacks))
         .collect()
+}
+
+/// Faults on the blocks of one process's raw sites.
+fn part_faults(
+    process: &Process,
+    run: &[(usize, &RawSite)],
+    stacks: &mut Stacks,
+) -> Option<PartFaults> {
+    let faults = process.faults.as_ref().filter(|it| it.by_address())?;
+    let of = |(_, raw): &(usize, &RawSite)| faults.sites.get(&raw.site.id);
+    let mut part = PartFaults::default();
+    let mut most = 0;
+    for fault in run.iter().filter_map(of) {
+        part.count.minor = part.count.minor.saturating_add(fault.count.minor);
+        part.count.major = part.count.major.saturating_add(fault.count.major);
+        let weight = fault.count.minor.saturating_add(fault.count.major);
+        if weight > most {
+            most = weight;
+            part.touch = stacks.instruction(process, fault.touch_module, fault.touch_offset);
+        }
+    }
+    Some(part)
 }
 
 fn site(
@@ -168,6 +191,7 @@ fn site(
     stack: Vec<super::stacks::MachineFrame>,
     members: &[(usize, &RawSite)],
     blame: &Blame,
+    stacks: &mut Stacks,
 ) -> Site {
     let kind = members
         .first()
@@ -221,6 +245,7 @@ fn site(
                 .map(|(_, raw)| raw.site.first_seen_ms)
                 .min()
                 .unwrap_or(0),
+            faults: part_faults(process, run, stacks),
         });
     }
     let mut site = Site {

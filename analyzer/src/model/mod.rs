@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod family;
+pub mod faults;
 pub mod frame;
 pub mod history;
 pub mod identity;

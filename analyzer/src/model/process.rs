@@ -11,6 +11,7 @@ use leaktrack_recording::{
 };
 
 use super::account::{Arenas, MemoryAccount};
+use super::faults::ProcessFaults;
 use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
 use super::sampling::SampleBasis;
@@ -145,6 +146,8 @@ pub struct Process {
     pub accounts: Vec<MemoryAccount>,
     /// The allocator's arenas, as of the last account.
     pub arenas: Arenas,
+    /// Page faults by address, if they were recorded.
+    pub faults: Option<ProcessFaults>,
     /// Events, by time.
     pub events: Vec<Event>,
     /// Reachability scans, by time.
@@ -245,6 +248,7 @@ impl Process {
             sites: Vec::new(),
             accounts: Vec::new(),
             arenas: Arenas::default(),
+            faults: None,
             events: Vec::new(),
             scans: Vec::new(),
             ended: Ended::Unfinished,
@@ -311,6 +315,7 @@ impl Process {
                 self.last_record_ms = self.last_record_ms.max(scan.at_ms);
                 self.scans.push(Scan::of(&scan));
             }
+            Record::Faults(faults) => self.faults = Some(ProcessFaults::new(&faults)),
             Record::Event {
                 at_ms,
                 kind,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use leaktrack_recording::{SiteKind, SiteLoss, SiteResidency};
 
+use super::faults::PartFaults;
 use super::frame::Frame;
 use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
@@ -30,6 +31,8 @@ pub struct Part {
     pub basis: Option<SampleBasis>,
     /// When it first allocated there.
     pub first_seen_ms: u64,
+    /// Page faults on its blocks, if they were attributed.
+    pub faults: Option<PartFaults>,
 }
 
 /// A call stack at allocation.

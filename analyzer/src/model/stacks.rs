@@ -64,6 +64,24 @@ impl Stacks {
         stack
     }
 
+    /// The frames at an instruction of a module; `None` if the module is not known, or leaktrack.
+    pub fn instruction(
+        &mut self,
+        process: &Process,
+        module: u32,
+        offset: u64,
+    ) -> Option<Arc<[Frame]>> {
+        let known = process.modules.get(&module).filter(|it| !is_own(it))?;
+        let node = format::Node {
+            id: 1,
+            parent: 0,
+            module,
+            offset,
+            exact: true,
+        };
+        Some(self.machine_frame(process, &node, Some(known)).frames)
+    }
+
     fn machine_frame(
         &mut self,
         process: &Process,

@@ -7,7 +7,7 @@ use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
-use super::{ReportOptions, coverage, memory, scans, source, system, timeline};
+use super::{ReportOptions, correlate, coverage, faults, memory, scans, source, system, timeline};
 use crate::blame::is_plumbing;
 use crate::model::Family;
 use crate::parallel;
@@ -94,6 +94,12 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         });
     }
 
+    let system = system::system(family);
+    let mut faults = faults::faults(family);
+    let swapped_in = system.as_ref().and_then(|system| system.swap_in_bytes);
+    faults.diagnosis = faults::diagnosis(&faults, family.end_s(), swapped_in.unwrap_or(0));
+    extra.fault_sites = fault_sites(family, &judgement, &sites);
+    extra.fault_correlation = fault_correlation(family).filter(|_| faults.why_not.is_some());
     let timeline = timeline::timeline(family);
     let totals = memory::totals(family, &timeline);
     let mut memory = memory::memory(family, &totals);
@@ -124,8 +130,8 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         recording: recording_info(family),
         coverage: coverage::coverage(family),
         fragmentation,
-        faults: memory::faults(family),
-        system: system::system(family),
+        faults,
+        system,
         scans: scans::scans(family),
         finding_count,
         sites: reports,
@@ -159,6 +165,42 @@ fn quote_findings(reports: &[SiteReport], sources: &mut source::Sources, extra: 
             }
         }
     }
+}
+
+/// The sites with most page faults.
+fn fault_sites(family: &Family, judgement: &Judgement, sites: &[Selected]) -> Vec<SiteReport> {
+    const MOST: usize = 8;
+    let faults = |site: &Selected| {
+        let parts = family.sites.get(site.index).map(|it| it.parts.iter());
+        let counts = parts
+            .into_iter()
+            .flatten()
+            .filter_map(|part| part.faults.as_ref());
+        counts.fold(0_u64, |sum, faults| {
+            sum.saturating_add(faults.count.minor)
+                .saturating_add(faults.count.major)
+        })
+    };
+    let mut most: Vec<(u64, &Selected)> = sites
+        .iter()
+        .map(|site| (faults(site), site))
+        .filter(|(count, _)| *count > 0)
+        .collect();
+    most.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    let reports = most.into_iter().take(MOST);
+    reports
+        .filter_map(|(_, site)| site_report(family, judgement, site))
+        .collect()
+}
+
+fn fault_correlation(family: &Family) -> Option<String> {
+    let (place, r, steps) = correlate::with_minor_faults(family)?;
+    let site = family.sites.get(place)?;
+    let name = site.blamed().and_then(|frame| frame.function.clone());
+    let name = name.unwrap_or_else(|| format!("site {}", site.id));
+    Some(format!(
+        "Minor faults rise and fall with what {name} allocates (correlation {r:.2} over {steps} snapshots): a hint, not an attribution."
+    ))
 }
 
 /// A group with what it was made from.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::{FaultRegion, TouchPlace};
 pub use super::lifetimes::LifetimesReport;
 use super::system::{SystemMoment, SystemReport};
 use crate::model::Frame;
@@ -320,8 +321,19 @@ pub struct Faults {
     pub attributed_minor: Option<u64>,
     /// Major faults attributed to sites.
     pub attributed_major: Option<u64>,
-    /// Faults taken inside the kernel.
+    /// Faults without an address: the kernel took them while it worked for the process (`read(2)`
+    /// into fresh memory where only the program's own may be watched, `MAP_POPULATE`, `mlock`).
     pub in_kernel: Option<u64>,
+    /// Faults before attribution began.
+    pub before: Option<u64>,
+    /// One of so many minor faults was looked at.
+    pub sampled_one_in: Option<u64>,
+    /// Attributed to something other than a site's blocks.
+    pub regions: Option<Vec<FaultRegion>>,
+    /// Why faults are not attributed.
+    pub why_not: Option<String>,
+    /// Which way to look; none where faults are few.
+    pub diagnosis: Option<String>,
 }
 
 /// A reachability scan.
@@ -462,12 +474,18 @@ pub struct LostReport {
 }
 
 /// Page faults on a site's blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SiteFaults {
     /// Without I/O.
     pub minor: Option<u64>,
     /// With I/O.
     pub major: Option<u64>,
+    /// Minor faults per MiB allocated; 256 is one for each page.
+    pub per_mib: Option<f64>,
+    /// The code that touched most of its pages first.
+    pub first_touch: Option<TouchPlace>,
+    /// What would spare most of them, where the figures say so.
+    pub advice: Option<String>,
 }
 
 /// A process's share of a site.
@@ -537,6 +555,10 @@ pub struct EventReport {
 /// What the text formats add.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extra {
+    /// The sites with most page faults, also those that are not listed.
+    pub fault_sites: Vec<SiteReport>,
+    /// Where faults are not attributed: whose allocations go with them.
+    pub fault_correlation: Option<String>,
     /// Source lines by file and line.
     pub source: BTreeMap<(String, u32), String>,
     /// How the family's live bytes do, in one opinion.

@@ -3,7 +3,7 @@
 use leaktrack_recording::SnapshotHead;
 
 use super::account::Accounts;
-use super::document::{Faults, Fragmentation, Memory, MemoryPart, Moment, Totals};
+use super::document::{Fragmentation, Memory, MemoryPart, Moment, Totals};
 use crate::model::identity::file_name;
 use crate::model::process::Ended;
 use crate::model::{Family, Process};
@@ -212,30 +212,6 @@ pub fn fragmentation(family: &Family) -> Fragmentation {
     };
     accounts(family).fill_fragmentation(family, &mut fragmentation);
     fragmentation
-}
-
-/// Page faults since the processes' start.
-pub fn faults(family: &Family) -> Faults {
-    let sum = |f: fn(&SnapshotHead) -> u64| {
-        let heads: Vec<_> = family
-            .processes
-            .iter()
-            .filter_map(|process| process.last_head())
-            .collect();
-        (!heads.is_empty()).then(|| {
-            heads
-                .iter()
-                .fold(0_u64, |sum, head| sum.saturating_add(f(head)))
-        })
-    };
-    Faults {
-        minor: sum(|head| head.minor_faults),
-        major: sum(|head| head.major_faults),
-        source: "counters".to_owned(),
-        attributed_minor: None,
-        attributed_major: None,
-        in_kernel: None,
-    }
 }
 
 /// To a thousandth: figures in reports do not need more.

@@ -4,9 +4,11 @@
 
 pub mod account;
 mod assemble;
+mod correlate;
 pub mod coverage;
 mod diagnosis;
 pub mod document;
+pub mod faults;
 pub mod group;
 mod html;
 mod json;

@@ -4,6 +4,7 @@ use leaktrack_recording::SiteKind;
 
 use super::account;
 use super::document::*;
+use super::faults;
 use super::judge::Judgement;
 use super::lifetimes;
 use super::memory::round;
@@ -109,7 +110,7 @@ pub fn site_report(
             it.live_bytes.saturating_sub(there)
         }),
         lost: scans::lost_report(family, site),
-        faults: SiteFaults::default(),
+        faults: faults::of_site(family, site),
         series: series(family, site),
         by_process: shares(site, rates),
         threads: site.threads.iter().cloned().collect(),

@@ -14,7 +14,8 @@ use crate::permit::means::{ASK, SNAPSHOT};
 use crate::state::{self, LIVE, MAPPINGS};
 use crate::wiped;
 use crate::{
-    arena, guard, helper, lifecycle, modules, permit, restrict, sites, snapshot, sys, thread, tls,
+    arena, faults, guard, helper, lifecycle, modules, permit, restrict, sites, snapshot, sys,
+    thread, tls,
 };
 
 unsafe extern "C" {
@@ -99,6 +100,7 @@ fn begin(t: &tls::Local, whole: bool) {
         arena::abandon_in_child();
         thread::reset_in_child(t);
         helper::forget_in_child();
+        faults::forget_in_child();
         restrict::forget_in_child();
     }
     state::set_pid(sys::getpid());

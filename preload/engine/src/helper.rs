@@ -12,7 +12,7 @@ use crate::lock::WordLock;
 use crate::permit::{self, means::SNAPSHOT};
 use crate::snapshot::{self, Reason};
 use crate::sys::{Errno, WaitWord};
-use crate::{arena, control, guard, state, sys, tls};
+use crate::{arena, control, faults, guard, state, sys, tls};
 
 /// How long the host waits for an order to be carried out.
 const PATIENCE_MS: u64 = 10_000;
@@ -148,7 +148,7 @@ extern "C" fn run() {
     guard::enter(t, guard::OURS, 0);
     // The program may close descriptor 0 and count on getting it with its next `open`. A table of
     // our own also keeps the kernel's cheaper path for programs with one thread.
-    sys::leave_descriptor_table();
+    let has_own_table = sys::leave_descriptor_table();
     arena::exempt_this_thread();
     sys::set_thread_name(c"leaktrack");
     // A program that changes its credentials all the time must not start the wait anew each time.
@@ -158,6 +158,9 @@ extern "C" fn run() {
         DUE_MS.store(due_ms, Ordering::Relaxed);
     }
     let mut seen = OBEYED.load(Ordering::Relaxed);
+    if has_own_table {
+        faults::attach();
+    }
     let mut looked_ms = state::tick();
     SEEN.store(seen, Ordering::Relaxed);
     loop {
@@ -165,7 +168,7 @@ extern "C" fn run() {
         if now_ms < due_ms {
             let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
             // Threads that must not wake us are looked after instead.
-            let wait_ms = (due_ms - now_ms).min(LIMIT_POLL_MS);
+            let wait_ms = (due_ms - now_ms).min(LIMIT_POLL_MS).min(faults::wait_ms());
             let wait_ms = if quiet {
                 wait_ms.min(QUIET_POLL_MS)
             } else {
@@ -178,12 +181,14 @@ extern "C" fn run() {
         if order != seen {
             seen = order;
             SEEN.store(order, Ordering::Relaxed);
+            faults::drain();
             if obey(order) {
                 return;
             }
             continue;
         }
         let now_ms = state::tick();
+        faults::drain();
         if now_ms < due_ms && now_ms >= looked_ms + LIMIT_POLL_MS {
             looked_ms = now_ms;
             if snapshot::comes_near_limit() {
@@ -235,6 +240,9 @@ fn obey(order: u32) -> bool {
         FINAL_FAST_EXIT => snapshot::take(Reason::FastExit { status }),
         EXEC => snapshot::take(Reason::Exec),
         _ => {}
+    }
+    if kind == STOP {
+        faults::detach();
     }
     // Pairs with the acquire in `order`.
     DONE.store(order, Ordering::Release);

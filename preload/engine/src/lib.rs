@@ -26,6 +26,7 @@ pub mod control;
 pub mod elf;
 pub mod exit;
 pub mod facts;
+pub mod faults;
 pub mod fork;
 pub mod guard;
 pub mod helper;

@@ -15,6 +15,7 @@ mod prefetch;
 mod shard;
 mod table;
 
+use crate::faults::large;
 use crate::lock::WordLock;
 use huge::HugeSizes;
 use shard::Shard;
@@ -80,7 +81,11 @@ impl LiveTable {
         if !storable(addr) || block.site >= SITE_END || block.class >= CLASS_END {
             return Insert::Refused;
         }
-        self.shard(addr).insert(addr, block, &self.huge)
+        let insert = self.shard(addr).insert(addr, block, &self.huge);
+        if block.size >= large::LARGE_BYTES {
+            large::born(addr, &block);
+        }
+        insert
     }
 
     /// Forgets a block and returns what was known of it.
@@ -89,7 +94,11 @@ impl LiveTable {
         if !storable(addr) {
             None
         } else {
-            self.shard(addr).remove(addr, &self.huge)
+            let block = self.shard(addr).remove(addr, &self.huge)?;
+            if block.size >= large::LARGE_BYTES {
+                large::died(addr, &block);
+            }
+            Some(block)
         }
     }
 

@@ -44,10 +44,12 @@ pub mod means {
     pub const SAY: Means = Means(1 << 11);
     /// Scanning for lost blocks.
     pub const SCAN: Means = Means(1 << 12);
+    /// Attributing page faults.
+    pub const PERF: Means = Means(1 << 13);
     pub const NONE: Means = Means(0);
     /// Looking after the family's share of the disk.
-    pub const FOLDER: Means = Means(1 << 13);
-    pub const ALL: Means = Means((1 << 14) - 1);
+    pub const FOLDER: Means = Means(1 << 14);
+    pub const ALL: Means = Means((1 << 15) - 1);
 }
 
 impl Means {

@@ -5,6 +5,7 @@
 
 mod account;
 mod defs;
+mod faults;
 mod process;
 mod scan;
 mod spread;
@@ -12,13 +13,13 @@ mod state;
 mod system;
 
 use crate::account::{ArenaWriter, ResidencyWriter};
-use crate::deltas::{AgeWriter, DeltaWriter, LossWriter};
+use crate::deltas::{AgeWriter, DeltaWriter, FaultWriter, LossWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
 use crate::sink::{Full, Sink};
 use crate::spread::{SpreadWriter, SpreadsHead};
-use crate::types::{EndKind, EventKind, Record, SnapshotHead, TimeMs};
+use crate::types::{EndKind, EventKind, Faults, Record, SnapshotHead, TimeMs};
 
 /// The first byte of a record. Numbers are never used again for something else.
 mod tag {
@@ -42,6 +43,7 @@ mod tag {
     pub const ARENAS: u8 = 22;
     pub const SCAN: u8 = 30;
     pub const LOSSES: u8 = 31;
+    pub const FAULTS: u8 = 25;
 }
 
 /// Writes one record, without a frame.
@@ -124,6 +126,10 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
         Record::Spreads(spreads) => {
             encode_spreads(&spreads.head, sink)?;
             sink.put(spreads.spreads)
+        }
+        Record::Faults(faults) => {
+            encode_faults(faults, sink)?;
+            sink.put(faults.sites)
         }
         Record::Event { at_ms, kind, text } => {
             out.byte(tag::EVENT)?;
@@ -213,6 +219,17 @@ pub fn encode_spreads<'a>(
     Ok(SpreadWriter::new(sink))
 }
 
+/// Begins a [`Record::Faults`], see [`encode_snapshot`]; the sites of `faults` are not looked at.
+pub fn encode_faults<'a>(
+    faults: &Faults<'_>,
+    sink: &'a mut dyn Sink,
+) -> Result<FaultWriter<'a>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::FAULTS)?;
+    faults::put_head(faults, &mut out)?;
+    Ok(FaultWriter::new(sink))
+}
+
 /// A record that makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -226,6 +243,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
         tag::PROCESS..=tag::SPREADS
             | tag::LIFETIMES
             | tag::ACCOUNT..=tag::ARENAS
+            | tag::FAULTS
             | tag::SCAN
             | tag::LOSSES
     );
@@ -268,6 +286,7 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::SCAN => Record::Scan(scan::get(input)?),
         tag::LOSSES => Record::Losses(scan::get_losses(input)?),
         tag::SPREADS => Record::Spreads(spread::get(input)?),
+        tag::FAULTS => Record::Faults(faults::get(input)?),
         tag::EVENT => Record::Event {
             at_ms: input.varint()?,
             kind: event_kind(input.byte()?),
@@ -305,6 +324,7 @@ impl Record<'_> {
             | Record::Lifetimes(_)
             | Record::Residency(_)
             | Record::Arenas(_)
+            | Record::Faults(_)
             | Record::Losses(_) => SegmentKind::Ages,
             Record::Event { .. } | Record::End { .. } | Record::Account(_) | Record::Scan(_) => {
                 SegmentKind::Events

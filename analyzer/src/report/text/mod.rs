@@ -1,6 +1,7 @@
 //! The report for people: the answer first, then the evidence, then how to go on.
 
 mod answer;
+mod faults;
 mod footer;
 mod groups;
 mod line;
@@ -34,6 +35,7 @@ pub fn write(
     } else {
         groups::write(report, options, &mut page);
     }
+    faults::write(report, &mut page);
     footer::write(report, options, &mut page);
     out.write_all(page.finish().as_bytes())?;
     out.flush()

@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::real::{ORIGINALS, original};
 use super::{in_allocator, ready, record};
+use crate::faults::large;
 use crate::guard::{self, IDLE, OURS, REAL};
 use crate::mappings::Mapping;
 use crate::sites::Kind;
@@ -76,6 +77,7 @@ impl Taken {
     }
 
     fn add(&mut self, piece: Mapping, whole: bool) {
+        large::unmapped(&piece);
         match self.pieces.get_mut(self.count) {
             Some(slot) => {
                 *slot = (piece, whole);
@@ -110,6 +112,7 @@ impl Taken {
 
 /// Counts a piece as unmapped; the mapping itself is gone with its last piece.
 fn settle(piece: Mapping, whole: bool) {
+    large::unmapped(&piece);
     if piece.epoch <= state::fork_epoch() {
         return;
     }

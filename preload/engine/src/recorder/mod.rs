@@ -78,10 +78,12 @@ pub enum Kept {
     Losses,
     /// Spreads of sampled sites.
     Spreads,
+    /// Page faults by address.
+    Faults,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 6;
+const KEPT: usize = 7;
 
 /// A recording being written.
 #[derive(Debug)]

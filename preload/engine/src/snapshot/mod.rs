@@ -11,6 +11,7 @@ mod changes;
 mod counts;
 mod defs;
 mod epochs;
+mod faults;
 mod losses;
 mod source;
 mod spreads;

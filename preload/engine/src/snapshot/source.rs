@@ -9,7 +9,7 @@ use leaktrack_recording::{Coverage, Module, Node, Octaves, Site, SiteKind};
 use super::counts::Counts;
 use crate::sampler::{self, Calls};
 use crate::sites::tally::Sums;
-use crate::{arena, helper, modules, sites, state, thread};
+use crate::{arena, faults, helper, modules, sites, state, thread};
 
 /// What a snapshot reads.
 pub trait Source {
@@ -219,7 +219,7 @@ impl Source for Engine {
     }
 
     fn own_memory_bytes(&self) -> u64 {
-        arena::used_bytes()
+        arena::used_bytes().saturating_add(faults::ring_bytes())
     }
 
     fn own_threads(&self) -> u32 {

@@ -2,8 +2,8 @@
 //! limits met.
 
 use leaktrack_recording::{
-    AllocatorStats, EventKind, LifetimesHead, Record, SiteKind, SliceSink, SnapshotHead, System,
-    Totals, encode_ages, encode_lifetimes, encode_snapshot,
+    AllocatorStats, EventKind, FaultCount, LifetimesHead, Record, SiteKind, SliceSink,
+    SnapshotHead, System, Totals, encode_ages, encode_lifetimes, encode_snapshot,
 };
 
 use super::ages::Ages;
@@ -11,6 +11,7 @@ use super::changes::{Changes, Definer, Pass, Sums};
 use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
+use super::faults;
 use super::source::Source;
 use super::spreads;
 use crate::alerts::Figures;
@@ -55,6 +56,7 @@ pub struct Writer {
     own_cpu_ns: u64,
     growth_told: bool,
     figures: Figures,
+    faults_ms: u64,
 }
 
 impl Writer {
@@ -77,6 +79,7 @@ impl Writer {
             own_cpu_ns: 0,
             growth_told: false,
             figures: Figures::NONE,
+            faults_ms: 0,
         }
     }
 
@@ -150,6 +153,18 @@ impl Writer {
                 other => return other,
             }
         }
+        crate::faults::bound(head.threads);
+        if last || now_ms >= self.faults_ms + faults::EVERY_MS || self.index <= 1 {
+            self.faults_ms = now_ms;
+            let all = FaultCount {
+                minor: head.minor_faults,
+                major: head.major_faults,
+            };
+            match faults::write(recorder, now_ms, all) {
+                Ok(()) | Err(Failure::Full) => {}
+                other => return other,
+            }
+        }
         recorder.flush()?;
         self.tell_limits(recorder, now_ms)
     }
@@ -212,6 +227,7 @@ impl Writer {
             self.system_read_ms = Some(now_ms);
         }
         let facts = process::read();
+        self.add_cpu_ns(crate::faults::take_cpu_ns());
         SnapshotHead {
             index: 0,
             merged: 1,

@@ -6,6 +6,7 @@ mod file;
 mod ids;
 mod memory;
 mod pages;
+pub mod perf;
 mod process;
 mod signals;
 mod spawn;
@@ -47,6 +48,7 @@ pub struct Errno(pub i32);
 impl Errno {
     pub const EPERM: Errno = Errno(1);
     pub const ENOENT: Errno = Errno(2);
+    pub const ESRCH: Errno = Errno(3);
     pub const EINTR: Errno = Errno(4);
     pub const EAGAIN: Errno = Errno(11);
     pub const ENOMEM: Errno = Errno(12);
@@ -54,6 +56,7 @@ impl Errno {
     pub const EFAULT: Errno = Errno(14);
     pub const ENXIO: Errno = Errno(6);
     pub const EEXIST: Errno = Errno(17);
+    pub const ENODEV: Errno = Errno(19);
     pub const ENOTDIR: Errno = Errno(20);
     pub const EINVAL: Errno = Errno(22);
     pub const ENFILE: Errno = Errno(23);

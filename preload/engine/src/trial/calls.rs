@@ -2,8 +2,8 @@
 //! call to the engine adds it here.
 
 use crate::permit::means::{
-    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FOLDER, MAP, Means, PATHS, PROBE, SAY, SCAN, SIGNALS,
-    SNAPSHOT, UNMAP,
+    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FOLDER, MAP, Means, PATHS, PERF, PROBE, SAY, SCAN,
+    SIGNALS, SNAPSHOT, UNMAP,
 };
 use crate::sys::nr;
 
@@ -25,7 +25,7 @@ pub const A_THREAD: [usize; 6] = [1; 6];
 pub const IN_HOOKS: usize = 15;
 
 /// Hooks' calls first. The very first also keeps a killed child from leaving a core file.
-pub static CALLS: [Call; 58] = [
+pub static CALLS: [Call; 62] = [
     Call(b"prctl", nr::PRCTL, [4, 0, 0, 0, 0, 0], SNAPSHOT), // PR_SET_DUMPABLE
     Call(b"getpid", nr::GETPID, [0; 6], ASK),
     Call(b"gettid", nr::GETTID, [0; 6], ASK),
@@ -114,6 +114,10 @@ pub static CALLS: [Call; 58] = [
     Call(b"sched_yield", nr::SCHED_YIELD, [0; 6], SNAPSHOT),
     Call(b"uname", nr::UNAME, [0; 6], SNAPSHOT),
     Call(b"getrusage", nr::GETRUSAGE, [0; 6], SNAPSHOT),
+    Call(b"perf_event_open", nr::PERF_EVENT_OPEN, [0; 6], PERF),
+    Call(b"ioctl", nr::IOCTL, [BAD_FD, 0x2405, BAD_FD, 0, 0, 0], PERF),
+    Call(b"mmap", nr::MMAP, [0, 4096, 3, 1, BAD_FD, 0], PERF),
+    Call(b"getdents64", nr::GETDENTS64, [BAD_FD, 0, 0, 0, 0, 0], PERF),
     Call(b"wait4", nr::WAIT4, [NOBODY, 0, 1, 0, 0, 0], SNAPSHOT),
     Call(b"clone", nr::CLONE, A_PROCESS, SNAPSHOT), // the next trial
     Call(b"clone", nr::CLONE, A_THREAD, SNAPSHOT),  // the helper

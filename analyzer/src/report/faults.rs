@@ -1,0 +1,214 @@
+//! Page faults: sums over the family, what each site has of them, and what would help.
+
+use leaktrack_recording::{FAULT_REGIONS, FaultCount, FaultSource, SnapshotHead};
+use serde::{Deserialize, Serialize};
+
+use super::document::{Faults, SiteFaults};
+use super::memory::round;
+use crate::model::faults::ProcessFaults;
+use crate::model::{Family, Site};
+
+/// Faults whose addresses are in no site's block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRegion {
+    /// What lies there.
+    pub name: String,
+    /// Without I/O.
+    pub minor: u64,
+    /// With I/O.
+    pub major: u64,
+}
+
+/// The code that touched most of a site's pages first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TouchPlace {
+    /// Function.
+    pub function: Option<String>,
+    /// Source file.
+    pub file: Option<String>,
+    /// Line.
+    pub line: Option<u32>,
+    /// Module.
+    pub module: Option<String>,
+}
+
+const MIB: f64 = (1 << 20) as f64;
+const PAGE_BYTES: u64 = 4096;
+/// A site with fewer faults gets no advice.
+const MANY_MINOR: u64 = 1_000;
+const MANY_MAJOR: u64 = 10;
+
+/// Sums over the family since the processes' start.
+pub fn faults(family: &Family) -> Faults {
+    let heads = || family.processes.iter().filter_map(|it| it.last_head());
+    let sum = |f: fn(&SnapshotHead) -> u64| heads().map(f).reduce(u64::saturating_add);
+    let known: Vec<&ProcessFaults> = family
+        .processes
+        .iter()
+        .filter_map(|process| process.faults.as_ref())
+        .filter(|faults| faults.by_address())
+        .collect();
+    let by_address = !known.is_empty();
+    let attributed = |get: fn(&FaultCount) -> u64| {
+        by_address.then(|| {
+            let counts = known.iter().flat_map(|it| it.sites.values());
+            counts.fold(0_u64, |sum, fault| sum.saturating_add(get(&fault.count)))
+        })
+    };
+    let total = |count: FaultCount| count.minor.saturating_add(count.major);
+    Faults {
+        minor: sum(|head| head.minor_faults),
+        major: sum(|head| head.major_faults),
+        source: if by_address { "perf" } else { "counters" }.to_owned(),
+        attributed_minor: attributed(|count| count.minor),
+        attributed_major: attributed(|count| count.major),
+        in_kernel: known
+            .iter()
+            .map(|faults| faults.in_kernel())
+            .reduce(|a, b| Some(a?.saturating_add(b?)))
+            .flatten(),
+        before: by_address.then(|| {
+            known
+                .iter()
+                .fold(0_u64, |sum, it| sum.saturating_add(total(it.before)))
+        }),
+        sampled_one_in: known.first().map(|faults| faults.period),
+        regions: by_address.then(|| regions(&known)),
+        why_not: (!by_address).then(|| why_not(family)),
+        diagnosis: None,
+    }
+}
+
+fn regions(known: &[&ProcessFaults]) -> Vec<FaultRegion> {
+    let of = |(place, name): (usize, &&str)| {
+        let counts = known.iter().filter_map(|it| it.regions.get(place));
+        counts.fold(
+            FaultRegion {
+                name: (*name).to_owned(),
+                minor: 0,
+                major: 0,
+            },
+            |mut sum, count| {
+                sum.minor = sum.minor.saturating_add(count.minor);
+                sum.major = sum.major.saturating_add(count.major);
+                sum
+            },
+        )
+    };
+    FAULT_REGIONS.iter().enumerate().map(of).collect()
+}
+
+fn why_not(family: &Family) -> String {
+    let refused = family
+        .processes
+        .iter()
+        .filter_map(|process| process.faults.as_ref())
+        .next();
+    match refused.map(|faults| (faults.source, faults.error)) {
+        Some((FaultSource::Refused, 1 | 13)) => "the kernel does not let this user watch page faults: sysctl kernel.perf_event_paranoid=2 (or lower), CAP_PERFMON, or a seccomp profile that allows perf_event_open".to_owned(),
+        Some((FaultSource::Refused, error)) => format!("perf_event_open failed with error {error}"),
+        Some((FaultSource::TooMany, _)) => "too many threads for the number of processors: the kernel's bookkeeping had become too dear".to_owned(),
+        _ => "not recorded (faults=off, no helper thread, or an older library)".to_owned(),
+    }
+}
+
+/// What a site has of them.
+pub fn of_site(family: &Family, site: &Site) -> SiteFaults {
+    let parts: Vec<_> = site
+        .parts
+        .iter()
+        .filter_map(|part| Some((part, part.faults.as_ref()?)))
+        .collect();
+    if parts.is_empty() {
+        return SiteFaults::default();
+    }
+    let sum = |get: fn(&FaultCount) -> u64| {
+        let counts = parts.iter().map(|(_, faults)| get(&faults.count));
+        counts.fold(0, u64::saturating_add)
+    };
+    let (minor, major) = (sum(|count| count.minor), sum(|count| count.major));
+    let allocated_bytes = site.counted().allocated_bytes;
+    let most = parts
+        .iter()
+        .filter(|(_, faults)| faults.touch.is_some())
+        .max_by_key(|(_, faults)| faults.count.minor.saturating_add(faults.count.major));
+    let touch = most.and_then(|(_, faults)| faults.touch.as_ref()?.first());
+    SiteFaults {
+        minor: Some(minor),
+        major: Some(major),
+        per_mib: (allocated_bytes > 0)
+            .then(|| round(minor as f64 / (allocated_bytes as f64 / MIB))),
+        first_touch: touch.map(|frame| TouchPlace {
+            function: frame.function.clone(),
+            file: frame.file.clone(),
+            line: frame.line,
+            module: Some(frame.module.clone()).filter(|module| !module.is_empty()),
+        }),
+        advice: advice(family, site, minor, major),
+    }
+}
+
+/// What would spare most of a site's faults, where its figures say so.
+fn advice(family: &Family, site: &Site, minor: u64, major: u64) -> Option<String> {
+    if major >= MANY_MAJOR {
+        let swapped = family
+            .processes
+            .iter()
+            .filter_map(|process| process.last_head())
+            .any(|head| head.swap_bytes > 0);
+        return Some(if swapped {
+            "Its pages come back from swap: give the process more memory, or `mlock` what must not wait.".to_owned()
+        } else {
+            "Its pages are read from disk when touched: read ahead (`madvise` with MADV_SEQUENTIAL or MADV_WILLNEED, `MAP_POPULATE`), or `mlock` what must not wait.".to_owned()
+        });
+    }
+    if minor < MANY_MINOR {
+        return None;
+    }
+    let counted = site.counted();
+    let copies: u64 = site
+        .parts
+        .iter()
+        .filter(|part| {
+            let own = part.history.last().since(&part.history.base).allocations;
+            own == 0
+                && family
+                    .processes
+                    .get(part.process)
+                    .is_some_and(|process| process.forked)
+        })
+        .filter_map(|part| Some(part.faults.as_ref()?.count.minor))
+        .sum();
+    if copies * 2 > minor {
+        return Some("Pages shared since the fork are copied when one side writes: fork before they are filled, write less to them afterwards, or share them (MAP_SHARED).".to_owned());
+    }
+    let pages = counted.allocated_bytes / PAGE_BYTES;
+    let mean_bytes = counted.allocated_bytes / counted.allocations.max(1);
+    let is_given_back = counted.frees * 10 >= counted.allocations * 9;
+    if is_given_back && counted.allocations >= 20 && mean_bytes >= 64 << 10 && minor * 4 >= pages {
+        return Some("Each time it is given back to the kernel and faulted in anew: keep the buffer for the next use, or let the allocator keep it (glibc: mallopt M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).".to_owned());
+    }
+    if pages > 0 && minor > pages + pages / 4 {
+        return Some("Its pages fault more than once: copy-on-write after a fork, or pages given up by MADV_DONTNEED and taken again.".to_owned());
+    }
+    (mean_bytes >= 1 << 20).then(|| {
+        "It is faulted in one page of 4 KiB at a time: prefault it before it matters (`MAP_POPULATE`, `madvise` with MADV_POPULATE_WRITE, `mlock`), or use huge pages (`madvise` with MADV_HUGEPAGE), 512 times fewer.".to_owned()
+    })
+}
+
+/// Which way to look, as in docs/page-faults.md.
+pub fn diagnosis(faults: &Faults, seconds: f64, swapped_in_bytes: u64) -> Option<String> {
+    let (minor, major) = (faults.minor?, faults.major?);
+    let per_s = |count: u64| count as f64 / seconds.max(1.0);
+    if per_s(major) > 10.0 || major > MANY_MAJOR && major * 100 > minor {
+        return Some(if swapped_in_bytes > 0 {
+            "Major faults, and the host swaps: memory is short. Look at the limit, at what could be smaller, and lock only what must not wait.".to_owned()
+        } else {
+            "Major faults without swapping: files are read page by page. Look at access to mapped files, and read ahead.".to_owned()
+        });
+    }
+    if per_s(minor) > 1_000.0 {
+        return Some("Many minor faults: it is how memory is used, not a lack of it. The sites below say whose memory is touched first, and where.".to_owned());
+    }
+    None
+}

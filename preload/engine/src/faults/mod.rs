@@ -1,0 +1,458 @@
+//! Owns the attribution of page faults to the sites whose memory was touched.
+//!
+//! The helper opens perf software events on the threads there are, one per processor and kind, which
+//! later threads inherit; the events' descriptors stay in the helper's own table. The kernel puts
+//! every so many faults into a ring, with address, instruction and time, and the helper looks up who
+//! owns the address. An exact counter beside them says how many faults could be seen in all.
+//!
+//! All but [`large`] runs in the helper. It must never run in a hook or without the helper's own
+//! descriptor table.
+
+pub mod large;
+mod owner;
+mod regions;
+mod tally;
+mod tasks;
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use leaktrack_recording::{FaultCount, FaultSource, Faults};
+
+use crate::arena::AVec;
+use crate::facts::process;
+use crate::lock::WordLock;
+use crate::permit::{self, means::PERF};
+use crate::sys::{self, Errno, perf};
+use crate::{config, modules, state};
+use perf::{Event, PageFaults, Ring, Sample};
+use regions::Regions;
+use tally::Tally;
+
+/// One of so many minor faults is sampled: a prime, so that programs that touch several areas by
+/// turns are not always caught at the same one.
+pub const PERIOD: u64 = 13;
+/// Pages of a ring: minor faults, and major ones, each of which is sampled.
+const MINOR_PAGES: [usize; 4] = [16, 8, 4, 1];
+const MAJOR_PAGES: usize = 1;
+/// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
+const MOST_EVENTS: usize = 16 << 10;
+/// More processors would need too many events for even one thread.
+const MOST_CPUS: u32 = 64;
+/// Samples looked up per second, and how many may be saved up.
+const LOOKUPS_PER_S: u64 = 2_000;
+const LOOKUPS_SAVED: u64 = 4_000;
+/// Between two looks at the rings.
+const LEAST_WAIT_MS: u64 = 20;
+const MOST_WAIT_MS: u64 = 1_000;
+
+/// A ring, the processor that it is of, and the event that it belongs to.
+#[derive(Clone, Copy)]
+struct MinorOrMajor {
+    ring: Ring,
+    major: bool,
+    cpu: u32,
+    fd: i32,
+}
+
+struct Session {
+    source: FaultSource,
+    error: u32,
+    rings: AVec<MinorOrMajor>,
+    /// All descriptors of events, to be closed.
+    fds: AVec<i32>,
+    /// Those of the exact counters.
+    counters: AVec<i32>,
+    cpus: usize,
+    /// Counted by sessions before this helper's.
+    counted_before: u64,
+    counted: Option<u64>,
+    lost: u64,
+    since_ms: u64,
+    before: FaultCount,
+    tally: Tally,
+    map: Regions,
+    graves: usize,
+    own: (usize, usize),
+    wait_ms: u64,
+    drained_ms: u64,
+    lookups: u64,
+    attached: bool,
+}
+
+impl Session {
+    const fn new() -> Session {
+        Session {
+            source: FaultSource::Off,
+            error: 0,
+            rings: AVec::new(),
+            fds: AVec::new(),
+            counters: AVec::new(),
+            cpus: 0,
+            counted_before: 0,
+            counted: None,
+            lost: 0,
+            since_ms: 0,
+            before: FaultCount { minor: 0, major: 0 },
+            tally: Tally::new(),
+            map: Regions::new(),
+            graves: 0,
+            own: (0, 0),
+            wait_ms: LEAST_WAIT_MS,
+            drained_ms: 0,
+            lookups: LOOKUPS_SAVED,
+            attached: false,
+        }
+    }
+}
+
+struct Cell(UnsafeCell<Session>);
+
+// SAFETY: reached only under `LOCK`, or by a forked child while it is alone.
+unsafe impl Sync for Cell {}
+
+static LOCK: WordLock = WordLock::new();
+static SESSION: Cell = Cell(UnsafeCell::new(Session::new()));
+/// CPU time of the helper.
+static CPU_NS: AtomicU64 = AtomicU64::new(0);
+/// Bytes of rings mapped.
+static RING_BYTES: AtomicU64 = AtomicU64::new(0);
+
+fn with<R>(f: impl FnOnce(&mut Session) -> R) -> R {
+    let _guard = LOCK.lock();
+    // SAFETY: the lock is held, and nothing called from here comes back.
+    unsafe { f(&mut *SESSION.0.get()) }
+}
+
+/// Begins, in a helper with a descriptor table of its own.
+pub fn attach() {
+    if !config::get().faults {
+        return;
+    }
+    with(|session| {
+        if !permit::allows(PERF) {
+            return session.refuse(Errno::EPERM);
+        }
+        if let Err(error) = session.open() {
+            session.close();
+            session.refuse(error);
+        }
+    });
+}
+
+/// Ends, before the helper does: what waits is taken in.
+pub fn detach() {
+    with(|session| {
+        session.drain();
+        session.close();
+    });
+}
+
+/// How long the rings may be left alone.
+pub fn wait_ms() -> u64 {
+    with(|session| match session.attached {
+        true => session.wait_ms,
+        false => u64::MAX,
+    })
+}
+
+/// Takes in what waits in the rings.
+pub fn drain() {
+    if RING_BYTES.load(Relaxed) == 0 {
+        return;
+    }
+    let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
+    with(Session::drain);
+    let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
+    CPU_NS.fetch_add(cost_ns, Relaxed);
+}
+
+/// CPU time that went into this since the last call.
+pub fn take_cpu_ns() -> u64 {
+    CPU_NS.swap(0, Relaxed)
+}
+
+/// Ends attribution when the process has too many threads; each costs the kernel memory.
+pub fn bound(threads: u32) {
+    with(|session| {
+        if session.attached && threads as usize * session.cpus * 2 > MOST_EVENTS {
+            session.drain();
+            session.close();
+            session.source = FaultSource::TooMany;
+        }
+    });
+}
+
+/// Bytes of the rings, beside the arena's.
+pub fn ring_bytes() -> u64 {
+    RING_BYTES.load(Relaxed)
+}
+
+/// Shows the sums: the head, the sites, and how an instruction is named.
+pub fn show<R>(
+    at_ms: u64,
+    all: FaultCount,
+    f: impl FnOnce(&Faults<'_>, &[tally::OfSite]) -> R,
+) -> R {
+    with(|session| {
+        session.count();
+        let faults = Faults {
+            at_ms,
+            source: session.source,
+            error: session.error,
+            period: PERIOD,
+            since_ms: session.since_ms,
+            before: session.before,
+            all,
+            seen: session.counted,
+            lost: session.lost,
+            regions: session.tally.regions,
+            sites: &[],
+        };
+        f(&faults, session.tally.sites())
+    })
+}
+
+/// In a forked child, alone: rings and descriptors are the parent's and not here.
+///
+/// # Safety
+/// Only the forking thread exists.
+pub unsafe fn forget_in_child() {
+    // SAFETY: the only thread; what the session owned stays where it is.
+    unsafe {
+        LOCK.reset();
+        SESSION.0.get().write(Session::new());
+        large::abandon_in_child();
+    }
+    RING_BYTES.store(0, Relaxed);
+}
+
+impl Session {
+    fn refuse(&mut self, error: Errno) {
+        self.source = FaultSource::Refused;
+        self.error = error.0 as u32;
+    }
+
+    fn open(&mut self) -> sys::Result<()> {
+        let mut event = Event {
+            kind: PageFaults::Minor,
+            period: PERIOD,
+            user_only: false,
+            threads_only: true,
+        };
+        self.graves = large::buried();
+        large::enable(true);
+        let mut already: AVec<(usize, crate::live::Block)> = AVec::new();
+        state::LIVE.for_each(|addr, block| {
+            if block.size >= large::LARGE_BYTES {
+                already.try_push((addr, block));
+            }
+        });
+        for (addr, block) in already.as_slice() {
+            large::born(*addr, block);
+        }
+        let mut tids: AVec<u32> = AVec::new();
+        tasks::list(&mut tids);
+        let first = tids.get(0).copied().unwrap_or_else(state::pid);
+        let cpus = tasks::processors(MOST_CPUS).ok_or(Errno::EMFILE)?;
+        // The first attempt tells what is allowed.
+        let mut opened = perf::open_page_faults(&event, first, cpus.first());
+        for (user_only, threads_only) in [(true, true), (false, false), (true, false)] {
+            if !matches!(opened, Err(Errno::EACCES | Errno::EPERM | Errno::EINVAL)) {
+                break;
+            }
+            (event.user_only, event.threads_only) = (user_only, threads_only);
+            opened = perf::open_page_faults(&event, first, cpus.first());
+        }
+        sys::close(opened?);
+        for &tid in tids.as_slice() {
+            for cpu in cpus.iter() {
+                match self.open_on(&event, tid, cpu) {
+                    // A thread may have ended, a processor gone off.
+                    Err(Errno::ESRCH | Errno::ENODEV) if !self.rings.is_empty() => {}
+                    other => other?,
+                }
+            }
+        }
+        // Counted from the moment when all can be sampled.
+        let counts = Event {
+            kind: PageFaults::All,
+            period: 0,
+            ..event
+        };
+        for &tid in tids.as_slice() {
+            // Without `threads_only` forked children would be counted, too.
+            if event.threads_only
+                && let Ok(fd) = perf::open_page_faults(&counts, tid, None)
+            {
+                self.keep(fd)?;
+                self.counters.try_push(fd);
+            }
+        }
+        let now = process::read();
+        self.cpus = cpus.iter().count();
+        if self.source == FaultSource::Off || self.source == FaultSource::Refused {
+            self.before = FaultCount {
+                minor: now.minor_faults,
+                major: now.major_faults,
+            };
+            self.since_ms = state::tick();
+        }
+        self.source = if event.user_only {
+            FaultSource::User
+        } else {
+            FaultSource::All
+        };
+        let here = attach as *const () as usize;
+        self.own = modules::find(here)
+            .and_then(|placement| modules::by_id(placement.module))
+            .map_or((0, 0), |module| (module.start, module.end));
+        self.attached = true;
+        self.wait_ms = LEAST_WAIT_MS;
+        self.drained_ms = state::tick();
+        self.map.forget();
+        Ok(())
+    }
+
+    /// Opens the two events of a thread on a processor; the first thread's make the rings.
+    fn open_on(&mut self, event: &Event, tid: u32, cpu: u32) -> sys::Result<()> {
+        for major in [false, true] {
+            let event = Event {
+                kind: if major {
+                    PageFaults::Major
+                } else {
+                    PageFaults::Minor
+                },
+                period: if major { 1 } else { event.period },
+                ..*event
+            };
+            let fd = perf::open_page_faults(&event, tid, Some(cpu))?;
+            self.keep(fd)?;
+            let mut rings = self.rings.as_slice().iter();
+            let first = rings.find(|ring| ring.cpu == cpu && ring.major == major);
+            if let Some(first) = first {
+                perf::redirect(fd, first.fd)?;
+                continue;
+            }
+            let ring = map_ring(fd, major)?;
+            let made = MinorOrMajor {
+                ring,
+                major,
+                cpu,
+                fd,
+            };
+            if !self.rings.try_push(made) {
+                ring.unmap();
+                return Err(Errno::ENOMEM);
+            }
+            RING_BYTES.fetch_add(ring.mapped_bytes() as u64, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, fd: i32) -> sys::Result<()> {
+        if self.fds.try_push(fd) {
+            return Ok(());
+        }
+        sys::close(fd);
+        Err(Errno::ENOMEM)
+    }
+
+    /// The exact number so far.
+    fn count(&mut self) {
+        let counters = self.counters.as_slice();
+        if counters.is_empty() {
+            return;
+        }
+        let sum: Option<u64> = counters.iter().map(|fd| perf::read_count(*fd)).sum();
+        self.counted = sum.map(|sum| sum.saturating_add(self.counted_before));
+    }
+
+    fn close(&mut self) {
+        self.count();
+        self.counted_before = self.counted.unwrap_or(0);
+        for fd in self.fds.as_slice() {
+            sys::close(*fd);
+        }
+        for ring in self.rings.as_slice() {
+            RING_BYTES.fetch_sub(ring.ring.mapped_bytes() as u64, Relaxed);
+            ring.ring.unmap();
+        }
+        self.fds.clear();
+        self.rings.clear();
+        self.counters.clear();
+        self.attached = false;
+        large::enable(false);
+    }
+
+    fn drain(&mut self) {
+        if !self.attached {
+            return;
+        }
+        let now_ms = state::tick();
+        let passed_ms = now_ms.saturating_sub(self.drained_ms);
+        self.drained_ms = now_ms;
+        let earned = passed_ms.saturating_mul(LOOKUPS_PER_S) / 1_000;
+        self.lookups = self.lookups.saturating_add(earned).min(LOOKUPS_SAVED);
+        let rings = self.rings.as_slice();
+        let fullest = |ring: &MinorOrMajor| {
+            ring.ring.waiting_bytes().saturating_mul(100) / ring.ring.room_bytes()
+        };
+        let fill = rings.iter().map(fullest).max().unwrap_or(0);
+        self.wait_ms = match fill {
+            26.. => (self.wait_ms / 2).max(LEAST_WAIT_MS),
+            0..=6 => (self.wait_ms * 2).min(MOST_WAIT_MS),
+            _ => self.wait_ms,
+        };
+        // Samples of 40 bytes; where there are more than may be looked up, one of so many is.
+        let waiting: u64 = rings
+            .iter()
+            .filter(|ring| !ring.major)
+            .map(|ring| ring.ring.waiting_bytes() / 40)
+            .sum();
+        let step = waiting.div_ceil(self.lookups.max(64)).max(1);
+        let (pid, mut turn) = (state::pid(), 0u64);
+        let (own_start, own_end) = self.own;
+        let graves = core::mem::replace(&mut self.graves, large::buried());
+        for at in 0..self.rings.len() {
+            let Some(&MinorOrMajor { ring, major, .. }) = self.rings.get(at) else {
+                break;
+            };
+            let (tally, map, lookups) = (&mut self.tally, &mut self.map, &mut self.lookups);
+            let lost = ring.drain(|sample: Sample| {
+                if sample.pid != pid {
+                    return;
+                }
+                turn += 1;
+                if !major && turn % step != 0 {
+                    return;
+                }
+                *lookups = lookups.saturating_sub(1);
+                let weight = if major {
+                    1
+                } else {
+                    PERIOD.saturating_mul(step)
+                };
+                let is_own = (own_start..own_end).contains(&(sample.ip as usize));
+                let owner = owner::owner(sample.addr as usize, sample.time_ns, graves, is_own, map);
+                tally.count(owner, weight, major, sample.ip);
+            });
+            self.lost = self.lost.saturating_add(lost);
+        }
+        self.count();
+    }
+}
+
+fn map_ring(fd: i32, major: bool) -> sys::Result<Ring> {
+    if major {
+        return Ring::map(fd, MAJOR_PAGES);
+    }
+    let mut last = Err(Errno::ENOMEM);
+    for pages in MINOR_PAGES {
+        last = Ring::map(fd, pages);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}

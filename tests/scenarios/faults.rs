@@ -1,0 +1,144 @@
+//! Page faults by the site whose memory was touched: against numbers known from the program, and
+//! against the kernel's own counters.
+
+use std::fs;
+
+use leaktrack_tests::{Case, Report, Tracked, program};
+use serde_json::Value;
+
+fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+/// Minor faults on sites that a function allocated.
+fn minor(report: &Report, function: &str) -> u64 {
+    sites(report, function)
+        .map(|site| number(&site["faults"]["minor"]))
+        .sum()
+}
+
+fn sites<'a>(report: &'a Report, function: &'a str) -> impl Iterator<Item = &'a Value> {
+    let all = report.json["sites"].as_array().expect("sites").iter();
+    all.filter(move |site| {
+        let frames = site["frames"].as_array().expect("frames");
+        frames.iter().any(|frame| frame["function"] == function)
+    })
+}
+
+#[track_caller]
+fn near(what: &str, found: u64, expected: u64, percent: u64, report: &Report) {
+    assert!(
+        found.abs_diff(expected) * 100 <= expected * percent,
+        "{what}: {found}, not {expected}\n{}",
+        report.json["faults"]
+    );
+}
+
+/// The parts, those of sites included, and the sum that they have to make.
+fn parts(report: &Report) -> (u64, u64) {
+    let faults = &report.json["faults"];
+    let regions: u64 = faults["regions"]
+        .as_array()
+        .expect("regions")
+        .iter()
+        .map(|region| number(&region["minor"]) + number(&region["major"]))
+        .sum();
+    let own = [
+        "attributed_minor",
+        "attributed_major",
+        "in_kernel",
+        "before",
+    ];
+    let sum = own.iter().map(|name| number(&faults[*name])).sum::<u64>() + regions;
+    (sum, number(&faults["minor"]) + number(&faults["major"]))
+}
+
+fn allowed() -> bool {
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    level.trim().parse::<i32>().is_ok_and(|level| level <= 2) || leaktrack_tests::is_root()
+}
+
+fn planted(run: &Tracked) -> Report {
+    let report = run.report();
+    assert_eq!(
+        report.json["faults"]["source"], "perf",
+        "{}",
+        report.json["faults"]
+    );
+    near("mapped", minor(&report, "map_area"), 20_000, 4, &report);
+    near("large", minor(&report, "large_block"), 8_000, 5, &report);
+    // 40,000 blocks of 1,008 bytes with their headers.
+    near("small", minor(&report, "small_block"), 9_844, 6, &report);
+    // Gone before anyone can look: 50 times 200 pages.
+    near("given back", minor(&report, "churn"), 10_000, 6, &report);
+    let (sum, all) = parts(&report);
+    near("all parts together", sum, all, 1, &report);
+    report
+}
+
+#[test]
+fn planted_faults_are_found_at_their_sites() {
+    if !allowed() {
+        return told_where_refused();
+    }
+    let report = planted(&Case::of("faults_by_site.c").check());
+    let site = |function| sites(&report, function).next().expect("a site");
+    let mapped = &site("map_area")["faults"];
+    assert_eq!(mapped["first_touch"]["function"], "touch", "{mapped}");
+    let per_mib = mapped["per_mib"].as_f64().expect("a rate");
+    assert!((240.0..=270.0).contains(&per_mib), "{mapped}");
+    let advice = |function| site(function)["faults"]["advice"].as_str().unwrap_or("");
+    assert!(advice("map_area").contains("MAP_POPULATE"));
+    assert!(
+        advice("churn").contains("keep the buffer"),
+        "{}",
+        advice("churn")
+    );
+}
+
+#[test]
+fn a_forked_child_counts_its_own() {
+    if !allowed() {
+        return told_where_refused();
+    }
+    let run = Case::of("faults_by_site.c").arg("fork").check();
+    let reports = run.reports();
+    let parent = reports
+        .iter()
+        .find(|report| minor(report, "large_block") > 7_000)
+        .expect("the parent's recording");
+    near("mapped", minor(parent, "map_area"), 20_000, 4, parent);
+    let (sum, all) = parts(parent);
+    near("all parts together", sum, all, 1, parent);
+}
+
+#[test]
+fn refused_faults_are_counted_and_the_reason_is_told() {
+    told_where_refused();
+}
+
+fn told_where_refused() {
+    let run = Case::of("without_perf.c")
+        .arg(program("faults_by_site.c"))
+        .option("only=faults_by_site*")
+        .check();
+    let report = run.report();
+    let faults = &report.json["faults"];
+    assert_eq!(faults["source"], "counters", "{faults}");
+    assert!(faults["attributed_minor"].is_null() && faults["in_kernel"].is_null());
+    assert!(number(&faults["minor"]) > 45_000, "{faults}");
+    let why = faults["why_not"].as_str().expect("a reason");
+    assert!(
+        why.contains("perf_event_paranoid") && why.contains("seccomp"),
+        "{why}"
+    );
+}
+
+#[test]
+fn switched_off_is_off() {
+    let run = Case::of("faults_by_site.c").option("faults=off").check();
+    let faults = run.report().json["faults"].clone();
+    assert_eq!(faults["source"], "counters", "{faults}");
+}

@@ -31,10 +31,12 @@ pub fn say(text: &[u8]) {
     let same = |stat: sys::Stat| {
         stat.ino != 0 && (stat.dev, stat.ino) == (DEV.load(Relaxed), INO.load(Relaxed))
     };
-    // The helper has a descriptor table of its own, and takes a copy for as long as it writes.
-    let borrowed = match sys::fstat(STDERR) {
-        Err(_) if !process::has_seccomp_filter() => sys::borrow_descriptor(STDERR).ok(),
-        _ => None,
+    // The helper has a descriptor table of its own, where the number may be another file's, and
+    // takes a copy for as long as it writes.
+    let borrowed = if sys::fstat(STDERR).is_ok_and(same) || process::has_seccomp_filter() {
+        None
+    } else {
+        sys::borrow_descriptor(STDERR).ok()
     };
     let stderr = borrowed.unwrap_or(STDERR);
     if sys::fstat(stderr).is_ok_and(same) {

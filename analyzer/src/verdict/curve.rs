@@ -299,6 +299,14 @@ impl<'a> Curve<'a> {
             .collect()
     }
 
+    /// Growth between neighbouring points from `from` on, bytes per second.
+    pub fn rates(&self, from: usize) -> Vec<f64> {
+        let points = self.points.get(from..).unwrap_or(&[]);
+        let pairs = points.iter().zip(points.iter().skip(1));
+        let rate = |(a, b): (&Point, &Point)| (b.xy().1 - a.xy().1) / (b.t_s - a.t_s).max(1e-9);
+        pairs.map(rate).collect()
+    }
+
     /// Live bytes at point `index`.
     pub fn bytes_at(&self, index: usize) -> f64 {
         self.points.get(index).map_or(0.0, |point| point.xy().1)

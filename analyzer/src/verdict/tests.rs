@@ -258,6 +258,44 @@ fn rising_troughs_are_growth() {
 }
 
 #[test]
+fn a_task_that_comes_again_is_judged_by_its_troughs() {
+    let task = |residue: f64| {
+        move |t: f64| {
+            let (times, on) = ((t / 12.0).floor(), t % 12.0 < 6.0);
+            residue * times + if on { 640_000.0 } else { 6_400.0 }
+        }
+    };
+    expect(&of(task(0.0), 120), Verdict::Healthy, Pattern::Periodic);
+    let rising = of(task(64_000.0), 120);
+    expect(&rising, Verdict::Growing, Pattern::Periodic);
+    let rate = rising.rate.expect("a rate");
+    assert!((rate.value - 64_000.0 / 12.0).abs() < 60.0, "{rate:?}");
+}
+
+#[test]
+fn a_leak_whose_traffic_fluctuates_has_a_rate_that_its_interval_holds() {
+    let mut random = Random(29);
+    let mut held = 0;
+    for _ in 0..60 {
+        let mut live = 0.0;
+        let curve: Vec<f64> = (0..80)
+            .map(|_| {
+                live += 64_000.0 * (0.5 + random.next());
+                live
+            })
+            .collect();
+        let opinion = judged_alone(&levels(&curve), 80);
+        expect(&opinion, Verdict::Growing, Pattern::Linear);
+        let rate = opinion.rate.expect("a rate");
+        held += u32::from(
+            rate.low.is_some_and(|low| low <= 64_000.0)
+                && rate.high.is_some_and(|high| high >= 64_000.0),
+        );
+    }
+    assert!((54..=60).contains(&held), "{held} of 60, 57 expected");
+}
+
+#[test]
 fn trifles_are_no_finding() {
     let opinion = of(|t| (t / 8.0).floor() * 64.0 + 64.0, 70);
     assert_eq!(opinion.verdict, Verdict::Unclear, "{opinion:?}");

@@ -2,6 +2,7 @@
 
 use super::super::curve::Curve;
 use super::super::opinion::{Estimate, Opinion, Pattern, Verdict};
+use super::super::shape;
 use super::super::stats::{self, Trend};
 use super::super::{Context, Rule};
 use super::{freed_share, is_material, last_third};
@@ -11,6 +12,11 @@ use crate::human;
 const STILL_P: f64 = 0.05;
 /// Separate rises without a single fall that are as good as a test.
 const RATCHET_RISES: usize = 6;
+
+/// Fewer intervals show no change of their rate.
+const ENOUGH_RATES: usize = 15;
+/// So sure must it be that the rate rises.
+const SURELY: f64 = 0.995;
 
 pub struct Growth;
 
@@ -40,11 +46,21 @@ impl Rule for Growth {
                 .settled_by("A longer recording would show whether it goes on."),
             );
         }
-        let (pattern, shape) = shape(curve, warm);
-        let rate = Estimate {
-            value: trend.slope,
-            low: Some(trend.low),
-            high: Some(trend.high),
+        let (pattern, particulars) = pattern(curve, warm);
+        let rates = curve.rates(warm);
+        let own = shape::mean_rate(&rates, pattern == Pattern::Accelerating).filter(|_| ratchet);
+        let rate = match own {
+            // Nothing was given back: the rate cannot be below none.
+            Some(rate) => Estimate {
+                value: rate.value,
+                low: Some(rate.low.max(0.0)),
+                high: Some(rate.high),
+            },
+            None => Estimate {
+                value: trend.slope,
+                low: Some(trend.low),
+                high: Some(trend.high),
+            },
         };
         let mut opinion = Opinion::new(
             Verdict::Growing,
@@ -52,7 +68,7 @@ impl Rule for Growth {
             evidence(curve, warm, ratchet, &whole),
         )
         .because(freed_share(curve));
-        opinion.why.extend(shape);
+        opinion.why.extend(particulars);
         if warm > 0 {
             opinion = opinion.because(format!(
                 "The first {} were warm-up and do not count towards the rate.",
@@ -100,29 +116,23 @@ fn warm_up_end(curve: &Curve<'_>) -> usize {
         .unwrap_or(0)
 }
 
-fn shape(curve: &Curve<'_>, warm: usize) -> (Pattern, Option<String>) {
-    let points = curve.points.len();
-    let third = (points - warm) / 3;
-    let slope = |from: usize, to: usize| curve.trend_of(from..to);
-    if third >= 5
-        && let (Some(first), Some(second), Some(last)) = (
-            slope(warm, warm + third + 1),
-            slope(warm + third, points - third),
-            slope(points - third - 1, points),
-        )
-        && last.low > first.high
-        && last.slope > 1.5 * first.slope
-        && second.slope > first.slope
-        && last.slope > second.slope
-    {
-        let words = format!(
-            "Its rate rises: {} in the first third of the time, {} in the last.",
-            human::rate(first.slope),
-            human::rate(last.slope)
-        );
-        return (Pattern::Accelerating, Some(words));
+/// Accelerating if the rate surely rises, by half of what it was or more; else linear.
+fn pattern(curve: &Curve<'_>, warm: usize) -> (Pattern, Option<String>) {
+    let rates = curve.rates(warm);
+    let Some((surely, change)) = shape::rate_change(&rates) else {
+        return (Pattern::Linear, None);
+    };
+    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+    let (first, last) = ((mean - change / 2.0).max(0.0), mean + change / 2.0);
+    if rates.len() < ENOUGH_RATES || surely < SURELY || last < 1.5 * first {
+        return (Pattern::Linear, None);
     }
-    (Pattern::Linear, None)
+    let words = format!(
+        "Its rate rises: from about {} at first to {} at the end.",
+        human::rate(first),
+        human::rate(last)
+    );
+    (Pattern::Accelerating, Some(words))
 }
 
 fn evidence(curve: &Curve<'_>, warm: usize, ratchet: bool, whole: &Trend) -> String {

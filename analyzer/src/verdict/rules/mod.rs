@@ -9,6 +9,7 @@ mod noisy;
 mod plateau;
 mod slowing;
 mod staircase;
+mod troughs;
 
 use super::Rule;
 use super::curve::Curve;
@@ -22,11 +23,12 @@ pub const ENOUGH_POINTS: usize = 8;
 const MATERIAL: (f64, i128) = (1024.0, 16);
 
 /// All rules, first asked first.
-pub fn all() -> [&'static dyn Rule; 8] {
+pub fn all() -> [&'static dyn Rule; 9] {
     [
         &gone::Gone,
         &few::Few,
         &noisy::Noisy,
+        &troughs::Troughs,
         &staircase::Staircase,
         &slowing::Slowing,
         &growth::Growth,

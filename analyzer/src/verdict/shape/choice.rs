@@ -114,6 +114,54 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     })
 }
 
+/// The mean of `rates`, one for each of even parts of the window, with the interval that their
+/// autocorrelation asks for; `now`: the rate at the end, were it to change evenly. For curves that only
+/// ever rise: there the errors are in the rates, and the curve itself is their sum.
+pub fn mean_rate(rates: &[f64], now: bool) -> Option<Trend> {
+    let (lowest, highest) = rates
+        .iter()
+        .fold((f64::INFINITY, 0.0), |(low, high), rate| {
+            (rate.min(low), rate.max(high))
+        });
+    if highest - lowest <= 1e-9 * highest {
+        // Known exactly, and not to be blurred by rounding.
+        return Some(Trend {
+            value: highest,
+            low: highest,
+            high: highest,
+            p: 0.0,
+        });
+    }
+    let marginal = rate_gram(rates, now)?.marginal(0)?;
+    Some(Trend {
+        value: marginal.mean(),
+        low: marginal.quantile(0.975),
+        high: marginal.quantile(0.025),
+        p: 1.0 - marginal.above(0.0),
+    })
+}
+
+/// How surely `rates` rise, and by how much over the window.
+pub fn rate_change(rates: &[f64]) -> Option<(f64, f64)> {
+    let marginal = rate_gram(rates, true)?.marginal(1)?;
+    Some((marginal.above(0.0), marginal.mean()))
+}
+
+fn rate_gram(rates: &[f64], bent: bool) -> Option<Gram> {
+    if rates.len() < 6 {
+        return None;
+    }
+    let x = super::design::times(rates.len());
+    let mut columns = vec![super::design::constant(&x)];
+    if bent {
+        columns.push(x.iter().map(|x| x - 1.0).collect());
+    }
+    let highest = rates.iter().copied().fold(0.0, f64::max);
+    let least = (1e-6 * highest).powi(2) * rates.len() as f64;
+    let refs: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    Some(Gram::new(&refs, rates, least.max(f64::MIN_POSITIVE)))
+}
+
 fn slope_sign(candidate: &Candidate) -> f64 {
     match candidate.slope {
         Some(slope) => candidate.fit.beta.get(slope).copied().unwrap_or(0.0),

@@ -11,4 +11,4 @@ pub mod design;
 pub mod steps;
 
 pub use candidates::Kind;
-pub use choice::{Shape, Trend, of};
+pub use choice::{Shape, Trend, mean_rate, of, rate_change};

@@ -46,9 +46,12 @@ impl ProcessFaults {
         // Weights add up to what was seen but for the last samples of each thread, and those that
         // found no room.
         let minor = sum(|count| count.minor);
-        let seen_minor = faults
-            .seen
-            .map(|seen| seen.saturating_sub(sum(|count| count.major)));
+        // Whose memory these were in nobody knows.
+        let lost = faults.lost.saturating_mul(faults.period);
+        let seen_minor = faults.seen.map(|seen| {
+            let major = sum(|count| count.major);
+            seen.saturating_sub(major).saturating_sub(lost)
+        });
         let factor = match seen_minor {
             Some(seen) if minor > 0 => seen as f64 / minor as f64,
             _ => 1.0,
@@ -57,6 +60,9 @@ impl ProcessFaults {
             count.minor = (count.minor as f64 * factor).round() as u64;
         };
         regions.iter_mut().for_each(scale);
+        if let Some(unknown) = regions.last_mut() {
+            unknown.minor = unknown.minor.saturating_add(lost);
+        }
         sites.values_mut().for_each(|fault| scale(&mut fault.count));
         Self {
             source: faults.source,

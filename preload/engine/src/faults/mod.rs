@@ -33,7 +33,7 @@ use tally::Tally;
 /// turns are not always caught at the same one.
 pub const PERIOD: u64 = 13;
 /// Pages of a ring: minor faults, and major ones, each of which is sampled.
-const MINOR_PAGES: [usize; 4] = [16, 8, 4, 1];
+const MINOR_PAGES: [usize; 5] = [32, 16, 8, 4, 1];
 const MAJOR_PAGES: usize = 1;
 /// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
 const MOST_EVENTS: usize = 16 << 10;
@@ -44,7 +44,9 @@ const LOOKUPS_PER_S: u64 = 2_000;
 const LOOKUPS_SAVED: u64 = 4_000;
 /// Between two looks at the rings.
 const LEAST_WAIT_MS: u64 = 20;
-const MOST_WAIT_MS: u64 = 1_000;
+/// A ring of 32 pages holds 42,000 faults: more than a processor can take in this time, so that a
+/// burst after a quiet time is not lost.
+const MOST_WAIT_MS: u64 = 50;
 
 /// A ring, the processor that it is of, and the event that it belongs to.
 #[derive(Clone, Copy)]

@@ -25,7 +25,7 @@ unsafe extern "C" fn plain_new(size: usize) -> *mut u8 {
 
 unsafe extern "C" fn plain_new_aligned(size: usize, align: usize) -> *mut u8 {
     // SAFETY: `operator new` is given a power of two.
-    unsafe { aligned_alloc(align, size.max(1).next_multiple_of(align)) }
+    unsafe { aligned_alloc(align, size.max(1).saturating_add(align - 1) & !(align - 1)) }
 }
 
 unsafe extern "C" fn plain_delete(p: *mut u8) {

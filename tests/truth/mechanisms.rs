@@ -93,5 +93,7 @@ fn many_blocks_of_one_site() {
     both.expect_equal_totals();
     both.expect_equal_sites(&["mechanisms.c"]);
     both.report.expect_live("m_lost", 5000, 5000 * 1009);
-    both.expect_equal_losses();
+    assert_eq!(both.report.lost().sum().blocks, 5000);
+    // A stale word may keep the last one for valgrind.
+    assert!(both.valgrind.lost().blocks >= 4999);
 }

@@ -88,6 +88,7 @@ pub fn has_recording() -> bool {
 /// The originals have just been found: from here on calls are recorded in memory.
 pub fn originals_found() {
     wiped::init();
+    sampler::filter::keep_out_of_dumps();
     loader::init();
     modules::init();
     unwind::init();

@@ -398,7 +398,8 @@ impl Session {
         self.lookups = self.lookups.saturating_add(earned).min(LOOKUPS_SAVED);
         let rings = self.rings.as_slice();
         let fullest = |ring: &MinorOrMajor| {
-            ring.ring.waiting_bytes().saturating_mul(100) / ring.ring.room_bytes()
+            let waiting = ring.ring.waiting_bytes().saturating_mul(100);
+            waiting.checked_div(ring.ring.room_bytes()).unwrap_or(0)
         };
         let fill = rings.iter().map(fullest).max().unwrap_or(0);
         self.wait_ms = match fill {
@@ -426,7 +427,7 @@ impl Session {
                     return;
                 }
                 turn += 1;
-                if !major && turn % step != 0 {
+                if !major && !turn.is_multiple_of(step) {
                     return;
                 }
                 *lookups = lookups.saturating_sub(1);

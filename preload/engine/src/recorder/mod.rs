@@ -133,7 +133,7 @@ impl Recorder {
         let mut host = Text::new();
         host.push_bytes(name.get(..len).unwrap_or_default());
         let wanted = FIRST_BYTES.min(disk_bytes);
-        // Kept until the file has its length.
+        // Kept until the file has its length and says whose it is.
         let (room, turn) = if family.id == id {
             (wanted, None)
         } else {
@@ -155,7 +155,7 @@ impl Recorder {
             // A disk that is nearly full still takes a small recording.
             first = (first / 2 / BLOCK * BLOCK).max(LEAST_BYTES);
         }
-        drop((open, turn));
+        drop(open);
         let mut recorder = Recorder {
             store,
             space: Space::new(),
@@ -185,7 +185,9 @@ impl Recorder {
             .of_family(family.id)
             .encode();
         let begun = recorder.space.release(free, &mut recorder.store);
-        match begun.and_then(|()| recorder.store.write(0, &header)) {
+        let written = begun.and_then(|()| recorder.store.write(0, &header));
+        drop(turn);
+        match written {
             Ok(()) => Ok(recorder),
             Err(error) => {
                 recorder.store.file().remove();

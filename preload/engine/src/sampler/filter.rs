@@ -10,7 +10,9 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
+use crate::arena::PAGE_BYTES;
 use crate::live::LiveTable;
+use crate::sys;
 
 const SLOTS: usize = 1 << 20;
 const STUCK: u8 = u8::MAX;
@@ -26,6 +28,18 @@ const ON: u32 = 2;
 
 static PHASE: AtomicU32 = AtomicU32::new(OFF);
 static COUNTS: [AtomicU8; SLOTS] = [const { AtomicU8::new(0) }; SLOTS];
+
+/// Keeps the counters out of the host's core dumps: they are the library's static data, which the
+/// kernel takes for the host's.
+pub fn keep_out_of_dumps() {
+    const MADV_DONTDUMP: i32 = 16;
+    let (start, end) = (COUNTS.as_ptr().addr(), COUNTS.as_ptr().addr() + SLOTS);
+    let start = start.next_multiple_of(PAGE_BYTES);
+    let bytes = (end / PAGE_BYTES * PAGE_BYTES).saturating_sub(start);
+    let page = core::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: whole pages of our own; the advice changes nothing in them. Refused, dumps are larger.
+    let _ = unsafe { sys::madvise(page, bytes, MADV_DONTDUMP) };
+}
 
 #[inline(always)]
 fn slot(addr: usize) -> &'static AtomicU8 {

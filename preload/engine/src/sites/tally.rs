@@ -23,6 +23,10 @@ const ENTRIES: usize = 256;
 const PATIENCE: u32 = 4;
 /// The site of an entry that is being given away.
 const NOBODY: u32 = u32::MAX;
+/// Times that sites are read before they keep the sums they had.
+const ATTEMPTS: u32 = 32;
+/// Reads in a row after which nobody will finish giving an entry away.
+const TORN: u32 = 2000;
 /// Counts hand over long before they overflow.
 const MOST: u32 = 1 << 31;
 
@@ -193,63 +197,111 @@ pub struct Sum {
 
 #[derive(Clone, Copy, Default)]
 struct Cell {
+    /// As of the last time that the site could be read undisturbed.
     sum: Sum,
+    /// What is being read.
+    now: Sum,
     /// Some tally has an entry for the site.
     is_held: bool,
 }
 
-/// The sums of the sites that some thread is counting for.
+/// The sums of all sites.
 pub struct Sums {
     /// By site id.
     cells: AVec<Cell>,
+    /// The changes of a place whose entry was being given away when it was read last, and how often
+    /// in a row: in the end its thread was torn out of there.
+    given_away: [(u64, u32); ENTRIES],
 }
 
 impl Sums {
     /// None read.
     pub const fn new() -> Sums {
-        Sums { cells: AVec::new() }
+        Sums {
+            cells: AVec::new(),
+            given_away: [(0, 0); ENTRIES],
+        }
     }
 
-    /// Adds up what the tallies hold for sites up to `sites`. False if there is no memory to.
+    /// Adds up counters and tallies of sites up to `sites`. False if there is no memory for all.
     ///
     /// Sites that share an entry are read together. Frees are read before allocations, so that no
     /// site seems to have freed more than it allocated. If an entry changes hands meanwhile its
-    /// counts may be seen twice or not at all, so all are read again.
+    /// counts may be seen twice or not at all, so all are read again; sites that are never left
+    /// alone for long enough keep the sums that they had.
     pub fn read(&mut self, sites: u32) -> bool {
-        self.cells.clear();
         while self.cells.len() <= sites as usize {
             if !self.cells.try_push(Cell::default()) {
-                self.cells.clear();
-                return false;
+                break;
             }
         }
         for place in 0..ENTRIES {
-            for _ in 0..8 {
+            for _ in 0..ATTEMPTS {
+                let cells = self.cells.as_mut_slice().iter_mut();
+                cells
+                    .skip(place)
+                    .step_by(ENTRIES)
+                    .for_each(|cell| cell.is_held = false);
                 let before = self.changes(place);
+                let is_torn = |&(changes, reads): &(u64, u32)| changes == before.0 && reads >= TORN;
+                if before.1 && !self.given_away.get(place).is_some_and(is_torn) {
+                    core::hint::spin_loop();
+                    continue;
+                }
                 self.read_frees(place);
                 self.read_allocations(place);
                 // Pairs with the release fence in `Entry::give_to`.
                 fence(Acquire);
                 if before == self.changes(place) {
+                    self.accept(place);
                     break;
                 }
             }
+            let (changes, is_given_away) = self.changes(place);
+            if let Some(given_away) = self.given_away.get_mut(place) {
+                *given_away = match *given_away {
+                    (last, reads) if is_given_away && last == changes => {
+                        (last, reads.saturating_add(1))
+                    }
+                    _ => (changes, 0),
+                };
+            }
         }
-        true
+        self.cells.len() > sites as usize
     }
 
-    /// A number that changes when an entry in this place does; prepares the cells of its sites.
-    fn changes(&mut self, place: usize) -> u64 {
-        let mut changes = 0u64;
+    /// Takes what was read of the sites of a place; those that nobody counts for have all in their
+    /// common counters.
+    fn accept(&mut self, place: usize) {
+        let cells = self.cells.as_mut_slice().iter_mut().enumerate();
+        for (site, cell) in cells.skip(place).step_by(ENTRIES) {
+            if cell.is_held {
+                cell.sum = cell.now;
+            } else if let Some(counters) = super::counters(site as u32) {
+                let (frees, freed_bytes) = (&counters.frees, &counters.freed_bytes);
+                cell.sum.frees = frees.load(Relaxed);
+                cell.sum.freed_bytes = freed_bytes.load(Relaxed);
+                fence(Acquire);
+                cell.sum.allocations = counters.allocations.load(Relaxed);
+                cell.sum.allocated_bytes = counters.allocated_bytes.load(Relaxed);
+            }
+        }
+    }
+
+    /// A number that changes when an entry in this place does, and whether one is being given away;
+    /// prepares the cells of its sites.
+    fn changes(&mut self, place: usize) -> (u64, bool) {
+        let (mut changes, mut is_given_away) = (0u64, false);
         for entry in entries(place) {
             // Acquire pairs with the release in `Entry::give_to`.
             let tag = entry.tag.load(Acquire);
-            changes = changes.wrapping_add(tag >> 32 << 8 | u64::from(tag as u32 == NOBODY));
+            changes = changes.wrapping_add(tag >> 32);
+            is_given_away |= tag as u32 == NOBODY;
             if let Some(cell) = self.cells.get_mut(tag as u32 as usize) {
                 cell.is_held = tag as u32 != 0;
             }
         }
-        changes
+        (changes, is_given_away)
     }
 
     fn read_frees(&mut self, place: usize) {
@@ -258,15 +310,15 @@ impl Sums {
             if let (Some(cell), Some(counters)) =
                 (self.cells.get_mut(site as usize), super::counters(site))
             {
-                cell.sum.frees = counters.frees.load(Relaxed);
-                cell.sum.freed_bytes = counters.freed_bytes.load(Relaxed);
+                cell.now.frees = counters.frees.load(Relaxed);
+                cell.now.freed_bytes = counters.freed_bytes.load(Relaxed);
             }
         }
         for entry in entries(place) {
             if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
-                cell.sum.frees += u64::from(entry.frees.load(Relaxed));
+                cell.now.frees += u64::from(entry.frees.load(Relaxed));
                 let bytes = entry.freed_bytes.load(Relaxed);
-                cell.sum.freed_bytes = cell.sum.freed_bytes.wrapping_add(bytes);
+                cell.now.freed_bytes = cell.now.freed_bytes.wrapping_add(bytes);
             }
         }
         // The counts of an allocation are there before those of its free.
@@ -279,25 +331,24 @@ impl Sums {
             if let (Some(cell), Some(counters)) =
                 (self.cells.get_mut(site as usize), super::counters(site))
             {
-                cell.sum.allocations = counters.allocations.load(Relaxed);
-                cell.sum.allocated_bytes = counters.allocated_bytes.load(Relaxed);
+                cell.now.allocations = counters.allocations.load(Relaxed);
+                cell.now.allocated_bytes = counters.allocated_bytes.load(Relaxed);
             }
         }
         for entry in entries(place) {
             if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
-                cell.sum.allocations += u64::from(entry.allocations.load(Relaxed));
+                cell.now.allocations += u64::from(entry.allocations.load(Relaxed));
                 let bytes = entry.allocated_bytes.load(Relaxed);
-                cell.sum.allocated_bytes = cell.sum.allocated_bytes.wrapping_add(bytes);
+                cell.now.allocated_bytes = cell.now.allocated_bytes.wrapping_add(bytes);
             }
         }
     }
 
-    /// The sum of a site, if some thread was counting for it.
+    /// The sum of a site, if it was among those read.
     pub fn get(&self, site: u32) -> Option<Sum> {
         self.cells
             .as_slice()
             .get(site as usize)
-            .filter(|cell| cell.is_held)
             .map(|cell| cell.sum)
     }
 }

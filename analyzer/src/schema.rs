@@ -232,6 +232,13 @@ fn site_faults() -> Value {
         ("major", or_null(count())),
         ("per_mib", or_null(number())),
         ("first_touch", or_null(place)),
+        ("order", or_null(one_of(&["in order", "at random"]))),
+        ("first_s", or_null(number())),
+        ("last_s", or_null(number())),
+        (
+            "filled",
+            or_null(one_of(&["by the kernel", "in huge pages"])),
+        ),
         ("advice", or_null(string())),
     ])
 }

@@ -6,7 +6,7 @@
 use crate::fields::{Input, Output};
 use crate::sink::{Sink, WriteError};
 use crate::types::{
-    Ages, FaultCount, Faults, Losses, SiteAge, SiteDelta, SiteFault, SiteLoss, Snapshot,
+    Ages, FaultCount, Faults, Losses, SiteAge, SiteDelta, SiteFault, SiteLoss, SiteTouch, Snapshot,
 };
 
 /// Appends packed entries of `N` values to a sink.
@@ -132,6 +132,59 @@ impl<'a> FaultWriter<'a> {
     }
 }
 
+/// Packs [`SiteTouch`]es, the `touches` of [`Faults`].
+pub struct TouchWriter<'a>(Packer<'a>);
+
+impl<'a> TouchWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        TouchWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends one; site ids must ascend. After an error the sink is to be thrown away.
+    pub fn push(&mut self, touch: &SiteTouch) -> Result<(), WriteError> {
+        let SiteTouch {
+            site,
+            compared,
+            in_order,
+            first_ms,
+            last_ms,
+        } = *touch;
+        self.0.push(site, &[compared, in_order, first_ms, last_ms])
+    }
+}
+
+/// The [`SiteTouch`]es of [`Faults`], ascending by site.
+#[derive(Clone, Debug)]
+pub struct SiteTouches<'a> {
+    input: Input<'a>,
+    last: u32,
+}
+
+impl SiteTouches<'_> {
+    /// See [`Deltas::ends_well`].
+    pub(crate) fn ends_well(mut self) -> bool {
+        self.by_ref().for_each(drop);
+        self.input.is_empty()
+    }
+}
+
+impl Iterator for SiteTouches<'_> {
+    type Item = SiteTouch;
+
+    fn next(&mut self) -> Option<SiteTouch> {
+        let (site, [compared, in_order, first_ms, last_ms]) =
+            unpack(&mut self.input, &mut self.last)?;
+        Some(SiteTouch {
+            site,
+            compared,
+            in_order,
+            first_ms,
+            last_ms,
+        })
+    }
+}
+
 /// The [`SiteFault`]s of [`Faults`], ascending by site.
 #[derive(Clone, Debug)]
 pub struct SiteFaults<'a> {
@@ -166,6 +219,14 @@ impl Iterator for SiteFaults<'_> {
 }
 
 impl<'a> Faults<'a> {
+    /// When sites were touched, ascending; see [`Snapshot::deltas`] on malformed bytes.
+    pub fn touches(&self) -> SiteTouches<'a> {
+        SiteTouches {
+            input: Input(self.touches),
+            last: 0,
+        }
+    }
+
     /// Faults by site, ascending; see [`Snapshot::deltas`] on malformed bytes.
     pub fn sites(&self) -> SiteFaults<'a> {
         SiteFaults {

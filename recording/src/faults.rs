@@ -58,12 +58,31 @@ pub struct Faults<'a> {
     pub all: FaultCount,
     /// Exact number of faults that could be looked at, minor and major; `None` if unknown.
     pub seen: Option<u64>,
-    /// Samples that found no room.
+    /// Samples of minor faults that found no room.
     pub lost: u64,
     /// In the order of [`FAULT_REGIONS`].
     pub regions: [FaultCount; FAULT_REGIONS.len()],
+    /// Major faults among `seen`; `None` if unknown, as in older recordings.
+    pub seen_major: Option<u64>,
+    /// Encoded [`SiteTouch`]es, ascending by site; read with `touches()`.
+    pub touches: &'a [u8],
     /// Encoded [`SiteFault`]s, ascending by site; read with `sites()`.
     pub sites: &'a [u8],
+}
+
+/// When and in which order the blocks of a site were touched; kept of sites with many faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteTouch {
+    /// Site id.
+    pub site: u32,
+    /// Samples that were compared with the one before.
+    pub compared: u64,
+    /// Of these, those a little above the one before.
+    pub in_order: u64,
+    /// When the first was taken.
+    pub first_ms: TimeMs,
+    /// When the last was taken.
+    pub last_ms: TimeMs,
 }
 
 /// Faults on the blocks of a site.

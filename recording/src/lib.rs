@@ -164,7 +164,9 @@
 //! 25 Faults      length of head n, head, sites up to the end of the record; in a segment of ages
 //!        head    at_ms n, source b (0 off, 1 all, 2 user, 3 refused, 4 too many), error n,
 //!                period n, since_ms n, before (minor n, major n), all (the same),
-//!                seen + 1 n (0: unknown), lost n, number of regions n, these (minor n, major n)
+//!                seen + 1 n (0: unknown), lost n, number of regions n, these (minor n, major n);
+//!                since added: major ones among seen + 1 n (0: unknown), touches (length n, bytes):
+//!                site - site of the one before n, compared n, in_order n, first_ms n, last_ms n
 //!        site    site - site of the one before n (at least 1), minor n, major n,
 //!                touch_module n, touch_offset n
 //! ```
@@ -190,8 +192,8 @@
 //! assert_eq!(sink.written(), [3, 26, 0, 0, 0]);
 //! let faults = Faults { at_ms: 9, period: 13, sites: sink.written(), ..Default::default() };
 //! let bytes = bytes_of(Record::Faults(faults));
-//! assert_eq!(bytes[..7], [25, 26, 9, 0, 0, 13, 0]); // tag, length of head, at_ms, source, ...
-//! assert_eq!(bytes[2 + 26..], *sink.written());
+//! assert_eq!(bytes[..7], [25, 28, 9, 0, 0, 13, 0]); // tag, length of head, at_ms, source, ...
+//! assert_eq!(bytes[2 + 28..], *sink.written());
 //!
 //! let end = Record::End { at_ms: 1000, kind: EndKind::Exit, status: -1 };
 //! assert_eq!(bytes_of(end), [13, 0xe8, 0x07, 0, 1]);
@@ -363,6 +365,7 @@ pub use account::{
 pub use crc32c::{Crc32c, crc32c};
 pub use deltas::{
     AgeWriter, DeltaWriter, Deltas, FaultWriter, LossWriter, SiteAges, SiteFaults, SiteLosses,
+    SiteTouches, TouchWriter,
 };
 pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
 pub use header::{

@@ -4,7 +4,7 @@ use crate::account::{Account, Arenas, Residency};
 use crate::spread::Spreads;
 use crate::system::System;
 
-pub use crate::faults::{FAULT_REGIONS, FaultCount, FaultSource, Faults, SiteFault};
+pub use crate::faults::{FAULT_REGIONS, FaultCount, FaultSource, Faults, SiteFault, SiteTouch};
 
 /// Milliseconds of `CLOCK_MONOTONIC` since the process was first recorded.
 pub type TimeMs = u64;

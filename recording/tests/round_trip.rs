@@ -165,6 +165,8 @@ proptest! {
         counts in (fault_count(), fault_count(), proptest::array::uniform7(fault_count())),
         (source, error, seen) in (0..5_usize, n32(), proptest::option::of(n().prop_map(|v| v >> 1))),
         list in btree_map(1..=u32::MAX, (fault_count(), n32(), n()), 0..50),
+        touched in btree_map(1..=u32::MAX, [n(), n(), n(), n()], 0..20),
+        seen_major in proptest::option::of(n().prop_map(|v| v >> 1)),
     ) {
         use FaultSource::{All, Off, Refused, TooMany, User};
         let list: Vec<SiteFault> = list
@@ -174,11 +176,19 @@ proptest! {
         let mut sites = Bytes::default();
         let mut writer = FaultWriter::new(&mut sites);
         list.iter().for_each(|site| writer.push(site).unwrap());
+        let touched: Vec<SiteTouch> = touched
+            .into_iter()
+            .map(|(site, [compared, in_order, first_ms, last_ms])| SiteTouch { site, compared, in_order, first_ms, last_ms })
+            .collect();
+        let mut touches = Bytes::default();
+        let mut writer = TouchWriter::new(&mut touches);
+        touched.iter().for_each(|touch| writer.push(touch).unwrap());
         let [at_ms, period, since_ms, lost] = times;
         let (before, all, regions) = counts;
         let source = [Off, All, User, Refused, TooMany][source];
-        let faults = Faults { at_ms, source, error, period, since_ms, before, all, seen, lost, regions, sites: &sites.0 };
+        let faults = Faults { at_ms, source, error, period, since_ms, before, all, seen, lost, regions, seen_major, touches: &touches.0, sites: &sites.0 };
         assert!(faults.sites().eq(list));
+        assert!(faults.touches().eq(touched));
         check(Record::Faults(faults));
     }
 

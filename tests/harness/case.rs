@@ -446,6 +446,30 @@ impl Tracked {
             .collect()
     }
 
+    /// The report of all recordings together.
+    #[track_caller]
+    pub fn family(&self) -> Report {
+        let recordings: Vec<&Path> = self.recordings.iter().map(PathBuf::as_path).collect();
+        Report::read(&recordings)
+    }
+
+    /// The report of all recordings together as people read it.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        let output = Command::new(&product().command)
+            .arg("report")
+            .args(&self.recordings)
+            .arg("--no-debuginfod")
+            .output()
+            .expect("leaktrack report can be started");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// The most allocations that one recording counts. A report with all its sites may have a
     /// hundred megabytes; none is kept.
     #[track_caller]

@@ -34,14 +34,14 @@ pub fn program(name: &str) -> PathBuf {
         .expect("a source file")
         .to_string_lossy()
         .into_owned();
-    let shared = build_line(name).contains("-shared");
+    let shared = build_line(&program_source(name)).contains("-shared");
     program_as(name, &if shared { format!("{stem}.so") } else { stem }, &[])
 }
 
 /// The same with more flags, under another file name. All results of one name and flags lie in one folder of their own.
 pub fn program_as(name: &str, output: &str, more_flags: &[&str]) -> PathBuf {
     let source = program_source(name);
-    let line = build_line(name);
+    let line = build_line(&source);
     let mut words: Vec<&str> = line.split_whitespace().collect();
     let compiler = match words.first() {
         Some(word) if !word.starts_with('-') => words.remove(0),
@@ -49,13 +49,33 @@ pub fn program_as(name: &str, output: &str, more_flags: &[&str]) -> PathBuf {
         _ => "gcc",
     };
     words.extend(more_flags);
+    build(
+        &source,
+        compiler,
+        &[&COMMON_FLAGS, words.as_slice()].concat(),
+        output,
+    )
+}
 
+/// Builds `examples/NAME` as its `build:` line says and returns the executable.
+pub fn example(name: &str) -> PathBuf {
+    let source = super::product::workspace().join("examples").join(name);
+    let line = build_line(&source);
+    let mut words = line.split_whitespace();
+    let compiler = words.next().expect("a compiler");
+    let output = name.trim_end_matches(".c");
+    let flags: Vec<&str> = words
+        .filter(|word| !["-o", name, output].contains(word))
+        .collect();
+    build(&source, compiler, &flags, output)
+}
+
+fn build(source: &Path, compiler: &str, words: &[&str], output: &str) -> PathBuf {
     let mut hash = DefaultHasher::new();
     (
-        std::fs::read(&source).expect("the program's source"),
-        &words,
+        std::fs::read(source).expect("the program's source"),
+        words,
         compiler,
-        COMMON_FLAGS,
     )
         .hash(&mut hash);
     for header in headers() {
@@ -75,13 +95,12 @@ pub fn program_as(name: &str, output: &str, more_flags: &[&str]) -> PathBuf {
         std::thread::current().id()
     ));
     let (libraries, flags): (Vec<&str>, Vec<&str>) =
-        words.into_iter().partition(|word| word.starts_with("-l"));
+        words.iter().partition(|word| word.starts_with("-l"));
     let built = Command::new(compiler)
-        .args(COMMON_FLAGS)
         .args(flags)
         .arg("-I")
         .arg(program_source(""))
-        .arg(&source)
+        .arg(source)
         .arg("-o")
         .arg(&partial)
         .args(libraries)
@@ -91,16 +110,17 @@ pub fn program_as(name: &str, output: &str, more_flags: &[&str]) -> PathBuf {
         });
     assert!(
         built.status.success(),
-        "{name}: {}",
+        "{}: {}",
+        source.display(),
         String::from_utf8_lossy(&built.stderr)
     );
     std::fs::rename(&partial, &finished).expect("the finished program can be moved into place");
     finished
 }
 
-fn build_line(name: &str) -> String {
-    let text = std::fs::read_to_string(program_source(name))
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+fn build_line(source: &Path) -> String {
+    let text = std::fs::read_to_string(source)
+        .unwrap_or_else(|error| panic!("{}: {error}", source.display()));
     text.lines()
         .find_map(|line| {
             line.split_once("build:")

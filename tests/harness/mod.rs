@@ -11,7 +11,7 @@ mod tools;
 mod valgrind;
 
 pub use case::{Case, Checked, Running, Tracked};
-pub use compile::{program, program_as, program_source};
+pub use compile::{example, program, program_as, program_source};
 pub use outcome::Outcome;
 pub use product::{Product, product};
 pub use report::{Amount, Frame, Lost, Report, Site};

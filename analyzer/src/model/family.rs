@@ -180,6 +180,7 @@ fn part_faults(
         if weight > most {
             most = weight;
             part.touch = stacks.instruction(process, fault.touch_module, fault.touch_offset);
+            part.order = faults.touches.get(&fault.site).copied();
         }
     }
     Some(part)

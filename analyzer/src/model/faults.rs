@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use leaktrack_recording::{FAULT_REGIONS, FaultCount, FaultSource, Faults, SiteFault};
+use leaktrack_recording::{FAULT_REGIONS, FaultCount, FaultSource, Faults, SiteFault, SiteTouch};
 
 use super::frame::Frame;
 
@@ -16,18 +16,22 @@ pub struct ProcessFaults {
     pub error: u32,
     /// One of so many minor faults was looked at.
     pub period: u64,
+    /// When attribution began.
+    pub since_ms: u64,
     /// Faults before attribution began.
     pub before: FaultCount,
     /// All faults up to the last record.
     pub all: FaultCount,
     /// Exact number of faults that could be looked at; unknown on old kernels.
     pub seen: Option<u64>,
-    /// Samples that found no room.
+    /// Samples of minor faults that found no room.
     pub lost: u64,
     /// In the order of `FAULT_REGIONS`, minor ones scaled to what was seen.
     pub regions: [FaultCount; FAULT_REGIONS.len()],
     /// By the recording's id of the site, scaled likewise.
     pub sites: HashMap<u32, SiteFault>,
+    /// When and in which order sites with many faults were touched, by the same id.
+    pub touches: HashMap<u32, SiteTouch>,
 }
 
 impl ProcessFaults {
@@ -48,10 +52,11 @@ impl ProcessFaults {
         let minor = sum(|count| count.minor);
         // Whose memory these were in nobody knows.
         let lost = faults.lost.saturating_mul(faults.period);
-        let seen_minor = faults.seen.map(|seen| {
-            let major = sum(|count| count.major);
-            seen.saturating_sub(major).saturating_sub(lost)
-        });
+        let major = sum(|count| count.major);
+        let seen_major = faults.seen_major.unwrap_or(major);
+        let seen_minor = faults
+            .seen
+            .map(|seen| seen.saturating_sub(seen_major).saturating_sub(lost));
         let factor = match seen_minor {
             Some(seen) if minor > 0 => seen as f64 / minor as f64,
             _ => 1.0,
@@ -62,18 +67,23 @@ impl ProcessFaults {
         regions.iter_mut().for_each(scale);
         if let Some(unknown) = regions.last_mut() {
             unknown.minor = unknown.minor.saturating_add(lost);
+            // Each major fault is a sample, unless there was no room for it.
+            let unsampled = seen_major.saturating_sub(major);
+            unknown.major = unknown.major.saturating_add(unsampled);
         }
         sites.values_mut().for_each(|fault| scale(&mut fault.count));
         Self {
             source: faults.source,
             error: faults.error,
             period: faults.period,
+            since_ms: faults.since_ms,
             before: faults.before,
             all: faults.all,
             seen: faults.seen,
             lost: faults.lost,
             regions,
             sites,
+            touches: faults.touches().map(|it| (it.site, it)).collect(),
         }
     }
 
@@ -99,4 +109,6 @@ pub struct PartFaults {
     pub count: FaultCount,
     /// Where most of its pages were touched first, innermost inlined frame first; empty if unknown.
     pub touch: Option<Arc<[Frame]>>,
+    /// When and in which order, of the recorded site with most of them.
+    pub order: Option<SiteTouch>,
 }

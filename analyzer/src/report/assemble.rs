@@ -7,9 +7,11 @@ use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
-use super::{ReportOptions, correlate, coverage, faults, memory, scans, source, system, timeline};
+use super::{
+    ReportOptions, account, correlate, coverage, faults, memory, scans, source, system, timeline,
+};
 use crate::blame::is_plumbing;
-use crate::model::Family;
+use crate::model::{Family, Site};
 use crate::parallel;
 use crate::verdict::{self, Estimate, Opinion, Verdict};
 
@@ -99,6 +101,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let swapped_in = system.as_ref().and_then(|system| system.swap_in_bytes);
     faults.diagnosis = faults::diagnosis(&faults, family.end_s(), swapped_in.unwrap_or(0));
     extra.fault_sites = fault_sites(family, &judgement, &sites);
+    extra.filled_sites = filled_sites(family, &judgement, &sites);
     extra.fault_correlation = fault_correlation(family).filter(|_| faults.why_not.is_some());
     let timeline = timeline::timeline(family);
     let totals = memory::totals(family, &timeline);
@@ -188,6 +191,23 @@ fn fault_sites(family: &Family, judgement: &Judgement, sites: &[Selected]) -> Ve
         .collect();
     most.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let reports = most.into_iter().take(MOST);
+    reports
+        .filter_map(|(_, site)| site_report(family, judgement, site))
+        .collect()
+}
+
+/// The sites with most memory that came without faults.
+fn filled_sites(family: &Family, judgement: &Judgement, sites: &[Selected]) -> Vec<SiteReport> {
+    const MOST: usize = 5;
+    let resident = |site: &Site| account::residency(site).map_or(0, |it| it.resident_bytes);
+    let mut filled: Vec<(u64, &Selected)> = sites
+        .iter()
+        .filter_map(|selected| Some((family.sites.get(selected.index)?, selected)))
+        .filter(|(site, _)| faults::of_site(family, site).filled.is_some())
+        .map(|(site, selected)| (resident(site), selected))
+        .collect();
+    filled.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let reports = filled.into_iter().take(MOST);
     reports
         .filter_map(|(_, site)| site_report(family, judgement, site))
         .collect()

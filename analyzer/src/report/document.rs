@@ -484,6 +484,15 @@ pub struct SiteFaults {
     pub per_mib: Option<f64>,
     /// The code that touched most of its pages first.
     pub first_touch: Option<TouchPlace>,
+    /// `in order` or `at random`; none where faults are few, or neither.
+    pub order: Option<String>,
+    /// When the first and the last of them were seen, seconds after the start.
+    pub first_s: Option<f64>,
+    /// See `first_s`.
+    pub last_s: Option<f64>,
+    /// Its memory is resident with hardly any fault: `by the kernel` (populated, locked, read into),
+    /// or `in huge pages`.
+    pub filled: Option<String>,
     /// What would spare most of them, where the figures say so.
     pub advice: Option<String>,
 }
@@ -557,6 +566,8 @@ pub struct EventReport {
 pub struct Extra {
     /// The sites with most page faults, also those that are not listed.
     pub fault_sites: Vec<SiteReport>,
+    /// Sites with most memory that came without faults.
+    pub filled_sites: Vec<SiteReport>,
     /// Where faults are not attributed: whose allocations go with them.
     pub fault_correlation: Option<String>,
     /// Source lines by file and line.

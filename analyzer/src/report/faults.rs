@@ -1,12 +1,15 @@
 //! Page faults: sums over the family, what each site has of them, and what would help.
 
-use leaktrack_recording::{FAULT_REGIONS, FaultCount, FaultSource, SnapshotHead};
+use leaktrack_recording::{
+    FAULT_REGIONS, FaultCount, FaultSource, SiteKind, SiteTouch, SnapshotHead,
+};
 use serde::{Deserialize, Serialize};
 
 use super::document::{Faults, SiteFaults};
 use super::memory::round;
-use crate::model::faults::ProcessFaults;
-use crate::model::{Family, Site};
+use crate::model::faults::{PartFaults, ProcessFaults};
+use crate::model::site::Part;
+use crate::model::{Family, Process, Site};
 
 /// Faults whose addresses are in no site's block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,11 +131,20 @@ pub fn of_site(family: &Family, site: &Site) -> SiteFaults {
     };
     let (minor, major) = (sum(|count| count.minor), sum(|count| count.major));
     let allocated_bytes = site.counted().allocated_bytes;
+    let weight = |faults: &PartFaults| faults.count.minor.saturating_add(faults.count.major);
     let most = parts
         .iter()
         .filter(|(_, faults)| faults.touch.is_some())
-        .max_by_key(|(_, faults)| faults.count.minor.saturating_add(faults.count.major));
+        .max_by_key(|(_, faults)| weight(faults));
     let touch = most.and_then(|(_, faults)| faults.touch.as_ref()?.first());
+    let times = || {
+        parts
+            .iter()
+            .filter_map(|(part, faults)| Some((part, faults.order?)))
+    };
+    let at_s = |process: usize, ms: u64| family.start_s(process) + ms as f64 / 1e3;
+    let order = parts.iter().max_by_key(|(_, faults)| weight(faults));
+    let order = order.and_then(|(_, faults)| Order::of(&faults.order?));
     SiteFaults {
         minor: Some(minor),
         major: Some(major),
@@ -144,23 +156,108 @@ pub fn of_site(family: &Family, site: &Site) -> SiteFaults {
             line: frame.line,
             module: Some(frame.module.clone()).filter(|module| !module.is_empty()),
         }),
-        advice: advice(family, site, minor, major),
+        order: order.map(|order| order.name().to_owned()),
+        first_s: times()
+            .map(|(part, touch)| at_s(part.process, touch.first_ms))
+            .reduce(f64::min)
+            .map(round),
+        last_s: times()
+            .map(|(part, touch)| at_s(part.process, touch.last_ms))
+            .reduce(f64::max)
+            .map(round),
+        filled: filled(family, site, minor.saturating_add(major)).map(str::to_owned),
+        advice: advice(family, site, order, minor, major),
     }
 }
 
+/// In which order a site's memory was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Ascending,
+    Random,
+}
+
+impl Order {
+    /// What most steps from one sample to the next say; none of few.
+    fn of(touch: &SiteTouch) -> Option<Self> {
+        match touch
+            .in_order
+            .saturating_mul(100)
+            .checked_div(touch.compared)?
+        {
+            _ if touch.compared < 8 => None,
+            70.. => Some(Self::Ascending),
+            0..=40 => Some(Self::Random),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ascending => "in order",
+            Self::Random => "at random",
+        }
+    }
+}
+
+/// How a mapping's memory got there, if not by faults on it.
+fn filled(family: &Family, site: &Site, faults: u64) -> Option<&'static str> {
+    // A fault on a file maps up to 16 pages around it; one of a huge page stands for 512.
+    const MOST_BY_FAULTS: u64 = 64;
+    if site.kind != SiteKind::Mmap {
+        return None; // blocks lie on pages that were touched for others before
+    }
+    let resident = super::account::residency(site)?.resident_bytes;
+    let pages = resident / PAGE_BYTES;
+    if resident < 1 << 20 || faults.saturating_mul(MOST_BY_FAULTS) > pages {
+        return None;
+    }
+    // What a child has of its parent, and what was there before the faults were looked at.
+    let own = |part: &Part| {
+        let process = family.processes.get(part.process);
+        let born = part.history.last().since(&part.history.base).allocations > 0;
+        process.is_some_and(|process| {
+            let looked = process.faults.as_ref().map(|it| it.since_ms);
+            born && looked.is_some_and(|since_ms| part.first_seen_ms >= since_ms)
+        })
+    };
+    if !site.parts.iter().all(own) {
+        return None;
+    }
+    let huge = |process: &Process| Some(process.last_account()?.head.huge_bytes);
+    let huge: u64 = family.processes.iter().filter_map(huge).sum();
+    Some(match huge >= resident / 2 {
+        true => "in huge pages",
+        false => "by the kernel",
+    })
+}
+
 /// What would spare most of a site's faults, where its figures say so.
-fn advice(family: &Family, site: &Site, minor: u64, major: u64) -> Option<String> {
+fn advice(
+    family: &Family,
+    site: &Site,
+    order: Option<Order>,
+    minor: u64,
+    major: u64,
+) -> Option<String> {
     if major >= MANY_MAJOR {
         let swapped = family
             .processes
             .iter()
             .filter_map(|process| process.last_head())
             .any(|head| head.swap_bytes > 0);
-        return Some(if swapped {
-            "Its pages come back from swap: give the process more memory, or `mlock` what must not wait.".to_owned()
-        } else {
-            "Its pages are read from disk when touched: read ahead (`madvise` with MADV_SEQUENTIAL or MADV_WILLNEED, `MAP_POPULATE`), or `mlock` what must not wait.".to_owned()
-        });
+        let words = match order {
+            _ if swapped => {
+                "Its pages come back from swap: give the process more memory, or `mlock` what must not wait."
+            }
+            Some(Order::Random) => {
+                "Its pages are read from disk one by one, in no order: bring them in before they are needed (`MAP_POPULATE`, `madvise` with MADV_POPULATE_READ; MADV_WILLNEED stops after one read-ahead), read fewer of them, or `mlock` what must not wait."
+            }
+            _ => {
+                "Its pages are read from disk when touched: read ahead (`madvise` with MADV_SEQUENTIAL where they are read in order, `MAP_POPULATE` or MADV_POPULATE_READ for all of them), or `mlock` what must not wait."
+            }
+        };
+        return Some(words.to_owned());
     }
     if minor < MANY_MINOR {
         return None;

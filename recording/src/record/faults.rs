@@ -36,7 +36,9 @@ fn put_fields(faults: &Faults<'_>, out: &mut Output<'_>) -> Result<(), Full> {
     faults
         .regions
         .iter()
-        .try_for_each(|region| out.varints(&[region.minor, region.major]))
+        .try_for_each(|region| out.varints(&[region.minor, region.major]))?;
+    out.varint(faults.seen_major.map_or(0, |seen| seen.saturating_add(1)))?;
+    out.bytes(faults.touches)
 }
 
 pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Faults<'a>> {
@@ -64,6 +66,11 @@ pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Faults<'a>> {
             *slot = count;
         }
     }
+    // A head of the first version ends here.
+    let (seen_major, touches) = match head.is_empty() {
+        true => (0, &[][..]),
+        false => (head.varint()?, head.bytes()?),
+    };
     let faults = Faults {
         at_ms,
         source,
@@ -75,9 +82,12 @@ pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Faults<'a>> {
         seen: seen.checked_sub(1),
         lost,
         regions,
+        seen_major: seen_major.checked_sub(1),
+        touches,
         sites: input.0,
     };
-    faults.sites().ends_well().then_some(faults)
+    let whole = faults.sites().ends_well() && faults.touches().ends_well();
+    whole.then_some(faults)
 }
 
 fn count(input: &mut Input<'_>) -> Option<FaultCount> {

@@ -44,6 +44,7 @@ pub fn json(report: &Report) -> io::Result<String> {
     if let Value::Object(fields) = &mut head {
         // Whole sites, which are among the others.
         fields.remove("fault_sites");
+        fields.remove("filled_sites");
     }
     put("report", head);
     put("answer", answer(report)?);

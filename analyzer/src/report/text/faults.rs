@@ -66,16 +66,62 @@ pub fn write(report: &Report, page: &mut Page) {
                     .map(|module| format!("  {module}"))
                     .unwrap_or_default(),
             };
-            page.line(
-                Style::Dim,
-                &format!("       touched first by {function}{line}"),
-            );
+            let when = when(site).unwrap_or_default();
+            let words = format!("{function}{line}{when}");
+            page.prose("       touched first by ", Style::Dim, &words);
         }
         if let Some(advice) = &site.faults.advice {
             page.prose("       Do: ", Style::Plain, advice);
         }
     }
+    filled(report, page);
     elsewhere(report, all, page);
+}
+
+/// In which order and when a site's memory was touched.
+fn when(site: &SiteReport) -> Option<String> {
+    let faults = &site.faults;
+    let (first_s, last_s) = (faults.first_s?, faults.last_s?);
+    let order = faults.order.as_ref();
+    let order = order.map_or_else(String::new, |order| format!(", {order}"));
+    // Samples are looked at every 50 ms or so.
+    let times = match last_s - first_s < 0.1 {
+        true => format!("{} after the start", human::duration(first_s)),
+        false => format!(
+            "from {} to {} after the start",
+            human::duration(first_s),
+            human::duration(last_s)
+        ),
+    };
+    Some(format!("{order}, {times}"))
+}
+
+/// Sites whose memory came without faults.
+fn filled(report: &Report, page: &mut Page) {
+    for site in &report.extra.filled_sites {
+        let (Some(how), Some(resident)) = (&site.faults.filled, site.resident_bytes) else {
+            continue;
+        };
+        let blamed = site.blame.as_ref();
+        let frame = blamed.and_then(|blame| site.frames.get(blame.frame));
+        let Some((name, place)) = frame.map(|frame| stack::name_and_place(frame, page)) else {
+            continue;
+        };
+        let how = match how.as_str() {
+            "by the kernel" => "filled by the kernel (populated, locked, or read into)",
+            other => other,
+        };
+        let faults = site.faults.minor.unwrap_or(0) + site.faults.major.unwrap_or(0);
+        let words = format!(
+            "{} for {}, {how}: {name}  {place}",
+            match faults {
+                0 => "no fault".to_owned(),
+                faults => human::plural(faults, "fault"),
+            },
+            human::bytes(resident),
+        );
+        page.prose("  ", Style::Plain, &words);
+    }
 }
 
 fn counts(minor: u64, major: u64) -> String {

@@ -3,7 +3,7 @@
 //! The helper opens perf software events on the threads there are, one per processor and kind, which
 //! later threads inherit; the events' descriptors stay in the helper's own table. The kernel puts
 //! every so many faults into a ring, with address, instruction and time, and the helper looks up who
-//! owns the address. An exact counter beside them says how many faults could be seen in all.
+//! owns the address. The events' own counts say exactly how many faults could be seen in all.
 //!
 //! All but [`large`] runs in the helper. It must never run in a hook or without the helper's own
 //! descriptor table.
@@ -27,14 +27,15 @@ use crate::sys::{self, Errno, perf};
 use crate::{config, modules, state};
 use perf::{Event, PageFaults, Ring, Sample};
 use regions::Regions;
-use tally::Tally;
+pub use tally::OfSite;
+use tally::{Tally, Touch};
 
 /// One of so many minor faults is sampled: a prime, so that programs that touch several areas by
 /// turns are not always caught at the same one.
-pub const PERIOD: u64 = 13;
-/// Pages of a ring: minor faults, and major ones, each of which is sampled.
-const MINOR_PAGES: [usize; 5] = [32, 16, 8, 4, 1];
-const MAJOR_PAGES: usize = 1;
+pub const PERIOD: u64 = 61;
+/// Pages of a ring: minor faults, and major ones, each of which is sampled. 16 pages hold 1,638
+/// samples: 99,000 minor faults, or as many major ones as a fast disk serves between two looks.
+const RING_PAGES: [usize; 5] = [16, 8, 4, 2, 1];
 /// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
 const MOST_EVENTS: usize = 16 << 10;
 /// More processors would need too many events for even one thread.
@@ -44,8 +45,8 @@ const LOOKUPS_PER_S: u64 = 2_000;
 const LOOKUPS_SAVED: u64 = 4_000;
 /// Between two looks at the rings.
 const LEAST_WAIT_MS: u64 = 20;
-/// A ring of 32 pages holds 42,000 faults: more than a processor can take in this time, so that a
-/// burst after a quiet time is not lost.
+/// No processor takes more minor faults in this time than a ring holds, so that a burst after a quiet
+/// time is not lost.
 const MOST_WAIT_MS: u64 = 50;
 
 /// A ring, the processor that it is of, and the event that it belongs to.
@@ -57,18 +58,25 @@ struct MinorOrMajor {
     fd: i32,
 }
 
+/// An event.
+#[derive(Clone, Copy)]
+struct Opened {
+    fd: i32,
+    major: bool,
+}
+
 struct Session {
     source: FaultSource,
     error: u32,
     rings: AVec<MinorOrMajor>,
-    /// All descriptors of events, to be closed.
-    fds: AVec<i32>,
-    /// Those of the exact counters.
-    counters: AVec<i32>,
+    /// All events, to be counted and closed.
+    events: AVec<Opened>,
+    /// Without forked children in their counts.
+    counts_exactly: bool,
     cpus: usize,
     /// Counted by sessions before this helper's.
-    counted_before: u64,
-    counted: Option<u64>,
+    counted_before: FaultCount,
+    counted: Option<FaultCount>,
     lost: u64,
     since_ms: u64,
     before: FaultCount,
@@ -88,10 +96,10 @@ impl Session {
             source: FaultSource::Off,
             error: 0,
             rings: AVec::new(),
-            fds: AVec::new(),
-            counters: AVec::new(),
+            events: AVec::new(),
+            counts_exactly: false,
             cpus: 0,
-            counted_before: 0,
+            counted_before: FaultCount { minor: 0, major: 0 },
             counted: None,
             lost: 0,
             since_ms: 0,
@@ -191,11 +199,7 @@ pub fn ring_bytes() -> u64 {
 }
 
 /// Shows the sums: the head, the sites, and how an instruction is named.
-pub fn show<R>(
-    at_ms: u64,
-    all: FaultCount,
-    f: impl FnOnce(&Faults<'_>, &[tally::OfSite]) -> R,
-) -> R {
+pub fn show<R>(at_ms: u64, all: FaultCount, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
     with(|session| {
         session.count();
         let faults = Faults {
@@ -206,9 +210,13 @@ pub fn show<R>(
             since_ms: session.since_ms,
             before: session.before,
             all,
-            seen: session.counted,
+            seen: session
+                .counted
+                .map(|seen| seen.minor.saturating_add(seen.major)),
+            seen_major: session.counted.map(|seen| seen.major),
             lost: session.lost,
             regions: session.tally.regions,
+            touches: &[],
             sites: &[],
         };
         f(&faults, session.tally.sites())
@@ -276,21 +284,8 @@ impl Session {
                 }
             }
         }
-        // Counted from the moment when all can be sampled.
-        let counts = Event {
-            kind: PageFaults::All,
-            period: 0,
-            ..event
-        };
-        for &tid in tids.as_slice() {
-            // Without `threads_only` forked children would be counted, too.
-            if event.threads_only
-                && let Ok(fd) = perf::open_page_faults(&counts, tid, None)
-            {
-                self.keep(fd)?;
-                self.counters.try_push(fd);
-            }
-        }
+        // Otherwise forked children are in the counts.
+        self.counts_exactly = event.threads_only;
         let now = process::read();
         self.cpus = cpus.iter().count();
         if self.source == FaultSource::Off || self.source == FaultSource::Refused {
@@ -329,14 +324,17 @@ impl Session {
                 ..*event
             };
             let fd = perf::open_page_faults(&event, tid, Some(cpu))?;
-            self.keep(fd)?;
+            if !self.events.try_push(Opened { fd, major }) {
+                sys::close(fd);
+                return Err(Errno::ENOMEM);
+            }
             let mut rings = self.rings.as_slice().iter();
             let first = rings.find(|ring| ring.cpu == cpu && ring.major == major);
             if let Some(first) = first {
                 perf::redirect(fd, first.fd)?;
                 continue;
             }
-            let ring = map_ring(fd, major)?;
+            let ring = map_ring(fd)?;
             let made = MinorOrMajor {
                 ring,
                 major,
@@ -352,37 +350,38 @@ impl Session {
         Ok(())
     }
 
-    fn keep(&mut self, fd: i32) -> sys::Result<()> {
-        if self.fds.try_push(fd) {
-            return Ok(());
-        }
-        sys::close(fd);
-        Err(Errno::ENOMEM)
-    }
-
     /// The exact number so far.
     fn count(&mut self) {
-        let counters = self.counters.as_slice();
-        if counters.is_empty() {
+        if !self.attached || !self.counts_exactly {
             return;
         }
-        let sum: Option<u64> = counters.iter().map(|fd| perf::read_count(*fd)).sum();
-        self.counted = sum.map(|sum| sum.saturating_add(self.counted_before));
+        let mut sum = self.counted_before;
+        for event in self.events.as_slice() {
+            let Some(count) = perf::read_count(event.fd) else {
+                self.counted = None;
+                return;
+            };
+            let of = match event.major {
+                true => &mut sum.major,
+                false => &mut sum.minor,
+            };
+            *of = of.saturating_add(count);
+        }
+        self.counted = Some(sum);
     }
 
     fn close(&mut self) {
         self.count();
-        self.counted_before = self.counted.unwrap_or(0);
-        for fd in self.fds.as_slice() {
-            sys::close(*fd);
+        self.counted_before = self.counted.unwrap_or_default();
+        for event in self.events.as_slice() {
+            sys::close(event.fd);
         }
         for ring in self.rings.as_slice() {
             RING_BYTES.fetch_sub(ring.ring.mapped_bytes() as u64, Relaxed);
             ring.ring.unmap();
         }
-        self.fds.clear();
+        self.events.clear();
         self.rings.clear();
-        self.counters.clear();
         self.attached = false;
         large::enable(false);
     }
@@ -417,6 +416,7 @@ impl Session {
         let (pid, mut turn) = (state::pid(), 0u64);
         let (own_start, own_end) = self.own;
         let graves = core::mem::replace(&mut self.graves, large::buried());
+        let began_ns = state::started_ns();
         for at in 0..self.rings.len() {
             let Some(&MinorOrMajor { ring, major, .. }) = self.rings.get(at) else {
                 break;
@@ -438,20 +438,27 @@ impl Session {
                 };
                 let is_own = (own_start..own_end).contains(&(sample.ip as usize));
                 let owner = owner::owner(sample.addr as usize, sample.time_ns, graves, is_own, map);
-                tally.count(owner, weight, major, sample.ip);
+                let at_ms = sample.time_ns.saturating_sub(began_ns) / 1_000_000;
+                tally.count(
+                    owner,
+                    weight,
+                    major,
+                    &Touch {
+                        at_ms,
+                        ..Touch::of(&sample)
+                    },
+                );
             });
-            self.lost = self.lost.saturating_add(lost);
+            if !major {
+                self.lost = self.lost.saturating_add(lost);
+            }
         }
-        self.count();
     }
 }
 
-fn map_ring(fd: i32, major: bool) -> sys::Result<Ring> {
-    if major {
-        return Ring::map(fd, MAJOR_PAGES);
-    }
+fn map_ring(fd: i32) -> sys::Result<Ring> {
     let mut last = Err(Errno::ENOMEM);
-    for pages in MINOR_PAGES {
+    for pages in RING_PAGES {
         last = Ring::map(fd, pages);
         if last.is_ok() {
             break;

@@ -44,10 +44,31 @@ pub fn alloc(bytes: usize, align: usize) -> *mut u8 {
     ARENA.alloc(bytes, align, 0)
 }
 
-/// As [`alloc`], for memory that will be used all at once and at once: large pieces get their pages
-/// in one go.
-pub fn alloc_populated(bytes: usize, align: usize) -> *mut u8 {
-    ARENA.alloc(bytes, align, MAP_POPULATE)
+/// As [`alloc`], for a table of live blocks, which will be used all at once: large pieces get their
+/// pages in one go. Its bytes are counted apart, see [`table_bytes`].
+pub fn alloc_table(bytes: usize, align: usize) -> *mut u8 {
+    let p = ARENA.alloc(bytes, align, MAP_POPULATE);
+    if !p.is_null() {
+        ARENA.table_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    p
+}
+
+/// Takes back a table.
+///
+/// # Safety
+/// `p` is null or came from [`alloc_table`] with the same `bytes` and `align`, and is not used again.
+pub unsafe fn dealloc_table(p: *mut u8, bytes: usize, align: usize) {
+    if !p.is_null() {
+        ARENA.table_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ARENA.dealloc(p, bytes, align) }
+}
+
+/// Bytes of the tables of live blocks now.
+pub fn table_bytes() -> u64 {
+    ARENA.table_bytes.load(Ordering::Relaxed)
 }
 
 /// Takes back a piece.
@@ -179,6 +200,8 @@ struct Arena {
     lock: WordLock,
     state: UnsafeCell<State>,
     used_bytes: AtomicU64,
+    /// Of tables of live blocks.
+    table_bytes: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
     munmap_forbidden: AtomicBool,
@@ -219,6 +242,7 @@ impl Arena {
                 pieces: Pieces::new(),
             }),
             used_bytes: AtomicU64::new(0),
+            table_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
             mmap_forbidden: AtomicBool::new(false),
             munmap_forbidden: AtomicBool::new(false),

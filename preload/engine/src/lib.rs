@@ -20,6 +20,7 @@ pub mod account;
 pub mod alerts;
 pub mod allocator;
 pub mod arena;
+pub mod atomic;
 pub mod config;
 pub mod confine;
 pub mod control;

@@ -15,8 +15,8 @@
 //! several are taken), side list of huge blocks, arena. Owners of other locks place themselves
 //! before these.
 
+use crate::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, spin_loop};
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::sys;
 
@@ -200,7 +200,7 @@ impl WordLock {
                 }
             } else if spins < SPINS || SPIN_ONLY.load(Ordering::Relaxed) {
                 spins = spins.saturating_add(1);
-                core::hint::spin_loop();
+                spin_loop();
             } else {
                 self.sleepers.fetch_add(1, Ordering::Relaxed);
                 // Any result means the same: look again.

@@ -26,10 +26,14 @@ fn bytes_per_block(blocks: usize, stride: usize) -> f64 {
     }
     assert_eq!(TABLE.len(), blocks as u64);
     let bytes = arena::used_bytes() as f64 / blocks as f64;
+    // All but a little is the table's, and counted as that.
+    let table = arena::table_bytes() as f64 / blocks as f64;
+    assert!(table <= bytes && table > bytes - 1.0, "{table} of {bytes}");
     for i in 0..blocks {
         assert_eq!(TABLE.remove(BASE + i * stride), Some(block(i)));
     }
     assert!(TABLE.is_empty());
+    assert!(arena::table_bytes() <= arena::used_bytes());
     bytes
 }
 

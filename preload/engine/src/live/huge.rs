@@ -1,7 +1,8 @@
 //! Owns [`HugeSizes`]: the exact sizes that are too large for an entry of the live table.
 //! It must never allocate: what finds no slot is refused and counted as dropped.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::atomic::Ordering;
+use crate::atomic::guarded::AtomicU64;
 
 use crate::lock::WordLock;
 

@@ -1,8 +1,8 @@
 //! Owns one shard of the live table: a lock, a table, and the decision when to change tables.
 //! It must never be left in a state that [`Shard::repair`] cannot complete, at any instruction.
 
+use crate::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 use super::huge::{HUGE_BYTES, HugeSizes};
 use super::table::{BUCKET_BYTES, BUCKETS_PER_PAGE, Bucket, ENTRIES, Key, Put, Table, Words};
@@ -218,7 +218,7 @@ impl Shard {
     /// Moves everything to a table of `buckets`; false if there is no memory.
     fn rebuild(&self, buckets: u32) -> bool {
         let bytes = buckets as usize * BUCKET_BYTES;
-        let first = arena::alloc_populated(bytes, BUCKET_BYTES) as *mut Bucket;
+        let first = arena::alloc_table(bytes, BUCKET_BYTES) as *mut Bucket;
         if first.is_null() {
             return false;
         }
@@ -226,7 +226,7 @@ impl Shard {
         let (old, new) = (self.current(), unsafe { Table::new(first, buckets) });
         if !old.copy_to(new) {
             // SAFETY: allocated with this size and not published.
-            unsafe { arena::dealloc(first as *mut u8, bytes, BUCKET_BYTES) };
+            unsafe { arena::dealloc_table(first as *mut u8, bytes, BUCKET_BYTES) };
             return false;
         }
         let old = old.buckets();
@@ -237,7 +237,7 @@ impl Shard {
         self.adopt_next();
         // SAFETY: allocated with this size, and no longer the shard's table. Torn out just before,
         // it is lost to the arena, which costs memory only.
-        unsafe { arena::dealloc(old.as_ptr() as *mut u8, size_of_val(old), BUCKET_BYTES) };
+        unsafe { arena::dealloc_table(old.as_ptr() as *mut u8, size_of_val(old), BUCKET_BYTES) };
         true
     }
 

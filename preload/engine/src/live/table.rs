@@ -16,7 +16,8 @@
 //! Because `first bucket = hash * buckets >> 32` rises with the hash, a table of any number of
 //! buckets works, and growing copies from front to back.
 
-use core::sync::atomic::{AtomicU64, Ordering, compiler_fence};
+use crate::atomic::guarded::AtomicU64;
+use crate::atomic::{Ordering, compiler_fence};
 
 use super::huge::HUGE_BYTES;
 use super::{Block, CLASS_END, EPOCH_MAX, SITE_END};

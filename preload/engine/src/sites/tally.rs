@@ -8,14 +8,13 @@
 //! Whoever takes a snapshot adds tallies and counters up in [`Sums::read`]. It must never write to
 //! them.
 
-use core::ptr::null_mut;
-use core::sync::atomic::{
+use crate::arena::AVec;
+use crate::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
-    fence,
+    fence, spin_loop,
 };
-
-use crate::arena::AVec;
+use core::ptr::null_mut;
 
 /// Entries: site ids are given in order, so those in use spread evenly.
 const ENTRIES: usize = 256;
@@ -245,7 +244,7 @@ impl Sums {
                 let before = self.changes(place);
                 let is_torn = |&(changes, reads): &(u64, u32)| changes == before.0 && reads >= TORN;
                 if before.1 && !self.given_away.get(place).is_some_and(is_torn) {
-                    core::hint::spin_loop();
+                    spin_loop();
                     continue;
                 }
                 self.read_frees(place);

@@ -82,6 +82,20 @@ fn recording() -> Value {
     object(&[
         ("mode", one_of(&["exact", "sample", "budget", "dormant"])),
         ("sample_bytes", or_null(count())),
+        (
+            "sampling",
+            or_null(object(&[
+                ("budget_percent", or_null(number())),
+                ("from_s", number()),
+                ("coarsest_bytes", count()),
+                (
+                    "means",
+                    list(object(&[("at_s", number()), ("mean_bytes", count())])),
+                ),
+                ("hooks_cpu_s", or_null(number())),
+                ("program_cpu_s", or_null(number())),
+            ])),
+        ),
         ("complete", boolean()),
         ("snapshots", count()),
         ("size_bytes", count()),

@@ -90,6 +90,7 @@ confine_hook! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usize) -> i32 {
     const PR_SET_SECCOMP: i32 = 22;
+    const PR_SET_TSC: i32 = 26;
     const MODE_STRICT: usize = 1;
     type F = unsafe extern "C" fn(i32, usize, usize, usize, usize) -> i32;
     if !hooks::ready() || ORIGINALS.prctl.load(Relaxed) == 0 {
@@ -105,6 +106,9 @@ pub unsafe extern "C" fn prctl(option: i32, a: usize, b: usize, c: usize, d: usi
         };
         confine::around_seccomp(filter, || real() as isize) as i32
     } else {
+        if option == PR_SET_TSC {
+            confine::clock_may_be_forbidden();
+        }
         real()
     }
 }

@@ -232,6 +232,19 @@ pub struct SnapshotHead {
     /// The system around the process, where it was looked at. Snapshots that are merged keep the
     /// latest.
     pub system: Option<System>,
+    /// How blocks were sampled, if they were.
+    pub sampling: Option<Sampling>,
+}
+
+/// How blocks were sampled at the moment of a snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sampling {
+    /// Mean distance between samples in bytes.
+    pub mean_bytes: u64,
+    /// CPU time that hooks spent until then, where it is measured (`mode=budget`), microseconds.
+    pub hooks_cpu_us: u64,
+    /// CPU time of the program without all of ours, where it is measured, microseconds.
+    pub program_cpu_us: u64,
 }
 
 /// What one site did since the previous snapshot.

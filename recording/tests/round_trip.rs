@@ -144,6 +144,11 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
                 releasable_bytes: v[30],
             }),
             system,
+            sampling: (v[31] % 2 == 1).then_some(Sampling {
+                mean_bytes: v[31],
+                hooks_cpu_us: v[27],
+                program_cpu_us: v[26],
+            }),
         }
     })
 }

@@ -114,7 +114,7 @@ pub struct Process {
     pub start_ticks: u64,
     /// How allocations were chosen.
     pub mode: Mode,
-    /// Mean distance between samples at the end, 0 if every block was recorded.
+    /// The largest mean distance between samples, 0 if every block was recorded.
     pub sample_mean_bytes: u64,
     /// Interval asked for.
     pub interval_ms: u64,
@@ -505,10 +505,16 @@ impl Process {
             }
         }
         self.scans.retain(|scan| scan.at_ms <= self.to_ms);
-        if let Mode::Sample { mean_bytes } = self.mode {
-            if head.mean_bytes == 0 {
-                head.mean_bytes = mean_bytes;
-            }
+        let asked = match self.mode {
+            Mode::Sample { mean_bytes } => Some(mean_bytes),
+            _ => None,
+        };
+        let used = self.heads.iter().filter(|head| head.at_ms <= self.to_ms);
+        let used = used
+            .filter_map(|head| Some(head.sampling?.mean_bytes))
+            .max();
+        if let Some(mean_bytes) = used.max(asked) {
+            head.mean_bytes = head.mean_bytes.max(mean_bytes);
             for (id, raw) in &mut sites {
                 if raw.site.kind == format::SiteKind::Heap {
                     let spread = spreads.get(id);

@@ -8,6 +8,7 @@ use leaktrack_recording::control::FamilyCounts;
 use leaktrack_recording::{EventKind, Mode};
 
 use super::document::Coverage;
+use super::means;
 use crate::human;
 use crate::model::process::Ended;
 use crate::model::sampling;
@@ -175,8 +176,8 @@ fn sampled(process: &Process, name: &str) -> String {
     };
     let unseen = sampling::unseen_bytes(process.sample_mean_bytes, with(1), with(2));
     format!(
-        "{name} was recorded by sampling, a sample every {} on average: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together.",
-        human::bytes(process.sample_mean_bytes),
+        "{}: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together.",
+        means::sentence(process, name),
         human::bytes(unseen)
     )
 }

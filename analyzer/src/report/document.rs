@@ -128,6 +128,9 @@ pub struct RecordingInfo {
     pub mode: String,
     /// Mean distance between samples.
     pub sample_bytes: Option<u64>,
+    /// How blocks were sampled in the course of it; `None` if every block was recorded.
+    #[serde(default)]
+    pub sampling: Option<SamplingInfo>,
     /// Every process ended in order and nothing is damaged.
     pub complete: bool,
     /// Snapshots taken.
@@ -140,6 +143,32 @@ pub struct RecordingInfo {
     pub own_cpu_s: f64,
     /// Times that this report covers, seconds after the root's start.
     pub windows: Vec<Span>,
+}
+
+/// How blocks were sampled.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SamplingInfo {
+    /// The budget in percent of the program's CPU, if one was given.
+    pub budget_percent: Option<f64>,
+    /// Blocks are sampled from here on, seconds after the start.
+    pub from_s: f64,
+    /// The largest mean distance between samples.
+    pub coarsest_bytes: u64,
+    /// The mean over time: one entry where it changed.
+    pub means: Vec<MeanAt>,
+    /// CPU time that the hooks took, where it was measured.
+    pub hooks_cpu_s: Option<f64>,
+    /// CPU time of the program alone, where it was measured.
+    pub program_cpu_s: Option<f64>,
+}
+
+/// Mean distance between samples from a moment on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MeanAt {
+    /// Seconds after the start.
+    pub at_s: f64,
+    /// The mean.
+    pub mean_bytes: u64,
 }
 
 /// A span of time.

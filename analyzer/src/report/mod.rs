@@ -15,6 +15,7 @@ mod json;
 mod judge;
 mod lifetimes;
 mod markdown;
+mod means;
 mod memory;
 mod recording;
 mod sampled;

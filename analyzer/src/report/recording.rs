@@ -4,6 +4,7 @@ use leaktrack_recording::{EventKind, Mode};
 
 use super::coverage;
 use super::document::{Oom, ProcessInfo, RecordingInfo, Span};
+use super::means;
 use super::memory::round;
 use crate::human;
 use crate::model::process::Ended;
@@ -86,6 +87,7 @@ pub fn recording_info(family: &Family) -> RecordingInfo {
     RecordingInfo {
         mode: mode.to_owned(),
         sample_bytes,
+        sampling: means::info(family),
         complete: family.processes.iter().all(in_order),
         snapshots: family
             .processes

@@ -11,7 +11,9 @@ use leaktrack_recording::EventKind;
 
 use crate::permit::means::{self, MAP, Means, SNAPSHOT};
 use crate::text::Text;
-use crate::{arena, guard, helper, lifecycle, permit, restrict, snapshot, state, tls, trial};
+use crate::{
+    arena, guard, helper, lifecycle, permit, restrict, sampler, snapshot, state, tls, trial,
+};
 
 /// Room reserved in the recording before its path may become unreachable.
 const RESERVE_BYTES: u64 = 4 << 20;
@@ -63,6 +65,10 @@ pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
         return real();
     }
     guard::enter(t, guard::OURS, usize::MAX);
+    if !filter.can_be_tried {
+        // Strict mode forbids the processor's clock as well.
+        sampler::budget::forbid_clock();
+    }
     let may_try = trial::is_possible();
     let mut lost = means::ALL;
     let mut ran = false;
@@ -101,6 +107,11 @@ pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
         lifecycle::without_helper();
     }
     r
+}
+
+/// The program is about to forbid or allow to read the processor's clock (`prctl(PR_SET_TSC)`).
+pub fn clock_may_be_forbidden() {
+    sampler::budget::forbid_clock();
 }
 
 /// Notes what a filter takes from us.

@@ -14,8 +14,8 @@ use crate::permit::means::{ASK, SNAPSHOT};
 use crate::state::{self, LIVE, MAPPINGS};
 use crate::wiped;
 use crate::{
-    arena, faults, guard, helper, lifecycle, modules, permit, restrict, sites, snapshot, sys,
-    thread, tls,
+    arena, faults, guard, helper, lifecycle, modules, permit, restrict, sampler, sites, snapshot,
+    sys, thread, tls,
 };
 
 unsafe extern "C" {
@@ -99,6 +99,7 @@ fn begin(t: &tls::Local, whole: bool) {
         LIVE.abandon_locks_in_child();
         arena::abandon_in_child();
         thread::reset_in_child(t);
+        sampler::budget::forget_in_child(thread::countdowns());
         helper::forget_in_child();
         faults::forget_in_child();
         restrict::forget_in_child();

@@ -10,9 +10,10 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use crate::facts::process;
 use crate::lock::WordLock;
 use crate::permit::{self, means::SNAPSHOT};
+use crate::sampler::budget;
 use crate::snapshot::{self, Reason};
 use crate::sys::{Errno, WaitWord};
-use crate::{arena, control, faults, guard, state, sys, tls};
+use crate::{arena, control, faults, guard, state, sys, thread, tls};
 
 /// How long the host waits for an order to be carried out.
 const PATIENCE_MS: u64 = 10_000;
@@ -168,7 +169,10 @@ extern "C" fn run() {
         if now_ms < due_ms {
             let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
             // Threads that must not wake us are looked after instead.
-            let wait_ms = (due_ms - now_ms).min(LIMIT_POLL_MS).min(faults::wait_ms());
+            let wait_ms = (due_ms - now_ms)
+                .min(LIMIT_POLL_MS)
+                .min(faults::wait_ms())
+                .min(budget::wait_ms(now_ms));
             let wait_ms = if quiet {
                 wait_ms.min(QUIET_POLL_MS)
             } else {
@@ -189,6 +193,7 @@ extern "C" fn run() {
         }
         let now_ms = state::tick();
         faults::drain();
+        look_at_budget(now_ms);
         if now_ms < due_ms && now_ms >= looked_ms + LIMIT_POLL_MS {
             looked_ms = now_ms;
             if snapshot::comes_near_limit() {
@@ -231,10 +236,17 @@ fn wait(seen: u32, wait_ms: u64) {
     }
 }
 
+fn look_at_budget(now_ms: u64) {
+    let own_ns = || sys::clock_ns(sys::clock::THREAD_CPU);
+    budget::look(now_ms, own_ns, thread::countdowns());
+}
+
 /// Carries an order out; true: end the thread.
 fn obey(order: u32) -> bool {
     let status = STATUS.load(Ordering::Relaxed) as i32;
     let kind = order & ((1 << KIND_BITS) - 1);
+    budget::hurry();
+    look_at_budget(state::tick());
     match kind {
         FINAL_EXIT => snapshot::take(Reason::Exit { status }),
         FINAL_FAST_EXIT => snapshot::take(Reason::FastExit { status }),

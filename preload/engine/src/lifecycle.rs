@@ -118,6 +118,8 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
     if trial::passed() && snapshot::begin(env) {
         state::set_depth(snapshot::config(|c| c.depth));
         arena::set_cap(memory_cap_bytes(snapshot::config(|c| c.memory)));
+        sampler::prepare();
+        sampler::pressure::arm();
         watch_threads();
         scan::init();
         fork::register();
@@ -128,7 +130,10 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         match snapshot::config(|c| c.mode) {
             config::Mode::Sample { mean_bytes } => hooks::begin_mode(mean_bytes),
             config::Mode::Dormant => hooks::begin_mode(0),
-            config::Mode::Exact | config::Mode::Budget { .. } => {}
+            config::Mode::Budget { milli_percent } => {
+                hooks::begin_mode(sampler::budget::begin(milli_percent));
+            }
+            config::Mode::Exact => {}
         }
         start_helper();
     } else {
@@ -228,6 +233,7 @@ fn poll(t: &Local) {
     let signals = sys::block_signals();
     control::serve();
     snapshot::take(snapshot::Reason::Periodic);
+    sampler::budget::look(now_ms, || 0, thread::countdowns());
     sys::restore_signals(signals);
     guard::leave(t);
 }

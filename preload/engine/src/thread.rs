@@ -135,7 +135,7 @@ unsafe fn publish(p: *mut ThreadState) {
 }
 
 /// The countdowns of all threads that there are or were.
-pub fn countdowns() -> impl Iterator<Item = &'static Countdown> {
+pub fn countdowns() -> impl Iterator<Item = &'static Countdown> + Clone {
     // Acquire pairs with the release in `publish`.
     let mut next = POOL.made.load(Acquire).cast_const();
     core::iter::from_fn(move || {

@@ -4,12 +4,15 @@
 use super::system;
 use crate::fields::{Input, Output};
 use crate::sink::{Full, Measure};
-use crate::types::{Ages, AllocatorStats, Coverage, Snapshot, SnapshotHead, TimeMs, Totals};
+use crate::types::{
+    Ages, AllocatorStats, Coverage, Sampling, Snapshot, SnapshotHead, TimeMs, Totals,
+};
 
 const HAS_LIMIT: u8 = 1;
 const HAS_ALLOCATOR: u8 = 2;
 const LIMITS_ADDRESS_SPACE: u8 = 4;
 const HAS_SYSTEM: u8 = 8;
+const HAS_SAMPLING: u8 = 16;
 
 pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
@@ -35,7 +38,12 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
         0
     };
     let system = if head.system.is_some() { HAS_SYSTEM } else { 0 };
-    out.byte(limit | allocator | space | system)?;
+    let sampling = if head.sampling.is_some() {
+        HAS_SAMPLING
+    } else {
+        0
+    };
+    out.byte(limit | allocator | space | system | sampling)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -80,6 +88,13 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     }
     if let Some(figures) = &head.system {
         system::put(figures, out)?;
+    }
+    if let Some(sampling) = &head.sampling {
+        out.varints(&[
+            sampling.mean_bytes,
+            sampling.hooks_cpu_us,
+            sampling.program_cpu_us,
+        ])?;
     }
     Ok(())
 }
@@ -170,6 +185,16 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
     } else {
         None
     };
+    let sampling = if flags & HAS_SAMPLING != 0 {
+        let [mean_bytes, hooks_cpu_us, program_cpu_us] = input.varints()?;
+        Some(Sampling {
+            mean_bytes,
+            hooks_cpu_us,
+            program_cpu_us,
+        })
+    } else {
+        None
+    };
     Some(SnapshotHead {
         index,
         merged: u32::try_from(merged).ok()?,
@@ -188,6 +213,7 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         own_cpu_ms,
         allocator,
         system,
+        sampling,
     })
 }
 

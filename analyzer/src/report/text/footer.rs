@@ -136,8 +136,14 @@ fn sites(report: &Report, options: &ReportOptions) -> String {
 
 fn recording(report: &Report) -> String {
     let recording = &report.recording;
+    let sampling = recording.sampling.as_ref();
+    let hooks = sampling
+        .and_then(|sampling| sampling.hooks_cpu_s)
+        .map_or(String::new(), |seconds| {
+            format!(", {} in the program's", human::duration(seconds))
+        });
     format!(
-        "used {} of memory and {} of CPU in its own thread; {} in {}",
+        "used {} of memory and {} of CPU in its own thread{hooks}; {} in {}",
         human::bytes(recording.own_memory_bytes),
         human::duration(recording.own_cpu_s),
         human::plural(recording.snapshots, "snapshot"),

@@ -23,6 +23,7 @@ use crate::arena::AVec;
 use crate::facts::process;
 use crate::lock::WordLock;
 use crate::permit::{self, means::PERF};
+use crate::sampler::budget;
 use crate::sys::{self, Errno, perf};
 use crate::{config, modules, state};
 use perf::{Event, PageFaults, Ring, Sample};
@@ -136,7 +137,8 @@ fn with<R>(f: impl FnOnce(&mut Session) -> R) -> R {
 
 /// Begins, in a helper with a descriptor table of its own.
 pub fn attach() {
-    if !config::get().faults {
+    // What the kernel does for it at each fault of the program's cannot be measured.
+    if !config::get().faults || budget::is_on() {
         return;
     }
     with(|session| {

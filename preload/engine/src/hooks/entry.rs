@@ -46,8 +46,11 @@ pub fn choose() {
     } else if sampler::is_on() {
         malloc = sampled::malloc as *mut ();
         calloc = sampled::calloc as *mut ();
-        realloc = sampled::realloc as *mut ();
-        free = sampled::free as *mut ();
+        // Where sampling began with a full table a filter would say nothing: every free looks.
+        if filter::is_on() {
+            realloc = sampled::realloc as *mut ();
+            free = sampled::free as *mut ();
+        }
     }
     MALLOC.store(malloc, Relaxed);
     CALLOC.store(calloc, Relaxed);

@@ -11,7 +11,7 @@ use super::real::{ORIGINALS, original};
 use super::record::{forget, leave, record, restore, settle};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::sampler::{self, filter};
+use crate::sampler::{self, EXACT, filter};
 use crate::state;
 use crate::thread;
 use crate::tls::{self, Local};
@@ -244,7 +244,7 @@ fn release(t: &Local, p: *mut u8) -> u64 {
     match forget(p.addr()) {
         Some(block) => {
             settle(p.addr(), block);
-            count_free(t);
+            count_free(t, block.class);
             block.size
         }
         None => {
@@ -256,9 +256,13 @@ fn release(t: &Local, p: *mut u8) -> u64 {
 
 /// Counts the free of a block for the exact totals, where its site's counters only estimate.
 #[inline(always)]
-fn count_free(t: &Local) {
+fn count_free(t: &Local, class: u8) {
     if !state::fast() && sampler::is_on() {
-        sampler::count_free(t);
+        if class == EXACT {
+            sampler::count_exact_free(t);
+        } else {
+            sampler::count_free(t);
+        }
     }
 }
 
@@ -355,7 +359,9 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
             crate::lifecycle::hook_called(t);
             // SAFETY: `sp` is that of the exported function.
             unsafe { guard::enter_hook(t, OURS, sp) };
+            let start = sampler::budget::start();
             let bytes = release(t, p);
+            sampler::spent(t, start);
             guard::turn(t, REAL);
             // SAFETY: passed on.
             unsafe { really_free(p, bytes, real) };
@@ -482,7 +488,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     match old {
         Some(block) => {
             settle(p.addr(), block);
-            count_free(t);
+            count_free(t, block.class);
         }
         None => unknown(t),
     }

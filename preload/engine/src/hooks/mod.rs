@@ -14,8 +14,7 @@ mod sampled;
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::sites::tally::{Sum, Sums};
-use crate::{loader, sampler, sites, state, sys};
+use crate::{loader, sampler, state, sys};
 
 /// The originals are known.
 const READY: u32 = 2;
@@ -97,25 +96,6 @@ pub fn begin_mode(mean_bytes: u64) {
         state::set_paused(true);
         return;
     }
-    let mut before = sampler::Calls::default();
-    let mut sums = Sums::new();
-    sums.read(sites::len());
-    let is_heap = |site: &u32| sites::site(*site).is_some_and(|s| s.kind == sites::Kind::Heap);
-    for site in (1..=sites::len()).filter(is_heap) {
-        let counters = sites::counters(site);
-        let sum = sums.get(site).or_else(|| {
-            counters.map(|counters| Sum {
-                allocations: counters.allocations.load(Ordering::Relaxed),
-                frees: counters.frees.load(Ordering::Relaxed),
-                allocated_bytes: counters.allocated_bytes.load(Ordering::Relaxed),
-                freed_bytes: 0,
-            })
-        });
-        let sum = sum.unwrap_or_default();
-        before.allocations += sum.allocations;
-        before.frees += sum.frees;
-        before.allocated_bytes += sum.allocated_bytes;
-    }
-    sampler::begin(mean_bytes, before, boot::range());
+    sampler::begin(mean_bytes, boot::range());
     state::choose_path();
 }

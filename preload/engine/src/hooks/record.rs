@@ -69,10 +69,14 @@ fn record_if_chosen(t: &Local, addr: usize, size: usize, entry: Entry) {
     }
     if !sampler::is_on() {
         record_as(t, addr, size, entry, EXACT);
-    } else if let Some(class) = sampler::chooses(t, size) {
+        return;
+    }
+    let start = sampler::budget::start();
+    if let Some(class) = sampler::chooses(t, size) {
         // The free of a block that was not sampled may have unmapped a stack that was verified.
         unwind::note_unmap();
         record_as(t, addr, size, entry, class);
+        sampler::spent(t, start);
     }
 }
 
@@ -110,7 +114,9 @@ fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
     if class != EXACT {
         if let Some(c) = sites::counters(site) {
             let weight = weight_of(addr, &block);
-            c.add_allocs(weight, weight.saturating_mul(size as u64));
+            let bytes = weight.saturating_mul(size as u64);
+            sampler::note_allocated(t, weight, bytes);
+            c.add_allocs(weight, bytes);
         }
         return;
     }
@@ -160,6 +166,8 @@ pub fn settle(addr: usize, block: Block) {
     }
     if block.class != EXACT {
         if let Some(c) = sites::counters(block.site) {
+            // SAFETY: the words of the calling thread, which live as long as it does.
+            sampler::note_freed(unsafe { &*tls::local() }, weight);
             c.add_frees(weight, bytes);
         }
         return;

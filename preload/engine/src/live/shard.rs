@@ -7,8 +7,8 @@ use core::ptr;
 use super::huge::{HUGE_BYTES, HugeSizes};
 use super::table::{BUCKET_BYTES, BUCKETS_PER_PAGE, Bucket, ENTRIES, Key, Put, Table, Words};
 use super::{Block, Insert};
-use crate::arena;
 use crate::lock::{Guard, WordLock};
+use crate::{arena, sampler};
 
 const SMALLEST_BUCKETS: u32 = 2;
 const LARGEST_BUCKETS: u32 = 1 << 28;
@@ -220,6 +220,7 @@ impl Shard {
         let bytes = buckets as usize * BUCKET_BYTES;
         let first = arena::alloc_table(bytes, BUCKET_BYTES) as *mut Bucket;
         if first.is_null() {
+            sampler::table_changed();
             return false;
         }
         // SAFETY: zeroed memory is empty buckets, and their numbers are as a table wants them.
@@ -238,6 +239,7 @@ impl Shard {
         // SAFETY: allocated with this size, and no longer the shard's table. Torn out just before,
         // it is lost to the arena, which costs memory only.
         unsafe { arena::dealloc_table(old.as_ptr() as *mut u8, size_of_val(old), BUCKET_BYTES) };
+        sampler::table_changed();
         true
     }
 

@@ -9,8 +9,12 @@
 //! takes no guard and no lock, and a signal handler may run at any of its instructions: it can make
 //! a countdown longer by what the handler allocated, never negative for good.
 
+pub mod budget;
+mod controller;
 pub mod filter;
 mod math;
+pub mod pressure;
+pub mod rate;
 pub mod weight;
 
 use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -19,12 +23,13 @@ use crate::state::LIVE;
 use crate::sys;
 use crate::thread::Borrowed;
 use crate::tls::Local;
+pub use rate::is_on;
 pub use weight::EXACT;
 
 /// What a thread keeps of its own. Zeroed memory is a thread that has drawn nothing.
 #[derive(Debug)]
 pub struct Countdown {
-    /// Bytes to go; 0 before the first draw.
+    /// Bytes to go; 0 before the first draw, [`REDRAW`] if it is to be drawn anew.
     left: AtomicI64,
     /// Class of the mean that `left` was drawn with; [`EXACT`] if it is to be drawn.
     class: AtomicU32,
@@ -34,9 +39,19 @@ pub struct Countdown {
     calls: AtomicU64,
     bytes: AtomicU64,
     frees: AtomicU64,
+    /// What its samples, and the frees of samples, added to the counters of their sites.
+    stood_for: [AtomicU64; 3],
+    /// Frees among `frees` of blocks that were recorded as they came: their sites counted them.
+    exact_frees: AtomicU64,
+    /// Blocks it recorded, and what recording and forgetting them took, in ticks.
+    samples: AtomicU64,
+    ticks: AtomicU64,
 }
 
-/// Calls of the malloc family, exact.
+/// Not a number of bytes: the mean has come down, the countdown is to be drawn anew.
+const REDRAW: i64 = -1;
+
+/// Calls of the malloc family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
     /// Blocks allocated.
@@ -56,39 +71,30 @@ impl Calls {
     };
 }
 
-/// Class of the mean in force; [`EXACT`]: every block is recorded.
-static CLASS: AtomicU32 = AtomicU32::new(EXACT as u32);
 /// Seeds of the threads' generators follow from it.
 static SEED: AtomicU64 = AtomicU64::new(0);
 /// Threads seeded so far.
 static SEEDED: AtomicU64 = AtomicU64::new(0);
 /// Frees of threads without a state of their own.
 static OTHER_FREES: AtomicU64 = AtomicU64::new(0);
-/// What was recorded before sampling began.
-static BEFORE: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// True while blocks are sampled.
-#[inline(always)]
-pub fn is_on() -> bool {
-    CLASS.load(Relaxed) != u32::from(EXACT)
-}
-
-/// The mean in force in bytes, 0 while every block is recorded.
-pub fn mean_bytes() -> u64 {
-    weight::mean_of(CLASS.load(Relaxed) as u8)
-}
-
-/// Begins to sample with this mean. `before`: what was recorded until now. `stuck`: see
-/// [`filter::fill`].
-pub fn begin(mean_bytes: u64, before: Calls, stuck: core::ops::Range<usize>) {
-    let totals = [before.allocations, before.frees, before.allocated_bytes];
-    for (slot, total) in BEFORE.iter().zip(totals) {
-        slot.store(total, Relaxed);
-    }
+/// Draws the secrets, so that sampling may begin at any time.
+pub fn prepare() {
     weight::set_secret(fresh_seed());
     SEED.store(fresh_seed(), Relaxed);
+}
+
+/// Begins to sample with this mean. `stuck`: see [`filter::fill`].
+pub fn begin(mean_bytes: u64, stuck: core::ops::Range<usize>) {
     filter::fill(&LIVE, stuck);
-    CLASS.store(u32::from(weight::class_of(mean_bytes)), Relaxed);
+    rate::want(weight::class_of(mean_bytes));
+}
+
+/// A table of live blocks has grown, shrunk, or could not grow. Called under a shard's lock.
+pub fn table_changed() {
+    if pressure::table_changed() {
+        crate::state::choose_path();
+    }
 }
 
 /// In a forked child: what it draws has nothing to do with what its parent draws.
@@ -109,18 +115,21 @@ fn fresh_seed() -> u64 {
     weight::mix(sys::clock_ns(sys::clock::MONOTONIC) ^ u64::from(sys::getpid()) << 40)
 }
 
-/// What all threads have called, ended ones included.
-pub fn totals(threads: impl Iterator<Item = &'static Countdown>) -> Calls {
-    let [allocations, frees, allocated_bytes] = BEFORE.each_ref().map(|slot| slot.load(Relaxed));
+/// What is to be added to the sums of the sites' counters, wrapping, to have exactly what the program
+/// called: its calls while blocks were sampled, less what the samples stood for.
+pub fn beyond_sites(threads: impl Iterator<Item = &'static Countdown>) -> Calls {
     let mut sum = Calls {
-        allocations,
-        frees: frees.wrapping_add(OTHER_FREES.load(Relaxed)),
-        allocated_bytes,
+        frees: OTHER_FREES.load(Relaxed),
+        ..Calls::NONE
     };
+    let beyond = |calls: &AtomicU64, counted: u64| calls.load(Relaxed).wrapping_sub(counted);
     for thread in threads {
-        sum.allocations = sum.allocations.wrapping_add(thread.calls.load(Relaxed));
-        sum.frees = sum.frees.wrapping_add(thread.frees.load(Relaxed));
-        sum.allocated_bytes = sum.allocated_bytes.wrapping_add(thread.bytes.load(Relaxed));
+        let [allocations, frees, bytes] = thread.stood_for.each_ref().map(|n| n.load(Relaxed));
+        let counted_frees = frees.wrapping_add(thread.exact_frees.load(Relaxed));
+        let add = |sum: &mut u64, more| *sum = sum.wrapping_add(more);
+        add(&mut sum.allocations, beyond(&thread.calls, allocations));
+        add(&mut sum.frees, beyond(&thread.frees, counted_frees));
+        add(&mut sum.allocated_bytes, beyond(&thread.bytes, bytes));
     }
     sum
 }
@@ -153,6 +162,38 @@ pub fn count_free(t: &Local) {
         None => {
             OTHER_FREES.fetch_add(1, Relaxed);
         }
+    }
+}
+
+/// Counts the free of a block that was recorded as it came, whose site counts it as well.
+pub fn count_exact_free(t: &Local) {
+    if let Some(own) = own(t) {
+        bump(&own.frees, 1);
+        bump(&own.exact_frees, 1);
+    }
+}
+
+/// A sample added so many blocks and bytes to the counters of its site.
+pub fn note_allocated(t: &Local, blocks: u64, bytes: u64) {
+    if let Some(own) = own(t) {
+        let [allocations, _, allocated_bytes] = &own.stood_for;
+        bump(allocations, blocks);
+        bump(allocated_bytes, bytes);
+    }
+}
+
+/// The free of a sample added so many blocks to the counters of its site.
+pub fn note_freed(t: &Local, blocks: u64) {
+    if let Some(own) = own(t) {
+        let [_, frees, _] = &own.stood_for;
+        bump(frees, blocks);
+    }
+}
+
+/// A sample, or its end, is done that began at [`budget::start`].
+pub fn spent(t: &Local, start: u64) {
+    if let Some(own) = own(t).filter(|_| budget::is_on()) {
+        budget::spent(own, start);
     }
 }
 
@@ -194,7 +235,10 @@ impl Countdown {
 
     fn chooses(&self, size: usize) -> Option<u8> {
         let drawn = self.class.load(Relaxed);
-        let class = if drawn == u32::from(EXACT) {
+        // Thrown away for a reason that has nothing to do with how much was left of it. Only if it
+        // ran out in this very block, just before it was thrown away, is that block's one chance
+        // lost.
+        let class = if drawn == u32::from(EXACT) || self.left.load(Relaxed) == REDRAW {
             self.draw()
         } else {
             drawn
@@ -204,21 +248,31 @@ impl Countdown {
         }
         bump(&self.calls, 1);
         bump(&self.bytes, size as u64);
+        bump(&self.samples, 1);
         self.draw();
         Some(class as u8)
     }
 
+    /// Has the thread draw anew if it counts down from a coarser mean than the one in force. From
+    /// another thread: its owner may store over it, so ask again later.
+    fn catch_up(&self, class: u8) {
+        let drawn = self.class.load(Relaxed) as u8;
+        if drawn != EXACT && weight::mean_of(drawn) > weight::mean_of(class) {
+            self.left.store(REDRAW, Relaxed);
+        }
+    }
+
     /// Draws with the mean in force; returns its class.
     fn draw(&self) -> u32 {
-        let class = CLASS.load(Relaxed);
-        let mean = weight::mean_of(class as u8) as f64;
+        let class = rate::class();
+        let mean = weight::mean_of(class) as f64;
         // From 0 to 1, 0 left out.
         let uniform = ((self.next_random() >> 11) + 1) as f64 / (1u64 << 53) as f64;
         // As an integer: what is left of the continuous countdown runs out within a block of whole
         // bytes if and only if its floor does.
         self.left.store((-mean * math::ln(uniform)) as i64, Relaxed);
-        self.class.store(class, Relaxed);
-        class
+        self.class.store(class.into(), Relaxed);
+        class.into()
     }
 
     fn next_random(&self) -> u64 {

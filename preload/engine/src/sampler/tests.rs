@@ -13,6 +13,10 @@ fn thread() -> Countdown {
         calls: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         frees: AtomicU64::new(0),
+        stood_for: [const { AtomicU64::new(0) }; 3],
+        exact_frees: AtomicU64::new(0),
+        samples: AtomicU64::new(0),
+        ticks: AtomicU64::new(0),
     }
 }
 
@@ -23,9 +27,9 @@ fn with_mean(mean_bytes: u64, test: impl FnOnce()) {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     SEED.store(fresh_seed(), Relaxed);
-    CLASS.store(u32::from(weight::class_of(mean_bytes)), Relaxed);
+    rate::reset(weight::class_of(mean_bytes));
     test();
-    CLASS.store(u32::from(EXACT), Relaxed);
+    rate::reset(EXACT);
     drop(guard);
 }
 
@@ -116,11 +120,11 @@ fn a_change_of_the_mean_biases_nothing() {
         let thread = thread();
         for step in 0..400_000usize {
             if step % 777 == 0 {
-                let class = means[step / 777 % means.len()];
-                CLASS.store(u32::from(class), Relaxed);
+                rate::want(means[step / 777 % means.len()]);
+                thread.catch_up(rate::class());
             }
             // The load itself depends on the mean: the worst case for an estimate.
-            let size = 20 + weight::mean_of(CLASS.load(Relaxed) as u8) as usize / 100 + step % 50;
+            let size = 20 + weight::mean_of(rate::class()) as usize / 100 + step % 50;
             let weight = allocate(&thread, size, step * 64) as f64;
             truth += size as f64;
             estimate += size as f64 * weight;

@@ -13,14 +13,19 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::math::one_minus_exp;
 
-/// Number of means that one process may use; class 0 is that of blocks that were not sampled but
-/// recorded as they came.
+/// Number of classes.
 pub const CLASSES: usize = 64;
 /// Blocks recorded as they came: each stands for itself.
 pub const EXACT: u8 = 0;
+/// The mean of one byte, at which nearly every block stands for itself. From here on each class has
+/// twice the mean of the one before.
+pub const FINEST: u8 = 1;
+/// The last of those: 2^41 bytes. Classes behind it have means as they are asked for.
+pub const LAST_POWER: u8 = 42;
 
-/// Means in bytes by class; 0: not used yet.
-static MEANS: [AtomicU64; CLASSES] = [const { AtomicU64::new(0) }; CLASSES];
+/// Means in bytes of the classes behind the last power of two; 0: not used yet.
+static OTHERS: [AtomicU64; CLASSES - LAST_POWER as usize - 1] =
+    [const { AtomicU64::new(0) }; CLASSES - LAST_POWER as usize - 1];
 /// Keeps a program from choosing how its blocks are rounded.
 static SECRET: AtomicU64 = AtomicU64::new(0);
 
@@ -32,27 +37,44 @@ pub fn set_secret(secret: u64) {
 /// The class of a mean; a new one if need be. Once all are in use, that of the nearest mean.
 pub fn class_of(mean_bytes: u64) -> u8 {
     let mean_bytes = mean_bytes.max(1);
-    let mut nearest = (u64::MAX, 1);
-    for (class, mean) in MEANS.iter().enumerate().skip(1) {
-        // One thread at a time adds means: the constructor, then the helper.
+    let last = mean_of(LAST_POWER);
+    if mean_bytes.is_power_of_two() || mean_bytes >= last {
+        return FINEST + mean_bytes.min(last).ilog2() as u8;
+    }
+    let mut nearest = (u64::MAX, FINEST);
+    for (class, mean) in (LAST_POWER + 1..).zip(&OTHERS) {
+        // The constructor alone asks for other means than powers of two.
         let known = mean.load(Relaxed);
         if known == 0 {
             mean.store(mean_bytes, Relaxed);
-            return class as u8;
+            return class;
         }
         if known == mean_bytes {
-            return class as u8;
+            return class;
         }
         nearest = nearest.min((known.abs_diff(mean_bytes), class));
     }
-    nearest.1 as u8
+    nearest.1
 }
 
 /// The mean of a class in bytes; 0 of [`EXACT`].
 pub fn mean_of(class: u8) -> u64 {
-    MEANS
-        .get(usize::from(class))
-        .map_or(0, |mean| mean.load(Relaxed))
+    match class {
+        EXACT => 0,
+        FINEST..=LAST_POWER => 1 << (class - FINEST),
+        _ => OTHERS
+            .get(usize::from(class - LAST_POWER - 1))
+            .map_or(0, |mean| mean.load(Relaxed)),
+    }
+}
+
+/// The one of two classes with the larger mean.
+pub fn coarser(one: u8, other: u8) -> u8 {
+    if mean_of(one) >= mean_of(other) {
+        one
+    } else {
+        other
+    }
 }
 
 /// What a block stands for: 1 or more blocks like it.
@@ -121,5 +143,11 @@ mod tests {
             assert_eq!(weight(class, 300, addr), weight(class, 300, addr));
         }
         assert_eq!(weight(EXACT, 300, 16), 1);
+        for mean in [1, 2, 512 << 10, 1 << 41] {
+            assert_eq!(mean_of(class_of(mean)), mean);
+        }
+        assert_eq!(mean_of(class_of(u64::MAX)), 1 << 41);
+        assert_eq!(coarser(EXACT, FINEST), FINEST);
+        assert_eq!(coarser(class_of(777), class_of(512)), class_of(777));
     }
 }

@@ -1,6 +1,6 @@
 //! Owns the start: whether this process is recorded, who it is, and the creation of its file.
 
-use leaktrack_recording::{Mode, Process, Record, RecordingId};
+use leaktrack_recording::{Process, Record, RecordingId};
 
 use crate::config;
 use crate::facts::args::Args;
@@ -86,9 +86,6 @@ impl Start {
         self.lazy = family.recording.is_some();
         // Set by `leaktrack run --report`, whose report is about all of the family.
         self.keeps_short = environment.get(b"LEAKTRACK_KEEP_SHORT").is_some();
-        if matches!(config.mode, Mode::Budget { .. }) && !self.lazy {
-            message::say(b"mode=budget is exact in this version: recording every allocation");
-        }
         self.args.read(config.argv);
         self.options.clear();
         env::recorded_value(b"LEAKTRACK", config.given.as_bytes(), &mut self.options);
@@ -234,11 +231,7 @@ impl Start {
             host: self.names.host.as_bytes(),
             started_unix_ns: self.started_unix_ns,
             start_ticks: process::read().start_ticks,
-            // What is done, not what was asked for.
-            mode: match config.mode {
-                Mode::Budget { .. } => Mode::Exact,
-                done => done,
-            },
+            mode: config.mode,
             depth: config.depth,
             interval_ms: config.interval_ms,
             page_bytes: PAGE_BYTES,

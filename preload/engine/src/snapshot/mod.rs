@@ -27,9 +27,10 @@ use crate::alerts::{Watch, command};
 use crate::config::{self, Config};
 use crate::lock::WordLock;
 use crate::recorder::{Failure, Recorder};
+use crate::sampler::budget;
 use crate::scan::Caller;
 use crate::text::Text;
-use crate::{control, lifecycle, message, sites, state, sys};
+use crate::{control, helper, lifecycle, message, sites, state, sys};
 use begin::Start;
 use losses::Losses;
 pub use source::{Engine, Source};
@@ -242,7 +243,11 @@ impl State {
         recorder.release_pages();
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
         self.writer.add_cpu_ns(cost_ns);
-        self.not_before_ms = now_ms + cost_ns.saturating_mul(COST_SHARE) / 1_000_000;
+        if !helper::is_running() {
+            budget::note_borrowed(cost_ns);
+        }
+        let rest_ms = cost_ns.saturating_mul(COST_SHARE) / 1_000_000;
+        self.not_before_ms = now_ms + rest_ms.max(budget::rest_ms(cost_ns));
         if let Err(Failure::Stopped(error)) = result {
             let mut text = Text::<256>::new();
             text.push_bytes(b"recording ended: ");

@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{Ordering::Relaxed, compiler_fence};
 
-use leaktrack_recording::{Coverage, Module, Node, Octaves, Site, SiteKind};
+use leaktrack_recording::{Coverage, Module, Node, Octaves, Sampling, Site, SiteKind};
 
 use super::counts::Counts;
 use crate::sampler::{self, Calls};
@@ -29,12 +29,15 @@ pub trait Source {
     fn refresh(&self) {}
     /// Its counters, as of the last refresh or later.
     fn counts(&self, id: u32) -> Counts;
-    /// What the program called, where its sites' counters only estimate it.
-    fn exact_calls(&self) -> Option<Calls>;
+    /// What the sums of the sites' counters lack, wrapping, to be exactly what the program called, as
+    /// of the last refresh; `None` while they are exact.
+    fn beyond_sites(&self) -> Option<Calls>;
     /// The frees among them are those of blocks among them.
     fn frees_are_exact(&self) -> bool;
-    /// The mean that blocks are sampled with, in bytes.
-    fn mean_bytes(&self) -> u64;
+    /// How blocks are sampled now, if they are.
+    fn sampling(&self) -> Option<Sampling>;
+    /// The largest mean that blocks were sampled with, in bytes.
+    fn coarsest_bytes(&self) -> u64;
     /// Shows the site, size, epoch of birth and weight of every live block of the malloc family.
     fn for_each_block(&self, show: &mut dyn FnMut(u32, u64, u32, u64));
     /// Nodes so far.
@@ -62,12 +65,20 @@ pub trait Source {
     fn for_each_live(&self, show: &mut dyn FnMut(u32, u32));
 }
 
-struct Shared(UnsafeCell<Sums>);
+struct Read {
+    sums: Sums,
+    beyond: Option<Calls>,
+}
+
+struct Shared(UnsafeCell<Read>);
 
 // SAFETY: reached only under the snapshots' lock.
 unsafe impl Sync for Shared {}
 
-static SUMS: Shared = Shared(UnsafeCell::new(Sums::new()));
+static READ: Shared = Shared(UnsafeCell::new(Read {
+    sums: Sums::new(),
+    beyond: None,
+}));
 
 /// The process itself.
 #[derive(Clone, Copy, Debug)]
@@ -121,12 +132,15 @@ impl Source for Engine {
 
     fn refresh(&self) {
         // SAFETY: whoever reads the engine for a snapshot holds the snapshots' lock.
-        let _ = unsafe { &mut *SUMS.0.get() }.read(sites::len());
+        let read = unsafe { &mut *READ.0.get() };
+        read.sums.read(sites::len());
+        // At the same time, or samples taken meanwhile would stand on one side alone.
+        read.beyond = sampler::is_on().then(|| sampler::beyond_sites(thread::countdowns()));
     }
 
     fn counts(&self, id: u32) -> Counts {
         // SAFETY: as above.
-        if let Some(sum) = unsafe { &*SUMS.0.get() }.get(id) {
+        if let Some(sum) = unsafe { &*READ.0.get() }.sums.get(id) {
             return Counts {
                 allocations: sum.allocations,
                 frees: sum.frees,
@@ -150,16 +164,25 @@ impl Source for Engine {
         }
     }
 
-    fn exact_calls(&self) -> Option<Calls> {
-        sampler::is_on().then(|| sampler::totals(thread::countdowns()))
+    fn beyond_sites(&self) -> Option<Calls> {
+        // SAFETY: as above.
+        unsafe { &*READ.0.get() }.beyond
     }
 
     fn frees_are_exact(&self) -> bool {
         state::fork_epoch() == 0 && !state::was_paused()
     }
 
-    fn mean_bytes(&self) -> u64 {
-        sampler::mean_bytes()
+    fn sampling(&self) -> Option<Sampling> {
+        sampler::is_on().then(|| Sampling {
+            mean_bytes: sampler::weight::mean_of(sampler::rate::class()),
+            hooks_cpu_us: sampler::budget::hooks_ns() / 1_000,
+            program_cpu_us: sampler::budget::program_ns() / 1_000,
+        })
+    }
+
+    fn coarsest_bytes(&self) -> u64 {
+        sampler::rate::coarsest_bytes()
     }
 
     fn for_each_block(&self, show: &mut dyn FnMut(u32, u64, u32, u64)) {

@@ -105,7 +105,7 @@ pub fn write(source: &impl Source, recorder: &mut Recorder, now_ms: u64) -> Resu
     let mut sink = SliceSink::new(room);
     let head = SpreadsHead {
         at_ms: now_ms,
-        mean_bytes: source.mean_bytes(),
+        mean_bytes: source.coarsest_bytes(),
     };
     let mut writer = encode_spreads(&head, &mut sink).map_err(|_| Failure::Full)?;
     for (site, place) in places.as_slice().iter().enumerate() {

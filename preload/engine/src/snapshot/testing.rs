@@ -7,7 +7,8 @@ use std::string::String;
 use std::vec::Vec;
 
 use leaktrack_recording::{
-    Coverage, Module, Node, OCTAVES, Octaves, Record, Recording, Site, SiteKind, SiteLifetimes,
+    Coverage, Module, Node, OCTAVES, Octaves, Record, Recording, Sampling, Site, SiteKind,
+    SiteLifetimes,
 };
 
 use super::Source;
@@ -120,13 +121,16 @@ impl Source for Fake {
             .copied()
             .unwrap_or_default()
     }
-    fn exact_calls(&self) -> Option<Calls> {
+    fn beyond_sites(&self) -> Option<Calls> {
         None
     }
     fn frees_are_exact(&self) -> bool {
         true
     }
-    fn mean_bytes(&self) -> u64 {
+    fn sampling(&self) -> Option<Sampling> {
+        None
+    }
+    fn coarsest_bytes(&self) -> u64 {
         0
     }
     fn for_each_block(&self, _: &mut dyn FnMut(u32, u64, u32, u64)) {}

@@ -41,7 +41,7 @@ pub struct Writer {
     changes: Changes,
     /// What the counters were when this process was forked.
     base: Sums,
-    /// What had been called by then, where that is known exactly.
+    /// What the sites' counters lacked by then.
     calls_base: Calls,
     defs: Defs,
     epochs: Epochs,
@@ -87,7 +87,7 @@ impl Writer {
     /// malloc family.
     pub fn inherit(&mut self, source: &impl Source) -> Counts {
         self.base = self.changes.inherit(source);
-        self.calls_base = source.exact_calls().unwrap_or_default();
+        self.calls_base = source.beyond_sites().unwrap_or_default();
         self.defs.set_inherited(source.sites());
         self.epochs.note(source.epoch(), source.now_ms());
         let [heap, _] = self.base;
@@ -147,7 +147,7 @@ impl Writer {
             }
         }
         let few = source.live_blocks() <= FEW_BLOCKS;
-        if source.exact_calls().is_some() && (few || last || minute) {
+        if source.beyond_sites().is_some() && (few || last || minute) {
             match spreads::write(source, recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
@@ -246,6 +246,7 @@ impl Writer {
             own_cpu_ms: self.own_cpu_ns / 1_000_000,
             allocator: self.allocator,
             system: looks.then_some(self.system),
+            sampling: source.sampling(),
         }
     }
 
@@ -324,8 +325,11 @@ impl Writer {
         let [heap, maps] = sums;
         let [base_heap, base_maps] = &self.base;
         let (mut heap, maps) = (heap.since(base_heap), maps.since(base_maps));
-        if let Some(calls) = source.exact_calls() {
-            heap = exact(calls, &self.calls_base, &heap, source);
+        if let Some(beyond) = source.beyond_sites() {
+            heap = exact(beyond, &self.calls_base, &heap, source);
+            // Threads go on while they are read one by one.
+            heap.allocations = heap.allocations.max(self.totals.allocations);
+            heap.allocated_bytes = heap.allocated_bytes.max(self.totals.allocated_bytes);
         }
         let mut totals = Totals {
             allocations: heap.allocations,
@@ -436,11 +440,20 @@ impl Writer {
 /// Totals of the malloc family while its sites are sampled: the calls are exact, what is live is
 /// estimated. Frees cannot be told from those of inherited blocks, or of blocks that were allocated
 /// while recording was off: then they follow from what is live.
-fn exact(calls: Calls, base: &Calls, estimate: &Counts, source: &impl Source) -> Counts {
-    let allocations = calls.allocations.wrapping_sub(base.allocations);
-    let allocated_bytes = calls.allocated_bytes.wrapping_sub(base.allocated_bytes);
+fn exact(beyond: Calls, base: &Calls, estimate: &Counts, source: &impl Source) -> Counts {
+    let with = |counted: u64, beyond: u64, base: u64| {
+        let sum = counted.wrapping_add(beyond).wrapping_sub(base);
+        // Below zero for as long as a sample is counted at its site alone.
+        sum.cast_signed().max(0).cast_unsigned()
+    };
+    let allocations = with(estimate.allocations, beyond.allocations, base.allocations);
+    let allocated_bytes = with(
+        estimate.allocated_bytes,
+        beyond.allocated_bytes,
+        base.allocated_bytes,
+    );
     let frees = if source.frees_are_exact() {
-        calls.frees.wrapping_sub(base.frees).min(allocations)
+        with(estimate.frees, beyond.frees, base.frees).min(allocations)
     } else {
         allocations.saturating_sub(estimate.allocations.saturating_sub(estimate.frees))
     };

@@ -25,7 +25,9 @@ pub use memory::{
     readable_pages, write_own_memory,
 };
 pub use pages::{PageRange, mincore, page, scan_pages};
-pub use process::{Usage, exit_group, getrandom, getrlimit, getrusage, host_name, thread_exists};
+pub use process::{
+    Usage, clock_may_be_read, exit_group, getrandom, getrlimit, getrusage, host_name, thread_exists,
+};
 pub use signals::{
     block_signals, forbid_blocking_signals, is_writable_now, on_alternate_stack, restore_signals,
     write_without_sigpipe,
@@ -35,7 +37,7 @@ pub use thread::{
     borrow_descriptor, keep_descriptor_table, leave_descriptor_table, robust_list, set_thread_name,
 };
 pub use wait::{clock, clock_ns, futex_wait, futex_wake, pause_ms, sched_yield, sleep_ms};
-pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, vm_child};
+pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, ticks, vm_child};
 
 /// A NUL-terminated path.
 pub use core::ffi::CStr;

@@ -36,6 +36,17 @@ pub fn host_name(buf: &mut [u8; 65]) -> usize {
     buf.iter().position(|&byte| byte == 0).unwrap_or(buf.len())
 }
 
+/// True unless this thread, or the one that started it, has forbidden to read the processor's clock
+/// (`prctl(PR_SET_TSC)`).
+pub fn clock_may_be_read() -> bool {
+    const PR_GET_TSC: usize = 25;
+    const PR_TSC_ENABLE: i32 = 1;
+    let mut state = 0i32;
+    // SAFETY: the kernel writes one int.
+    let r = unsafe { syscall6(nr::PRCTL, PR_GET_TSC, (&raw mut state).addr(), 0, 0, 0, 0) };
+    check(r).is_ok() && state == PR_TSC_ENABLE
+}
+
 /// What `getrusage` says of the whole process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -9,6 +9,7 @@ use super::{Result, check, nr, syscall6};
 pub mod clock {
     pub const REALTIME: usize = 0;
     pub const MONOTONIC: usize = 1;
+    pub const PROCESS_CPU: usize = 2;
     pub const THREAD_CPU: usize = 3;
 }
 

@@ -111,6 +111,14 @@ pub fn thread_pointer() -> usize {
     tp
 }
 
+/// The processor's clock, which runs at a constant rate. Faults where the program forbids it
+/// ([`super::clock_may_be_read`]).
+#[inline(always)]
+pub fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction; that it is allowed is the callers' care.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
 /// Starts a kernel thread that shares everything with this process and runs `entry` on the given
 /// stack with the given thread pointer; it never returns to libc. Returns the thread's id or
 /// `-errno`. The kernel clears `*tid` and wakes its waiters when the thread has ended.

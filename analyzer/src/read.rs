@@ -43,6 +43,14 @@ pub enum LoadError {
         /// What was found.
         error: DecodeError,
     },
+    /// The file was made and nothing written into it yet: its process ended, or is, at that point.
+    #[error(
+        "{path}: nothing is recorded in it: its process has only just started, or ended before it could write; if it runs, try again in a second"
+    )]
+    Unwritten {
+        /// The file.
+        path: PathBuf,
+    },
     /// See there.
     #[error(transparent)]
     Families(#[from] DifferentFamilies),
@@ -63,24 +71,32 @@ fn remedy(error: &std::io::Error) -> &'static str {
 
 fn open_remedy(error: &OpenError) -> &'static str {
     match error.what {
-        OpenFault::Empty => "; if it has just started, try again in a second",
+        OpenFault::Empty | OpenFault::Version { .. } => "",
         OpenFault::NotARecording => {
             "; recordings are made by `leaktrack run -- CMD` and end in .ltk"
         }
-        OpenFault::Version { .. } => "",
     }
 }
 
-/// Loads recordings of one family.
+/// Loads recordings of one family. Of children that were killed before they had written anything
+/// there is nothing to tell: they are left out, unless there is nobody else.
 pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family, LoadError> {
-    if paths.is_empty() {
-        return Err(LoadError::Nothing);
+    let mut processes = Vec::new();
+    let mut unwritten = Vec::new();
+    for path in paths {
+        match process(path.as_ref(), options) {
+            Ok(process) => processes.push(process),
+            Err(LoadError::Unwritten { path }) => unwritten.push(path),
+            Err(error) => return Err(error),
+        }
     }
-    let processes = paths
-        .iter()
-        .map(|path| process(path.as_ref(), options))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Family::merge(processes, options)?)
+    if processes.is_empty() {
+        let first = unwritten.into_iter().next();
+        return Err(first.map_or(LoadError::Nothing, |path| LoadError::Unwritten { path }));
+    }
+    let mut family = Family::merge(processes, options)?;
+    family.unwritten = unwritten;
+    Ok(family)
 }
 
 /// Loads one recording, without linking or naming anything.
@@ -105,9 +121,15 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Decodes one recording from the content of its file.
 pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Process, LoadError> {
-    let recording = Recording::open(bytes).map_err(|error| LoadError::Open {
+    let unwritten = || LoadError::Unwritten {
         path: path.to_owned(),
-        error,
+    };
+    let recording = Recording::open(bytes).map_err(|error| match error.what {
+        OpenFault::Empty => unwritten(),
+        _ => LoadError::Open {
+            path: path.to_owned(),
+            error,
+        },
     })?;
     let mut segments: Vec<_> = recording.segments().collect();
     let mut snapshots: Vec<_> = recording.snapshots().collect();
@@ -115,9 +137,12 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
     let mut process = Process::decode(path.to_owned(), bytes.len() as u64, &options.window, || {
         records.clone()
     })
-    .map_err(|error| LoadError::Decode {
-        path: path.to_owned(),
-        error,
+    .map_err(|error| match error {
+        DecodeError::NoProcess if is_untouched(&recording) => unwritten(),
+        _ => LoadError::Decode {
+            path: path.to_owned(),
+            error,
+        },
     })?;
     process.symbols = Arc::new(Symbols::of(&recording));
     process.family = recording.header().map(|header| header.family);
@@ -129,6 +154,17 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         .map(|problem| problem.to_string())
         .collect();
     Ok(process)
+}
+
+/// True if no record was ever written, rather than lost.
+fn is_untouched(recording: &Recording<'_>) -> bool {
+    let holds_records = recording
+        .segments()
+        .any(|segment| segment.records().next().is_some());
+    let damaged = recording
+        .problems()
+        .any(|problem| problem.fault != Fault::Unfinished);
+    recording.header().is_some() && !holds_records && !damaged
 }
 
 /// True if the recorded process is alive on this host: same pid and start time.

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueHint;
-use leaktrack_recording::OpenFault;
 
 use crate::blame::Blame;
 use crate::check::{self, Baseline, CheckOptions, Format, Outcome};
@@ -224,9 +223,7 @@ fn absent(error: &LoadError) -> Option<check::Reason> {
         LoadError::Io { path, error } if error.kind() == io::ErrorKind::NotFound => {
             (path, "there is no such file")
         }
-        LoadError::Open { path, error } if matches!(error.what, OpenFault::Empty) => {
-            (path, "it is empty")
-        }
+        LoadError::Unwritten { path } => (path, "it is empty"),
         LoadError::Decode {
             path,
             error: DecodeError::NoProcess,

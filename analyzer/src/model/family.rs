@@ -1,6 +1,7 @@
 //! Recordings of processes that descend from one another, as one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use super::faults::PartFaults;
 use super::history::History;
@@ -46,6 +47,8 @@ pub struct Family {
     pub sites: Vec<Site>,
     /// What symbols are missing, in words.
     pub symbol_notes: Vec<String>,
+    /// Recordings of it in which nothing was written.
+    pub unwritten: Vec<PathBuf>,
 }
 
 impl Family {
@@ -102,6 +105,7 @@ impl Family {
             superseded,
             sites,
             symbol_notes: stacks.notes().to_vec(),
+            unwritten: Vec::new(),
         })
     }
 

@@ -59,6 +59,12 @@ pub fn coverage(family: &Family) -> Coverage {
     for (_, process) in family.present() {
         process_notes(process, notes);
     }
+    for path in &family.unwritten {
+        coverage.notes.push(format!(
+            "{}: nothing was recorded in it: its process ended, or was killed, before it could write. It is left out.",
+            path.display()
+        ));
+    }
     loss_notes(family, &mut coverage);
     family_notes(family, &mut coverage);
     coverage.notes.extend(super::scans::notes(family));

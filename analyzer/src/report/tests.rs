@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use leaktrack_recording::{Coverage, EventKind, Mode, Record, SiteKind};
+use leaktrack_recording::{
+    BLOCK_BYTES, Coverage, EventKind, FileHeader, Mode, Record, SegmentHeader, SegmentKind,
+    SiteKind,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -841,6 +844,72 @@ fn recordings_of_relatives_are_found_beside() {
     );
     let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
     assert!(crate::relatives::beside(both).is_empty());
+}
+
+/// What a process leaves that is killed while it creates its recording.
+#[test]
+fn a_child_that_had_written_nothing_is_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let save = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let server = save("a.ltk", &server().bytes());
+    let header = FileHeader::new([9; 16], 1).of_family([1; 16]).encode();
+    let segment = |kind| {
+        SegmentHeader {
+            kind,
+            level: 0,
+            blocks: 3,
+            seq: 1,
+        }
+        .encode()
+    };
+    let file = |header: &[u8], segment: &[u8]| {
+        let mut bytes = vec![0; 4 * BLOCK_BYTES];
+        bytes[..header.len()].copy_from_slice(header);
+        bytes[BLOCK_BYTES..BLOCK_BYTES + segment.len()].copy_from_slice(segment);
+        bytes
+    };
+    let stages = [
+        Vec::new(),
+        file(&[], &[]),
+        file(&[], &segment(SegmentKind::Free)),
+        header.to_vec(),
+        file(&header, &[]),
+        file(&header, &segment(SegmentKind::Free)),
+        file(&header, &segment(SegmentKind::Defs)),
+    ];
+    for (stage, bytes) in stages.iter().enumerate() {
+        let child = save("a.ltk.2", bytes);
+        let family = crate::read::load(&[&server, &child], &LoadOptions::default())
+            .unwrap_or_else(|error| panic!("stage {stage}: {error}"));
+        assert_eq!(family.unwritten, [child.clone()], "stage {stage}");
+        let report = super::assemble(&family, &ReportOptions::default());
+        let told = |note: &String| note.starts_with(&child.display().to_string());
+        assert_eq!(
+            report
+                .coverage
+                .notes
+                .iter()
+                .filter(|note| told(note))
+                .count(),
+            1
+        );
+        assert_eq!(report.processes.len(), 1);
+        let alone = crate::read::load(&[&child], &LoadOptions::default());
+        assert!(
+            matches!(alone, Err(crate::read::LoadError::Unwritten { .. })),
+            "stage {stage}"
+        );
+    }
+    // What was there and is lost is not the same.
+    let mut damaged = self::server().bytes();
+    damaged[BLOCK_BYTES + 20] ^= 1;
+    let child = save("a.ltk.2", &damaged);
+    let error = crate::read::load(&[&server, &child], &LoadOptions::default());
+    assert!(matches!(error, Err(crate::read::LoadError::Decode { .. })));
 }
 
 #[test]

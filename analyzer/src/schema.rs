@@ -158,6 +158,8 @@ fn memory() -> Value {
         ("swap_bytes", or_null(count())),
         ("limit_bytes", or_null(count())),
         ("limit_kind", or_null(string())),
+        ("peak_rss_bytes", or_null(count())),
+        ("peak_rss_at_s", or_null(number())),
         ("parts", list(part)),
         ("unexplained_bytes", or_null(json!({"type": "integer"}))),
         ("verdict", or_null(string())),

@@ -113,13 +113,13 @@
 //!  9 Thread      tid n, name s
 //! 10 Snapshot    length of head n, head, deltas up to the end of the record
 //!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS, 8 has
-//!                system, 16 has sampling), index n,
+//!                system, 16 has sampling, 32 has rss peak), index n,
 //!                merged n, at_ms n,
 //!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
 //!                threads n, the nine of Totals n, the nine of Coverage n, own_memory_bytes n,
 //!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n],
 //!                [system], [mean_bytes n, hooks_cpu_us n,
-//!                program_cpu_us n]
+//!                program_cpu_us n], [rss peak: bytes n, at_ms n]
 //!        system  its length n, mask of the known fields of System n, these in order n
 //!        delta   site - site of the delta before n (at least 1), allocations n, frees n,
 //!                allocated_bytes n, freed_bytes n

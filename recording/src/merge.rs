@@ -4,10 +4,11 @@ use core::iter;
 
 use crate::record::encode_snapshot;
 use crate::sink::{Sink, WriteError};
-use crate::types::{SiteDelta, Snapshot, SnapshotHead};
+use crate::types::{RssPeak, SiteDelta, Snapshot, SnapshotHead};
 
 /// Writes, as one record without a frame, a snapshot that stands for both: the later head (its
-/// counters are cumulative; the system's figures, which not each has, from the later that has them), the index of the earlier, and the sum of the deltas.
+/// counters are cumulative; the system's figures, which not each has, from the later that has them;
+/// the highest resident set of both), the index of the earlier, and the sum of the deltas.
 ///
 /// The order of the two does not matter, but their ranges must not overlap: that is `Disorder`.
 /// What lies between them counts as covered.
@@ -28,6 +29,7 @@ pub fn merge(a: &Snapshot<'_>, b: &Snapshot<'_>, sink: &mut dyn Sink) -> Result<
             index,
             merged,
             system: last.head.system.or(first.head.system),
+            rss_peak: rss_peak(&first.head, &last.head),
             ..last.head
         },
         sink,
@@ -56,6 +58,20 @@ pub fn merge(a: &Snapshot<'_>, b: &Snapshot<'_>, sink: &mut dyn Sink) -> Result<
         writer.push(&sum)?;
     }
     Ok(())
+}
+
+/// The highest resident set of two snapshots and those that they stand for, unless the last shows
+/// it.
+fn rss_peak(first: &SnapshotHead, last: &SnapshotHead) -> Option<RssPeak> {
+    let own = RssPeak {
+        bytes: first.rss_bytes,
+        at_ms: first.at_ms,
+    };
+    [Some(own), first.rss_peak, last.rss_peak]
+        .into_iter()
+        .flatten()
+        .max_by_key(|peak| peak.bytes)
+        .filter(|peak| peak.bytes > last.rss_bytes)
 }
 
 impl SnapshotHead {

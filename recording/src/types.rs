@@ -234,6 +234,19 @@ pub struct SnapshotHead {
     pub system: Option<System>,
     /// How blocks were sampled, if they were.
     pub sampling: Option<Sampling>,
+    /// The highest resident set of the snapshots merged into this one, if that is not its own.
+    pub rss_peak: Option<RssPeak>,
+}
+
+impl SnapshotHead {
+    /// What counts towards the limit in force: address space or memory.
+    pub fn used_of_limit_bytes(&self) -> u64 {
+        if self.limit_is_address_space {
+            self.vm_bytes
+        } else {
+            self.rss_bytes
+        }
+    }
 }
 
 /// How blocks were sampled at the moment of a snapshot.
@@ -245,6 +258,15 @@ pub struct Sampling {
     pub hooks_cpu_us: u64,
     /// CPU time of the program without all of ours, where it is measured, microseconds.
     pub program_cpu_us: u64,
+}
+
+/// A resident set, and when it was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RssPeak {
+    /// Resident set.
+    pub bytes: u64,
+    /// When.
+    pub at_ms: TimeMs,
 }
 
 /// What one site did since the previous snapshot.

@@ -87,6 +87,10 @@ fn deltas_add_up_and_the_later_head_wins() {
                 SnapshotHead {
                     index: 7,
                     merged: 5,
+                    rss_peak: Some(RssPeak {
+                        bytes: 9,
+                        at_ms: 10
+                    }),
                     ..late.head
                 }
             );
@@ -178,6 +182,42 @@ fn the_latest_figures_of_the_system_are_kept() {
     assert_eq!(kept(figures(1), None), figures(1));
     assert_eq!(kept(None, figures(2)), figures(2));
     assert_eq!(kept(None, None), None);
+}
+
+/// However snapshots are thinned, the highest resident set and its time are told.
+#[test]
+fn the_highest_resident_set_is_kept() {
+    let mut dice = Dice(5);
+    for _ in 0..300 {
+        let count = 2 + dice.below(30);
+        let sizes: Vec<u64> = (0..count).map(|_| dice.below(50) as u64).collect();
+        let head = |index: usize| SnapshotHead {
+            index: index as u64,
+            merged: 1,
+            at_ms: index as u64 * 1000,
+            rss_bytes: sizes[index],
+            ..Default::default()
+        };
+        let mut heads: Vec<SnapshotHead> = (0..sizes.len()).map(head).collect();
+        while heads.len() > 1 {
+            let at = dice.below(heads.len() - 1);
+            let of = |head| Snapshot { head, deltas: &[] };
+            heads[at] = decoded(&merged(&of(heads[at]), &of(heads[at + 1]))).head;
+            heads.remove(at + 1);
+        }
+        let (last, highest) = (sizes[sizes.len() - 1], *sizes.iter().max().unwrap());
+        assert_eq!(heads[0].rss_bytes, last);
+        match heads[0].rss_peak {
+            None => assert_eq!(last, highest, "{sizes:?}"),
+            Some(peak) => {
+                assert!(
+                    peak.bytes == highest && highest > last,
+                    "{sizes:?}: {peak:?}"
+                );
+                assert_eq!(sizes[peak.at_ms as usize / 1000], highest);
+            }
+        }
+    }
 }
 
 #[test]

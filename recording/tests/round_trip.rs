@@ -149,6 +149,10 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
                 hooks_cpu_us: v[27],
                 program_cpu_us: v[26],
             }),
+            rss_peak: (v[31] % 2 == 1).then_some(RssPeak {
+                bytes: v[31],
+                at_ms: v[1] / 2,
+            }),
         }
     })
 }

@@ -105,7 +105,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     extra.fault_correlation = fault_correlation(family).filter(|_| faults.why_not.is_some());
     let timeline = timeline::timeline(family);
     let totals = memory::totals(family, &timeline);
-    let mut memory = memory::memory(family, &totals);
+    let mut memory = memory::memory(family, &totals, &timeline);
     let fragmentation = memory::fragmentation(family);
     memory.verdict = diagnosis::sentence(&Evidence {
         family,
@@ -116,11 +116,9 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     });
     extra.live_growth = judgement.on_heap(family);
     extra.too_short = too_short(family);
-    extra.limit_in_s = memory
-        .limit_bytes
-        .zip(memory.rss_bytes)
+    extra.limit_in_s = memory::headroom_bytes(family)
         .zip(extra.finding_rate)
-        .and_then(|((limit, rss), rate)| rate.time_for(limit.saturating_sub(rss) as f64));
+        .and_then(|(left, rate)| rate.time_for(left as f64));
     Report {
         schema: SCHEMA.to_owned(),
         generator: Generator {

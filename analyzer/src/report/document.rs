@@ -237,6 +237,10 @@ pub struct Memory {
     pub limit_bytes: Option<u64>,
     /// What sets it.
     pub limit_kind: Option<String>,
+    /// Highest resident set at a snapshot of the window, all processes.
+    pub peak_rss_bytes: Option<u64>,
+    /// When that was, seconds after the root's start.
+    pub peak_rss_at_s: Option<f64>,
     /// Parts that were measured.
     pub parts: Vec<MemoryPart>,
     /// What no part explains; unknown unless all parts were measured. Below 0 if the parts were

@@ -91,7 +91,7 @@ fn present(family: &Family) -> Vec<(usize, &Process, &SnapshotHead)> {
 }
 
 /// Resident memory and the parts of it that were measured.
-pub fn memory(family: &Family, totals: &Totals) -> Memory {
+pub fn memory(family: &Family, totals: &Totals, timeline: &[Moment]) -> Memory {
     let heads = present(family);
     let sum = |f: fn(&SnapshotHead) -> u64| {
         (!heads.is_empty()).then(|| {
@@ -132,7 +132,13 @@ pub fn memory(family: &Family, totals: &Totals) -> Memory {
             "its arena, mapped bytes",
         ));
     }
+    let peak = timeline
+        .iter()
+        .max_by_key(|moment| moment.rss_bytes)
+        .filter(|moment| moment.rss_bytes > 0);
     let mut memory = Memory {
+        peak_rss_bytes: peak.map(|moment| moment.rss_bytes),
+        peak_rss_at_s: peak.map(|moment| moment.t_s),
         rss_bytes: sum(|head| head.rss_bytes),
         swap_bytes: sum(|head| head.swap_bytes),
         limit_bytes: limit(family).map(|(bytes, _)| bytes),
@@ -151,6 +157,24 @@ fn accounts(family: &Family) -> Accounts<'_> {
         .map(|(index, process, _)| (index, process))
         .collect();
     Accounts::of(&processes)
+}
+
+/// What is left under the nearest limit: a cgroup's is on the memory of all processes, `RLIMIT_AS` on
+/// the address space of each.
+pub fn headroom_bytes(family: &Family) -> Option<u64> {
+    let heads = present(family);
+    let resident = heads
+        .iter()
+        .fold(0_u64, |sum, (.., head)| sum.saturating_add(head.rss_bytes));
+    let left = |head: &SnapshotHead| {
+        let used = if head.limit_is_address_space {
+            head.vm_bytes
+        } else {
+            resident
+        };
+        Some(head.limit_bytes?.saturating_sub(used))
+    };
+    heads.iter().filter_map(|(.., head)| left(head)).min()
 }
 
 /// The lowest limit that any process reports, and what sets it.

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use leaktrack_recording::{
-    BLOCK_BYTES, Coverage, EventKind, FileHeader, Mode, Record, SegmentHeader, SegmentKind,
-    SiteKind,
+    BLOCK_BYTES, Coverage, EventKind, FileHeader, Mode, Record, RssPeak, SegmentHeader,
+    SegmentKind, SiteKind,
 };
 use proptest::prelude::*;
 
@@ -844,6 +844,61 @@ fn recordings_of_relatives_are_found_beside() {
     );
     let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
     assert!(crate::relatives::beside(both).is_empty());
+}
+
+/// RLIMIT_AS is on address space: of that 500,000 bytes are left here, and 900,000,000 of memory.
+#[test]
+fn the_limit_on_address_space_is_forecast_from_address_space() {
+    let forecast = |is_address_space| {
+        let mut r = Recording::new();
+        let site = r.heap(0x1111);
+        r.head.limit_bytes = Some(1_000_000_000);
+        r.head.limit_is_address_space = is_address_space;
+        (r.head.rss_bytes, r.head.vm_bytes) = (100_000_000, 999_500_000);
+        r.every_second(60, |_| vec![(site, 1, 1_000, 0, 0)]);
+        let report = super::assemble(&r.family(), &ReportOptions::default());
+        let site = report.sites[0].growth.limit_in_s.expect("a forecast").value;
+        (site, report.extra.limit_in_s.expect("a forecast").value)
+    };
+    let near = |(site, whole): (f64, f64), expected: f64| {
+        (site / expected - 1.0).abs() < 0.02 && (whole / expected - 1.0).abs() < 0.02
+    };
+    assert!(near(forecast(true), 500.0), "{:?}", forecast(true));
+    assert!(near(forecast(false), 900_000.0), "{:?}", forecast(false));
+}
+
+#[test]
+fn the_highest_resident_set_outlasts_thinning() {
+    let mut r = Recording::new();
+    let site = r.heap(0x1111);
+    r.snapshot(1_000, &[(site, 1, 10, 0, 0)]);
+    r.head.merged = 3;
+    r.head.rss_peak = Some(RssPeak {
+        bytes: 77 << 20,
+        at_ms: 2_500,
+    });
+    r.snapshot(4_000, &[(site, 1, 10, 0, 0)]);
+    r.head.rss_peak = None;
+    r.head.merged = 1;
+    r.head.index += 2;
+    for second in 5..2_000 {
+        r.head.rss_bytes = if second == 1_234 { 60 << 20 } else { 9 << 20 };
+        r.snapshot(second * 1_000, &[(site, 1, 10, 0, 0)]);
+    }
+    let report = super::assemble(&r.family(), &ReportOptions::default());
+    assert!((300..=600).contains(&report.timeline.len()));
+    let peaks: Vec<_> = report
+        .timeline
+        .iter()
+        .filter(|moment| moment.rss_bytes > 10 << 20)
+        .map(|moment| (moment.t_s, moment.rss_bytes >> 20, moment.live_bytes))
+        .collect();
+    assert_eq!(peaks, [(2.5, 77, 10), (1_234.0, 60, 12_320)]);
+    assert_eq!(report.memory.peak_rss_bytes, Some(77 << 20));
+    assert_eq!(report.memory.peak_rss_at_s, Some(2.5));
+    let text = text(&report, &all(), LOOK);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("MiB (peak 77.0 MiB)."), "{text}");
 }
 
 /// What a process leaves that is killed while it creates its recording.

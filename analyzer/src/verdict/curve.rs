@@ -74,8 +74,9 @@ impl Frame {
             judged: busy,
             idle_s: (busy < times_s.len()).then_some(last_s - busy_s),
             interval_s,
-            headroom_bytes: head
-                .and_then(|head| Some(head.limit_bytes?.saturating_sub(head.rss_bytes))),
+            headroom_bytes: head.and_then(|head| {
+                Some(head.limit_bytes?.saturating_sub(head.used_of_limit_bytes()))
+            }),
             exited: matches!(process.ended, Ended::Exit(_))
                 && process.to_ms == process.last_record_ms,
             times_s,

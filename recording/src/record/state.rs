@@ -5,7 +5,7 @@ use super::system;
 use crate::fields::{Input, Output};
 use crate::sink::{Full, Measure};
 use crate::types::{
-    Ages, AllocatorStats, Coverage, Sampling, Snapshot, SnapshotHead, TimeMs, Totals,
+    Ages, AllocatorStats, Coverage, RssPeak, Sampling, Snapshot, SnapshotHead, TimeMs, Totals,
 };
 
 const HAS_LIMIT: u8 = 1;
@@ -13,6 +13,7 @@ const HAS_ALLOCATOR: u8 = 2;
 const LIMITS_ADDRESS_SPACE: u8 = 4;
 const HAS_SYSTEM: u8 = 8;
 const HAS_SAMPLING: u8 = 16;
+const HAS_RSS_PEAK: u8 = 32;
 
 pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
@@ -43,7 +44,12 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     } else {
         0
     };
-    out.byte(limit | allocator | space | system | sampling)?;
+    let peak = if head.rss_peak.is_some() {
+        HAS_RSS_PEAK
+    } else {
+        0
+    };
+    out.byte(limit | allocator | space | system | sampling | peak)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -95,6 +101,9 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
             sampling.hooks_cpu_us,
             sampling.program_cpu_us,
         ])?;
+    }
+    if let Some(peak) = &head.rss_peak {
+        out.varints(&[peak.bytes, peak.at_ms])?;
     }
     Ok(())
 }
@@ -195,6 +204,12 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
     } else {
         None
     };
+    let rss_peak = if flags & HAS_RSS_PEAK != 0 {
+        let [bytes, at_ms] = input.varints()?;
+        Some(RssPeak { bytes, at_ms })
+    } else {
+        None
+    };
     Some(SnapshotHead {
         index,
         merged: u32::try_from(merged).ok()?,
@@ -214,6 +229,7 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         allocator,
         system,
         sampling,
+        rss_peak,
     })
 }
 

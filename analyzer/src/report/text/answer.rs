@@ -142,12 +142,20 @@ pub fn details(report: &Report) -> Vec<String> {
         && report.timeline.len() > 1
     {
         details.push(format!(
-            "Its live heap went from {} to {} (peak {}), its resident memory from {} to {}.",
+            "Its live heap went from {} to {} (peak {}), its resident memory from {} to {}{}.",
             human::bytes(first.live_bytes),
             human::bytes(last.live_bytes),
             human::bytes(report.totals.peak_live_bytes),
             human::bytes(first.rss_bytes),
-            human::bytes(last.rss_bytes)
+            human::bytes(last.rss_bytes),
+            report
+                .memory
+                .peak_rss_bytes
+                .filter(|peak| *peak > first.rss_bytes.max(last.rss_bytes))
+                .map_or_else(String::new, |peak| format!(
+                    " (peak {})",
+                    human::bytes(peak)
+                ))
         ));
     }
     if let (Some(limit), Some(in_s)) = (report.memory.limit_bytes, report.extra.limit_in_s) {

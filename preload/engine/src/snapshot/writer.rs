@@ -247,6 +247,7 @@ impl Writer {
             allocator: self.allocator,
             system: looks.then_some(self.system),
             sampling: source.sampling(),
+            rss_peak: None,
         }
     }
 

@@ -43,6 +43,30 @@ fn a_library_at_a_reused_address_is_another_library() {
 }
 
 #[test]
+fn a_library_that_goes_unseen_is_not_read_any_more() {
+    let long = program_as(
+        "twin_library.c",
+        "twin_library_long.so",
+        &["-DPAD=16000000"],
+    );
+    let flags = ["-DPAD=2000000", "-DNAME=keep_in_b"];
+    let short = program_as("twin_library.c", "twin_library_short.so", &flags);
+    let checked = Case::of("dlclose_unseen.c")
+        .arg(long)
+        .arg(short)
+        .arg("20")
+        .check();
+    assert_eq!(
+        checked.outcome.text(),
+        "within the other's place: 1\n",
+        "the test lost its point"
+    );
+    let report = checked.report();
+    report.expect_live("keep_in_a", 20, 20 * 40);
+    report.expect_live("keep_in_b", 20, 20 * 60);
+}
+
+#[test]
 fn dlopen_is_the_callers_own() {
     let case = Case::of("runpath.c");
     let folder = case.folder().join("libraries");

@@ -87,7 +87,11 @@ impl Placement {
         let Some(found) = loader::find_object(self.image.start) else {
             return false;
         };
-        found.link_map == self.link_map && self.same_content()
+        // In this order: a handle may be used again, and the build-id is read where it was.
+        found.link_map == self.link_map
+            && found.start <= self.image.start
+            && self.image.end <= found.end.next_multiple_of(arena::PAGE_BYTES)
+            && self.same_content()
     }
 
     fn same_content(&self) -> bool {
@@ -149,6 +153,17 @@ pub fn generation() -> u32 {
 /// The object at an address, among those known. Takes no lock.
 pub fn find(addr: usize) -> Option<&'static Placement> {
     TABLE.placements.get(TABLE.index.find(addr)?)
+}
+
+/// The object at an address that has just been run: one that was unloaded unseen is not taken for
+/// it. Its tables may be read. May take the loader's lock, so none of ours may be held.
+pub fn find_current(addr: usize) -> Option<&'static Placement> {
+    let known = find_or_learn(addr)?;
+    if known.is_current() {
+        return Some(known);
+    }
+    note_replaced();
+    find_or_learn(addr).filter(|placement| placement.is_current())
 }
 
 /// The object at an address; asks the loader if no known one is there. May take the loader's lock

@@ -37,7 +37,7 @@ pub struct Described<'a> {
 pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Described<'_> {
     let looked_up = pc - usize::from(!exact);
     let bare = |rule| Described { rule, row: None };
-    let Some(placement) = modules::find_or_learn(looked_up) else {
+    let Some(placement) = modules::find_current(looked_up) else {
         let mut before = [0; CALL_MAX_BYTES];
         let called = exact
             || bounds::read_unknown(pc - CALL_MAX_BYTES, &mut before) && ends_in_call(&before);

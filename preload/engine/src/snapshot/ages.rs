@@ -9,6 +9,9 @@ use super::epochs::Epochs;
 use super::source::Source;
 use crate::arena::AVec;
 
+/// Histograms beyond those that the sites' counters ask for.
+const SPARE: usize = 64;
+
 #[derive(Clone, Copy)]
 struct Octave {
     blocks: u32,
@@ -68,6 +71,8 @@ pub struct Ages {
     /// Place of each site's histogram plus one, by site id; 0: none.
     places: AVec<u32>,
     histograms: AVec<Histogram>,
+    /// How many histograms there is memory for.
+    room: usize,
     now: u32,
 }
 
@@ -77,30 +82,42 @@ impl Ages {
         let mut ages = Ages {
             places: AVec::new(),
             histograms: AVec::new(),
+            room: 0,
             now: source.epoch(),
         };
-        for _ in 0..=source.sites() {
-            if !ages.places.try_push(0) {
-                return None;
-            }
+        // All memory comes before the walk, which holds locks that the program waits for.
+        let sites = source.sites();
+        let live = (1..=sites).filter(|&site| {
+            let counts = source.counts(site);
+            counts.allocations > counts.frees
+        });
+        // Those that get their first block, or another, meanwhile.
+        let room = live.count();
+        ages.room = (room + room / 8 + SPARE).min(sites as usize);
+        if !ages.places.reserve(sites as usize + 1) || !ages.histograms.reserve(ages.room) {
+            return None;
+        }
+        for _ in 0..=sites {
+            ages.places.try_push(0);
         }
         let inherited = source.fork_epoch();
-        let mut whole = true;
         source.for_each_live(&mut |site, epoch| {
             if epoch > inherited {
-                whole &= ages.add(site, epoch);
+                ages.add(site, epoch);
             }
         });
-        whole.then_some(ages)
+        Some(ages)
     }
 
-    fn add(&mut self, site: u32, epoch: u32) -> bool {
+    /// Counts a block; not one of a site that is new or had none when the walk began and finds no
+    /// room.
+    fn add(&mut self, site: u32, epoch: u32) {
         let Some(place) = self.places.get_mut(site as usize) else {
-            return true;
-        }; // born meanwhile
+            return;
+        };
         if *place == 0 {
-            if !self.histograms.try_push(Histogram::EMPTY) {
-                return false;
+            if self.histograms.len() >= self.room || !self.histograms.try_push(Histogram::EMPTY) {
+                return;
             }
             *place = self.histograms.len() as u32;
         }
@@ -108,7 +125,6 @@ impl Ages {
         if let Some(histogram) = self.histograms.get_mut(at) {
             histogram.add(self.now.saturating_sub(epoch));
         }
-        true
     }
 
     /// Bytes that their encoding takes at most, about.
@@ -187,6 +203,29 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(histogram.oldest, *sorted.last().unwrap());
         (histogram.median(), sorted[ages.len().div_ceil(2) - 1])
+    }
+
+    #[test]
+    fn takes_no_memory_during_the_walk() {
+        let mut ages = Ages {
+            places: AVec::new(),
+            histograms: AVec::new(),
+            room: 1,
+            now: 9,
+        };
+        (0..4).for_each(|_| assert!(ages.places.try_push(0)));
+        assert!(ages.histograms.reserve(ages.room));
+        let before = ages.histograms.as_slice().as_ptr();
+        for (site, epoch) in [(2, 5), (3, 5), (2, 7), (9, 1)] {
+            ages.add(site, epoch);
+        }
+        assert_eq!(ages.histograms.as_slice().as_ptr(), before);
+        assert_eq!(ages.places.as_slice(), [0, 0, 1, 0]);
+        let known = ages.histograms.get(0).unwrap();
+        assert_eq!(
+            (ages.histograms.len(), known.blocks, known.oldest),
+            (1, 2, 4)
+        );
     }
 
     #[test]

@@ -29,7 +29,7 @@ const ADDRESS_BITS: u32 = 47;
 /// A site that does not fit an entry.
 const SITE_END: u32 = 1 << 24;
 /// Epochs from here on are stored as this one.
-const EPOCH_MAX: u32 = (1 << 20) - 1;
+pub const EPOCH_MAX: u32 = (1 << 20) - 1;
 /// A class that does not fit an entry.
 const CLASS_END: u8 = 64;
 
@@ -135,6 +135,11 @@ impl LiveTable {
         for shard in &self.shards {
             shard.for_each(&self.huge, &mut f);
         }
+    }
+
+    /// Makes every block one of epoch 0.
+    pub fn forget_births(&self) {
+        self.shards.iter().for_each(Shard::forget_births);
     }
 
     /// Gives up the locks that this thread holds because it was torn out of the table.

@@ -9,6 +9,9 @@
 
 mod array;
 mod list;
+mod taken;
+
+pub use taken::Taken;
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +88,9 @@ impl MappingTable {
             return false;
         };
         self.with(|list| {
-            let complete = list.cut(start, end, removed);
+            let complete = list.cut(start, end, None, &mut |piece, whole| {
+                removed(piece.mapping(), whole);
+            });
             list.insert(Piece {
                 start,
                 end,
@@ -103,7 +108,41 @@ impl MappingTable {
         let Some((start, end)) = pages(start, len) else {
             return true;
         };
-        self.with(|list| list.cut(start, end, removed))
+        let mut gone = |piece: Piece, whole| removed(piece.mapping(), whole);
+        self.with(|list| list.cut(start, end, None, &mut gone))
+    }
+
+    /// As [`MappingTable::remove`] before the kernel has agreed: pieces go to `taken` as far as it has room, to
+    /// be settled or put back.
+    pub fn take(&self, start: usize, len: usize, taken: &mut Taken, removed: Removed<'_>) -> bool {
+        let Some((start, end)) = pages(start, len) else {
+            return true;
+        };
+        let mut gone = |piece: Piece, whole| removed(piece.mapping(), whole);
+        self.with(|list| list.cut(start, end, Some(taken), &mut gone))
+    }
+
+    /// What was taken is gone.
+    pub fn settle(&self, taken: &Taken, removed: Removed<'_>) {
+        for (piece, repairs) in taken.pieces() {
+            let whole = self.with(|list| list.end_part(piece, *repairs));
+            removed(piece.mapping(), whole);
+        }
+    }
+
+    /// What was taken is still there. Without memory for it, it is `removed`, as is what somebody
+    /// has recorded in its place meanwhile.
+    pub fn put_back(&self, taken: &Taken, removed: Removed<'_>) {
+        for (piece, repairs) in taken.pieces() {
+            let mut gone = |piece: Piece, whole| removed(piece.mapping(), whole);
+            self.with(|list| {
+                list.cut(piece.start, piece.end, None, &mut gone);
+                if !list.put_back(piece, *repairs) {
+                    let whole = list.end_part(piece, *repairs);
+                    gone(*piece, whole);
+                }
+            });
+        }
     }
 
     /// The mapping that holds an address.
@@ -114,6 +153,11 @@ impl MappingTable {
     /// Visits every mapping in order of address, under the lock: `f` must neither allocate nor lock.
     pub fn for_each(&self, mut f: impl FnMut(Mapping)) {
         self.with(|list| list.for_each(&mut |piece| f(piece.mapping())));
+    }
+
+    /// Makes every mapping one of epoch 0.
+    pub fn forget_births(&self) {
+        self.with(PieceList::forget_births);
     }
 
     /// Bytes in all mappings.

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use leaktrack_recording::Coverage;
 
-use crate::live::LiveTable;
+use crate::live::{EPOCH_MAX, LiveTable};
 use crate::mappings::MappingTable;
 use crate::{hooks, sampler, sys, wiped};
 
@@ -93,9 +93,19 @@ pub fn epoch() -> u32 {
     EPOCH.load(Relaxed)
 }
 
-/// Begins the next epoch; returns it.
+/// A process that begins with fewer epochs before it counts anew.
+const LEAST_EPOCHS: u32 = 1 << 14;
+
+/// How many epochs come after this one.
+pub fn epochs_left(epoch: u32) -> u32 {
+    EPOCH_MAX.saturating_sub(epoch)
+}
+
+/// Begins the next epoch; returns it. The last one stays.
 pub fn next_epoch() -> u32 {
-    EPOCH.fetch_add(1, Relaxed).wrapping_add(1)
+    let next = epoch().saturating_add(1).min(EPOCH_MAX);
+    EPOCH.store(next, Relaxed);
+    next
 }
 
 /// Blocks born in this epoch or before were inherited by fork.
@@ -104,8 +114,17 @@ pub fn fork_epoch() -> u32 {
     FORK_EPOCH.load(Relaxed)
 }
 
-/// In a forked child: what is live now is inherited.
+/// In a forked child, alone: what is live now is inherited.
+///
+/// Epochs go on from the parent's, so that nothing has to be written into the tables. After
+/// generations without end they would run out; then counting begins anew, at the price of a table
+/// of its own for the child.
 pub fn begin_child_epoch() {
+    if epochs_left(epoch()) < LEAST_EPOCHS {
+        LIVE.forget_births();
+        MAPPINGS.forget_births();
+        EPOCH.store(1, Relaxed);
+    }
     FORK_EPOCH.store(epoch(), Relaxed);
     next_epoch();
 }

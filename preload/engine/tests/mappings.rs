@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use leaktrack_engine::mappings::{Mapping, MappingTable};
+use leaktrack_engine::mappings::{Mapping, MappingTable, Taken};
 use proptest::prelude::*;
 
 const PAGE: usize = 4096;
@@ -12,13 +12,17 @@ const BASE: usize = 0x7000_0000_0000;
 enum Op {
     Map(usize, usize),
     Unmap(usize, usize),
+    /// The kernel refuses the first; the second goes meanwhile.
+    Refused((usize, usize), (usize, usize)),
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let range = (0usize..600, prop_oneof![4 => 1usize..6, 1 => 6usize..80]);
     prop_oneof![
         3 => range.clone().prop_map(|(at, pages)| Op::Map(at, pages)),
-        2 => range.prop_map(|(at, pages)| Op::Unmap(at, pages)),
+        2 => range.clone().prop_map(|(at, pages)| Op::Unmap(at, pages)),
+        // No more pieces than can be put back.
+        1 => ((0usize..600, 1usize..16), range).prop_map(|(one, two)| Op::Refused(one, two)),
     ]
 }
 
@@ -57,7 +61,7 @@ proptest! {
         let mut model = Model::default();
         for (id, op) in ops.into_iter().enumerate() {
             let id = id as u32;
-            let (Op::Map(at, pages) | Op::Unmap(at, pages)) = op;
+            let (Op::Map(at, pages) | Op::Unmap(at, pages) | Op::Refused(_, (at, pages))) = op;
             let (mut bytes, mut ended) = (BTreeMap::new(), vec![]);
             let mut removed = |m: Mapping, whole: bool| {
                 assert_eq!(m.epoch, m.site + 1);
@@ -69,10 +73,24 @@ proptest! {
             let start = BASE + at * PAGE;
             // Lengths that are not whole pages cover the last page all the same.
             let len = pages * PAGE - id as usize % 3;
-            if matches!(op, Op::Map(..)) {
-                prop_assert!(table.insert(start, len, id, id + 1, &mut removed));
-            } else {
-                prop_assert!(table.remove(start, len, &mut removed));
+            let mut taken = Taken::new();
+            match op {
+                Op::Map(..) => prop_assert!(table.insert(start, len, id, id + 1, &mut removed)),
+                Op::Unmap(..) if id % 2 == 0 => prop_assert!(table.remove(start, len, &mut removed)),
+                Op::Unmap(..) => {
+                    prop_assert!(table.take(start, len, &mut taken, &mut removed));
+                    table.settle(&taken, &mut removed);
+                }
+                Op::Refused((kept, kept_pages), _) => {
+                    if kept < at + pages && at < kept + kept_pages {
+                        continue;
+                    }
+                    let kept = BASE + kept * PAGE;
+                    prop_assert!(table.take(kept, kept_pages * PAGE, &mut taken, &mut none));
+                    prop_assert_eq!(table.get(kept), None);
+                    prop_assert!(table.remove(start, len, &mut removed));
+                    table.put_back(&taken, &mut none);
+                }
             }
             ended.sort_unstable();
             prop_assert_eq!((bytes, ended), model.remove(at, pages));

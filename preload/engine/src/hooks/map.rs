@@ -9,7 +9,7 @@ use super::real::{ORIGINALS, original};
 use super::{in_allocator, ready, record};
 use crate::faults::large;
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::mappings::Mapping;
+use crate::mappings::{Mapping, Taken};
 use crate::sites::Kind;
 use crate::state::{self, MAPPINGS};
 use crate::tls::{self, Local};
@@ -23,8 +23,6 @@ type Mremap = unsafe extern "C" fn(usize, usize, usize, i32, usize) -> usize;
 const FAILED: usize = usize::MAX;
 /// `MREMAP_DONTUNMAP`: the old range stays mapped, empty.
 const DONTUNMAP: i32 = 4;
-/// Pieces of one unmapped range that can be put back should the kernel refuse.
-const PIECES: usize = 16;
 
 #[inline]
 fn local() -> &'static Local {
@@ -49,65 +47,12 @@ fn recorded(t: &Local, sp: usize) -> bool {
     state::tracking()
 }
 
-/// Pieces taken out of the table, to be settled or put back.
-struct Taken {
-    pieces: [(Mapping, bool); PIECES],
-    count: usize,
-}
-
-impl Taken {
-    fn new() -> Self {
-        let none = Mapping {
-            start: 0,
-            end: 0,
-            site: 0,
-            epoch: 0,
-        };
-        Taken {
-            pieces: [(none, false); PIECES],
-            count: 0,
-        }
-    }
-
-    /// Takes a range out of the table.
-    fn range(start: usize, len: usize) -> Self {
-        let mut taken = Self::new();
-        MAPPINGS.remove(start, len, &mut |piece, whole| taken.add(piece, whole));
-        taken
-    }
-
-    fn add(&mut self, piece: Mapping, whole: bool) {
-        large::unmapped(&piece);
-        match self.pieces.get_mut(self.count) {
-            Some(slot) => {
-                *slot = (piece, whole);
-                self.count += 1;
-            }
-            None => settle(piece, whole),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &(Mapping, bool)> {
-        self.pieces.iter().take(self.count)
-    }
-
-    /// The range is gone.
-    fn settle(&self) {
-        self.iter().for_each(|&(piece, whole)| settle(piece, whole));
-    }
-
-    /// The kernel refused: the range is as it was.
-    fn put_back(&self) {
-        for (piece, _) in self.iter() {
-            MAPPINGS.insert(
-                piece.start,
-                piece.end - piece.start,
-                piece.site,
-                piece.epoch,
-                &mut settle,
-            );
-        }
-    }
+/// Takes a range out of the table, before the kernel is asked.
+fn take(start: usize, len: usize) -> Taken {
+    let mut taken = Taken::new();
+    MAPPINGS.take(start, len, &mut taken, &mut settle);
+    taken.mappings().for_each(|piece| large::unmapped(&piece));
+    taken
 }
 
 /// Counts a piece as unmapped; the mapping itself is gone with its last piece.
@@ -214,16 +159,16 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, OURS, sp) };
     let signals = sys::block_signals();
-    let taken = Taken::range(addr, len);
+    let taken = take(addr, len);
     sys::restore_signals(signals);
     guard::turn(t, REAL);
     let r = real();
     guard::turn(t, OURS);
     let signals = sys::block_signals();
     if r == 0 {
-        taken.settle()
+        MAPPINGS.settle(&taken, &mut settle)
     } else {
-        taken.put_back()
+        MAPPINGS.put_back(&taken, &mut settle)
     }
     sys::restore_signals(signals);
     record::leave(t);
@@ -260,7 +205,7 @@ pub unsafe extern "C" fn mremap(
     let moved = flags & DONTUNMAP == 0 && old_len != 0;
     let signals = sys::block_signals();
     let taken = if moved {
-        Taken::range(old, old_len)
+        take(old, old_len)
     } else {
         Taken::new()
     };
@@ -270,9 +215,9 @@ pub unsafe extern "C" fn mremap(
     guard::turn(t, OURS);
     let signals = sys::block_signals();
     if r == FAILED {
-        taken.put_back()
+        MAPPINGS.put_back(&taken, &mut settle)
     } else {
-        taken.settle()
+        MAPPINGS.settle(&taken, &mut settle)
     }
     sys::restore_signals(signals);
     if r != FAILED {

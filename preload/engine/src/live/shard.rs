@@ -181,6 +181,14 @@ impl Shard {
         }
     }
 
+    pub(super) fn forget_births(&self) {
+        let _guard = self.enter();
+        self.current()
+            .buckets()
+            .iter()
+            .for_each(Bucket::forget_births);
+    }
+
     /// Grows a table that is full enough; false if there is none at all.
     #[cold]
     #[inline(never)]

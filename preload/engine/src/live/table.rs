@@ -168,6 +168,16 @@ impl Bucket {
         self.0.iter().find(|entry| entry.is_empty())
     }
 
+    /// Makes every block as old as can be.
+    pub(super) fn forget_births(&self) {
+        for entry in self.0.iter().filter(|entry| !entry.is_empty()) {
+            let word0 = entry.word0.load(Ordering::Relaxed);
+            entry
+                .word0
+                .store(word0 & !u64::from(EPOCH_MAX), Ordering::Relaxed);
+        }
+    }
+
     /// The blocks in it.
     pub(super) fn live(&self) -> impl Iterator<Item = Words> {
         self.0

@@ -8,8 +8,9 @@
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+use super::Mapping;
 use super::array::Array;
-use super::{Mapping, Removed};
+use super::taken::Taken;
 use crate::arena::AVec;
 
 /// A mapping or what was left of it.
@@ -56,8 +57,13 @@ pub(super) struct PieceList {
     /// Number of pieces of each cut mapping; of a free entry, 1 + the next free one.
     origins: AVec<u32>,
     free_origin: u32,
+    /// How often `origins` was counted again: what was taken before has no part in it.
+    repairs: u32,
     total_bytes: u64,
 }
+
+/// Called with each piece that was removed, and whether nothing is left of its mapping.
+type Gone<'a> = &'a mut dyn FnMut(Piece, bool);
 
 /// Where a piece is: its chunk and its place there.
 #[derive(Clone, Copy)]
@@ -80,6 +86,7 @@ impl PieceList {
             reserve: ptr::null_mut(),
             origins: AVec::new(),
             free_origin: 0,
+            repairs: 0,
             total_bytes: 0,
         }
     }
@@ -128,6 +135,16 @@ impl PieceList {
             .for_each(f);
     }
 
+    /// Makes every piece one of epoch 0.
+    pub fn forget_births(&mut self) {
+        for &chunk in self.chunks() {
+            for place in 0..pieces(chunk).len() {
+                // SAFETY: below the length; the lock is held, and no slice of the chunk is.
+                unsafe { (*Array::place(chunk, place)).epoch = 0 }
+            }
+        }
+    }
+
     /// Inserts a piece that overlaps none; false without memory.
     pub fn insert(&mut self, piece: Piece) -> bool {
         let at = match (self.find(piece.start), self.chunks()) {
@@ -156,16 +173,27 @@ impl PieceList {
 
     /// Removes `[start, end)`. False if what lies behind it of a cut mapping had to go too, or if
     /// after a holder was torn out there is not even the reserve to remove with.
-    pub fn cut(&mut self, start: usize, end: usize, removed: Removed<'_>) -> bool {
+    ///
+    /// Pieces for which `taken` has room go there and keep their part in their mapping; the others
+    /// are `removed`.
+    pub fn cut(
+        &mut self,
+        start: usize,
+        end: usize,
+        taken: Option<&mut Taken>,
+        removed: Gone<'_>,
+    ) -> bool {
         let mut complete = true;
+        let mut taken = taken;
         while let Some((at, piece)) = self.find(start) {
             if piece.start >= end {
                 break;
             }
-            let mut gone = Mapping {
+            let held = taken.as_ref().is_some_and(|taken| taken.has_room());
+            let mut gone = Piece {
                 start: piece.start.max(start),
                 end: piece.end.min(end),
-                ..piece.mapping()
+                ..piece
             };
             let mut whole = false;
             match (piece.start < gone.start, gone.end < piece.end) {
@@ -173,34 +201,79 @@ impl PieceList {
                     if !self.replace(at, 1, &[]) {
                         return false;
                     }
-                    whole = self.forget_origin(piece.origin);
+                    whole = !held && self.forget_origin(piece.origin);
                 }
-                (true, false) => self.set_end(at, gone.start),
-                (false, true) => self.set_start(at, gone.end),
-                (true, true) => {
-                    let origin = self.share_origin(piece.origin);
-                    let before = Piece {
-                        end: gone.start,
-                        origin,
+                (before, behind) => {
+                    if held {
+                        gone.origin = self.share_origin(piece.origin);
+                        self.set_origin(at, gone.origin);
+                    }
+                    let rest = Piece {
+                        origin: gone.origin,
                         ..piece
                     };
-                    let behind = Piece {
-                        start: gone.end,
-                        origin,
-                        ..piece
-                    };
-                    if !self.replace(at, 1, &[before, behind]) {
-                        self.set_end(at, gone.start);
-                        self.unshare_origin(piece.origin, origin);
-                        gone.end = piece.end;
-                        complete = false;
+                    match (before, behind) {
+                        (true, false) => self.set_end(at, gone.start),
+                        (false, _) => self.set_start(at, gone.end),
+                        (true, true) => {
+                            let split = self.split_piece(at, &rest, gone.start, gone.end);
+                            if !split {
+                                gone.end = piece.end;
+                                complete = false;
+                            }
+                        }
                     }
                 }
             }
-            self.total_bytes = self.total_bytes.saturating_sub(gone.bytes());
-            removed(gone, whole);
+            self.total_bytes = self.total_bytes.saturating_sub(gone.mapping().bytes());
+            match taken.as_mut().filter(|_| held) {
+                Some(taken) => taken.add(gone, self.repairs),
+                None => removed(gone, whole),
+            }
         }
         complete
+    }
+
+    /// Cuts `[start, end)` out of the middle of a piece; without memory what lies behind goes too,
+    /// and that is false.
+    fn split_piece(&mut self, at: At, piece: &Piece, start: usize, end: usize) -> bool {
+        let origin = self.share_origin(piece.origin);
+        let before = Piece {
+            end: start,
+            origin,
+            ..*piece
+        };
+        let behind = Piece {
+            start: end,
+            origin,
+            ..*piece
+        };
+        let done = self.replace(at, 1, &[before, behind]);
+        if !done {
+            self.set_end(at, start);
+            self.unshare_origin(piece.origin, origin);
+        }
+        done
+    }
+
+    /// Ends the part that a taken piece has in its mapping; true if it was the last.
+    pub fn end_part(&mut self, piece: &Piece, repairs: u32) -> bool {
+        // What was counted again since counts it no more.
+        repairs != self.repairs || self.forget_origin(piece.origin)
+    }
+
+    /// Puts a taken piece back where nothing overlaps it; false without memory.
+    pub fn put_back(&mut self, piece: &Piece, repairs: u32) -> bool {
+        let known = repairs == self.repairs;
+        let origin = if known { piece.origin } else { 0 };
+        self.insert(Piece { origin, ..*piece })
+    }
+
+    fn set_origin(&mut self, at: At, origin: u32) {
+        if let Some(piece) = self.place(at) {
+            // SAFETY: `place` points to a piece, and the lock is held.
+            unsafe { (*piece).origin = origin }
+        }
     }
 
     fn set_start(&mut self, at: At, start: usize) {
@@ -427,6 +500,7 @@ impl PieceList {
             chunk.into_iter().for_each(|chunk| self.retire(chunk));
         }
         self.total_bytes = 0;
+        self.repairs = self.repairs.wrapping_add(1);
         self.origins.as_mut_slice().fill(0);
         self.free_origin = 0;
         for &chunk in self.chunks() {

@@ -1,9 +1,13 @@
 //! Owns the relation between epochs, in which births of blocks are dated, and time.
 
+use crate::state;
+
 /// Most entries kept.
 const ENTRIES: usize = 512;
-/// Epochs are 20 bits wide in the live table: their spacing grows with the run so that they last.
-const SPACING_SHARE: u64 = 65_536;
+/// Epochs are 20 bits wide in the live table: their spacing grows with the run so that they last. A
+/// process uses up less than this share of those that it begins with in any time that it may run;
+/// what its children begin with is the rest.
+const SHARE_OF_REST: u32 = 16;
 
 /// When epochs began; thinned as it fills, so that it covers the whole run.
 #[derive(Debug)]
@@ -12,6 +16,8 @@ pub struct Epochs {
     len: usize,
     /// Only every so many epochs are kept: this power of two.
     step_log2: u32,
+    /// A new epoch begins when this share of the run has passed in the last.
+    spacing_share: u64,
     last: (u32, u64),
 }
 
@@ -22,18 +28,24 @@ impl Epochs {
             entries: [(0, 0); ENTRIES],
             len: 0,
             step_log2: 0,
+            spacing_share: 0,
             last: (0, 0),
         }
     }
 
     /// True if it is time for a new epoch.
     pub fn is_due(&self, now_ms: u64) -> bool {
-        now_ms.saturating_sub(self.last.1) > now_ms / SPACING_SHARE
+        // Nothing noted yet: the first is due.
+        let spacing_ms = now_ms.checked_div(self.spacing_share).unwrap_or(0);
+        now_ms.saturating_sub(self.last.1) > spacing_ms && state::epochs_left(self.last.0) > 0
     }
 
     /// Notes that `epoch` began at `now_ms`.
     pub fn note(&mut self, epoch: u32, now_ms: u64) {
         self.last = (epoch, now_ms);
+        if self.spacing_share == 0 {
+            self.spacing_share = u64::from(state::epochs_left(epoch) / SHARE_OF_REST).max(1);
+        }
         if self.len == ENTRIES {
             let mut kept = 0;
             for place in (0..ENTRIES).step_by(2) {
@@ -117,19 +129,38 @@ mod tests {
         }
     }
 
+    /// The epoch after so many days of snapshots every `interval_ms`.
+    fn after_days(first: u32, interval_ms: u64, days: u64) -> u32 {
+        let mut epochs = Epochs::new();
+        epochs.note(first, 0);
+        let (mut now, mut count) = (0u64, first);
+        while now < days * 86_400_000 {
+            if epochs.is_due(now) {
+                count += 1;
+                epochs.note(count, now);
+            }
+            // Later ticks are not due anyway.
+            now += interval_ms.max(now / epochs.spacing_share / 4);
+        }
+        count
+    }
+
     #[test]
     fn a_year_at_the_finest_interval_fits_in_20_bits() {
         for interval_ms in [10, 1_000] {
-            let mut epochs = Epochs::new();
-            let (mut now, mut count) = (0u64, 1u32);
-            while now < 366 * 86_400_000 {
-                if epochs.is_due(now) {
-                    count += 1;
-                    epochs.note(count, now);
-                }
-                now += interval_ms.max(now / SPACING_SHARE / 4); // later ticks are not due anyway
-            }
+            let count = after_days(1, interval_ms, 366);
             assert!(count < 1 << 20, "{count}");
+        }
+    }
+
+    #[test]
+    fn so_do_years_of_servers_that_fork_their_successors() {
+        let mut epoch = 1;
+        for generation in 0..12 {
+            let end = after_days(epoch, 1_000, 366);
+            assert!(end < (1 << 20) - 1, "{generation}: {end}");
+            assert!(end > epoch, "{generation}: no epoch of its own");
+            epoch = end + 1;
         }
     }
 }

@@ -76,7 +76,7 @@ proptest! {
             let mut taken = Taken::new();
             match op {
                 Op::Map(..) => prop_assert!(table.insert(start, len, id, id + 1, &mut removed)),
-                Op::Unmap(..) if id % 2 == 0 => prop_assert!(table.remove(start, len, &mut removed)),
+                Op::Unmap(..) if id.is_multiple_of(2) => prop_assert!(table.remove(start, len, &mut removed)),
                 Op::Unmap(..) => {
                     prop_assert!(table.take(start, len, &mut taken, &mut removed));
                     table.settle(&taken, &mut removed);

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     self, bundle, check, completions, control, demo, diff, doctor, export, install, man, report,
-    run,
+    run, scan,
 };
 use crate::exit;
 use crate::supervise::Inherited;
@@ -54,6 +54,8 @@ pub enum Command {
     Disable(control::Args),
     /// Have a running process take a snapshot now
     Snapshot(control::Args),
+    /// Say which blocks of a running process nothing points to any more, without stopping it
+    Scan(scan::Args),
     /// Mark this moment in the recording of a running process, for --since and --until
     Mark(control::MarkArgs),
     /// List the tracked processes of this host, and those that have the library but do not record
@@ -88,6 +90,7 @@ impl Command {
             Command::Enable(args) => commands::control::enable(&args),
             Command::Disable(args) => commands::control::disable(&args),
             Command::Snapshot(args) => commands::control::snapshot(&args),
+            Command::Scan(args) => commands::scan::execute(&args),
             Command::Mark(args) => commands::control::mark(&args),
             Command::List => commands::list::execute(),
             Command::Doctor(args) => commands::doctor::execute(&args),

@@ -266,6 +266,12 @@ fn scan() -> Value {
         ("duration_s", number()),
         ("complete", boolean()),
         ("why_not", or_null(string())),
+        ("passes", count()),
+        ("blocks", count()),
+        ("lower_bound", boolean()),
+        ("unread_threads", count()),
+        ("excused_per_site", count()),
+        ("freed_since", count()),
     ])
 }
 

@@ -55,7 +55,7 @@ pub const TEXT_MAX: u64 = OFFSET + LEN - TEXT;
 pub const KIND_NONE: u32 = 0;
 /// Kind: take a snapshot now.
 pub const KIND_SNAPSHOT: u32 = 1;
-/// Kind: scan for unreachable blocks; the argument is 1 to do so in a forked copy.
+/// Kind: scan for unreachable blocks; the argument is a [`ScanWish`].
 pub const KIND_SCAN: u32 = 2;
 /// Kind: switch recording on.
 pub const KIND_ENABLE: u32 = 3;
@@ -70,6 +70,47 @@ pub const STATUS_DONE: u32 = 0;
 pub const STATUS_UNKNOWN: u32 = 1;
 /// Status: the library cannot do it in this process.
 pub const STATUS_REFUSED: u32 = 2;
+
+/// How to scan: the argument of [`KIND_SCAN`].
+///
+/// ```text
+/// bit 0        in a forked copy
+/// bits 8-15    share of one processor in percent; 0: as the library sees fit
+/// bits 32-63   milliseconds between passes; 0: as the library sees fit
+/// ```
+///
+/// ```
+/// use leaktrack_recording::control::ScanWish;
+/// let wish = ScanWish { fork: true, percent: 10, apart_ms: 250 };
+/// assert_eq!(wish.encode(), 0xfa_0000_0a01);
+/// assert_eq!(ScanWish::decode(wish.encode()), wish);
+/// assert_eq!(ScanWish::decode(0), ScanWish::default());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanWish {
+    /// In a forked copy of the process.
+    pub fork: bool,
+    /// Share of one processor; 0: as the library sees fit.
+    pub percent: u8,
+    /// Time between passes; 0: as the library sees fit.
+    pub apart_ms: u32,
+}
+
+impl ScanWish {
+    /// As a number.
+    pub const fn encode(self) -> u64 {
+        self.fork as u64 | (self.percent as u64) << 8 | (self.apart_ms as u64) << 32
+    }
+
+    /// From a number; any is one.
+    pub const fn decode(argument: u64) -> Self {
+        ScanWish {
+            fork: argument & 1 != 0,
+            percent: (argument >> 8) as u8,
+            apart_ms: (argument >> 32) as u32,
+        }
+    }
+}
 
 /// What became of other recordings of the family that the option `family-disk` left no room for:
 /// kept in the first one's file, changed by any process of the family under an exclusive `flock` on

@@ -156,7 +156,8 @@
 //!                live_bytes n, overhead_bytes n, free_bytes n, releasable_bytes n, top_bytes n
 //! 30 Scan        at_ms n, kind b (0 exit, 1 live, 2 fork), flags b (1 complete, 2 lower bound,
 //!                4 sites that lost nothing are left out), duration_ms n, passes n,
-//!                unread_threads n, excused_per_site n, blocks n, why_not s
+//!                unread_threads n, excused_per_site n, blocks n, why_not s,
+//!                [freed_since n, left out if 0]
 //! 31 Losses      length of head n, head, losses up to the end of the record; each scan that is
 //!                complete replaces those before
 //!        head    at_ms n

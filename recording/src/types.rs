@@ -336,6 +336,8 @@ pub struct Scan<'a> {
     pub blocks: u64,
     /// Why it is not complete; empty if it is.
     pub why_not: &'a [u8],
+    /// Blocks that the scan before called lost and that were freed since: somebody held them.
+    pub freed_since: u64,
 }
 
 /// What a scan found of the live blocks of a site; valgrind's kinds.

@@ -394,6 +394,7 @@ proptest! {
                 excused_per_site: duration_ms / 5,
                 blocks: at_ms / 7,
                 why_not: &why_not,
+                freed_since: at_ms / 11,
             }));
         }
     }

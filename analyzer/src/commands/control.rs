@@ -69,7 +69,8 @@ fn execute(args: &Args, kind: u32, text: &str, done: &str) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A time to wait.
+pub fn duration(text: &str) -> Result<Duration, String> {
     units::duration_ms(text)
         .filter(|&ms| ms >= 100)
         .map(Duration::from_millis)

@@ -14,5 +14,6 @@ pub mod list;
 pub mod man;
 pub mod report;
 pub mod run;
+pub mod scan;
 pub mod schema;
 pub mod symbol_args;

@@ -29,6 +29,12 @@ pub struct Scan {
     pub excused_per_site: u64,
     /// Why it is not complete.
     pub why_not: Option<String>,
+    /// Times that memory was gone through.
+    pub passes: u32,
+    /// Blocks looked at.
+    pub blocks: u64,
+    /// Blocks that the scan before called lost and that were freed since.
+    pub freed_since: u64,
 }
 
 impl Scan {
@@ -44,6 +50,9 @@ impl Scan {
             unread_threads: scan.unread_threads,
             excused_per_site: scan.excused_per_site,
             why_not: (!scan.why_not.is_empty()).then(|| text(scan.why_not)),
+            passes: scan.passes,
+            blocks: scan.blocks,
+            freed_since: scan.freed_since,
         }
     }
 }

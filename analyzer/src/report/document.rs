@@ -382,6 +382,24 @@ pub struct Scan {
     pub complete: bool,
     /// If not, why.
     pub why_not: Option<String>,
+    /// Times that memory was gone through.
+    #[serde(default)]
+    pub passes: u32,
+    /// Live blocks looked at.
+    #[serde(default)]
+    pub blocks: u64,
+    /// More may be lost than was found: not every live block was known.
+    #[serde(default)]
+    pub lower_bound: bool,
+    /// Threads whose registers could not be read.
+    #[serde(default)]
+    pub unread_threads: u32,
+    /// Lost blocks of each site that these may hold, at most, and that are called possibly lost.
+    #[serde(default)]
+    pub excused_per_site: u64,
+    /// Blocks that the scan before called lost and that were freed since: somebody held them.
+    #[serde(default)]
+    pub freed_since: u64,
 }
 
 /// A number of bytes or blocks with its 95% interval; all three are equal in exact mode.

@@ -105,6 +105,11 @@ pub struct Look {
     pub unicode: bool,
 }
 
+/// Writes for people what the last scan found, kind by kind and site by site.
+pub fn render_scan(report: &Report, look: Look, out: &mut dyn Write) -> std::io::Result<()> {
+    text::scan(report, look, out)
+}
+
 /// Writes `report` down.
 pub fn render(
     report: &Report,

@@ -4,6 +4,7 @@ use leaktrack_recording::{ScanKind, SiteLoss};
 
 use super::document::{LostReport, Scan};
 use super::memory::round;
+use crate::human;
 use crate::model::{Family, Site, scans};
 use crate::verdict::lost::Found;
 
@@ -18,6 +19,12 @@ pub fn scans(family: &Family) -> Vec<Scan> {
                 duration_s: round(scan.duration_ms as f64 / 1e3),
                 complete: scan.complete,
                 why_not: scan.why_not.clone(),
+                passes: scan.passes,
+                blocks: scan.blocks,
+                lower_bound: scan.lower_bound,
+                unread_threads: scan.unread_threads,
+                excused_per_site: scan.excused_per_site,
+                freed_since: scan.freed_since,
             })
         })
         .collect();
@@ -110,6 +117,16 @@ pub fn notes(family: &Family) -> Vec<String> {
             threads => format!("{threads} threads"),
         };
         notes.push(format!("The registers of {threads} could not be read without disturbing {}, and may hold up to {blocks} pointers: that many lost blocks of each site are called possibly lost.", if threads == "one thread" { "it" } else { "them" }));
+    }
+    let freed = made()
+        .map(|scan| scan.freed_since)
+        .fold(0u64, u64::saturating_add);
+    if freed > 0 {
+        let (was, it) = match freed {
+            1 => ("was", "it"),
+            _ => ("were", "them"),
+        };
+        notes.push(format!("{} that a scan had called lost {was} freed later: the program held {it} where memory does not show it (a pointer that is encrypted, compressed or cut in two, or one that only the kernel has). What else is called lost may be held in the same way.", human::plural(freed, "block")));
     }
     notes
 }

@@ -6,7 +6,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use leaktrack_recording::{EventKind, control as page};
+use leaktrack_recording::control::{self as page, ScanWish};
+use leaktrack_recording::{EventKind, ScanKind};
 
 use crate::recorder::{Failure, Recorder};
 use crate::sampler::{self, filter};
@@ -22,6 +23,7 @@ static ANSWERED: AtomicU32 = AtomicU32::new(0);
 struct Request {
     number: u32,
     kind: u32,
+    argument: u64,
     text: Text<{ page::TEXT_MAX as usize }>,
 }
 
@@ -57,6 +59,7 @@ fn carry_out(request: &Request) -> Answer {
         page::KIND_MARK => mark(request.text.as_bytes()),
         page::KIND_ENABLE => enable(),
         page::KIND_DISABLE => disable(),
+        page::KIND_SCAN => scan(ScanWish::decode(request.argument)),
         _ => Answer::new(page::STATUS_UNKNOWN, b""),
     }
 }
@@ -74,6 +77,19 @@ fn mark(label: &[u8]) -> Answer {
     let answer = snapshot_now();
     snapshot::note(EventKind::Mark, label);
     answer
+}
+
+/// Takes as long as the scan does.
+fn scan(wish: ScanWish) -> Answer {
+    let kind = if wish.fork {
+        ScanKind::Fork
+    } else {
+        ScanKind::Live
+    };
+    match snapshot::scan(kind, wish) {
+        Ok(()) => Answer::done(b""),
+        Err(why) => Answer::refused(why),
+    }
 }
 
 fn enable() -> Answer {
@@ -136,13 +152,19 @@ fn next(recorder: &mut Recorder) -> Result<Option<Request>, Failure> {
         return Ok(None);
     }
     let kind = word(page::KIND)?;
+    let argument = u64::from(word(page::ARGUMENT)?) | u64::from(word(page::ARGUMENT + 4)?) << 32;
     let len = word(page::TEXT_LEN)?.min(page::TEXT_MAX as u32);
     let mut bytes = [0; page::TEXT_MAX as usize];
     let bytes = bytes.get_mut(..len as usize).unwrap_or_default();
     recorder.read_control(page::TEXT, bytes)?;
     let mut text = Text::new();
     text.push_bytes(bytes);
-    Ok(Some(Request { number, kind, text }))
+    Ok(Some(Request {
+        number,
+        kind,
+        argument,
+        text,
+    }))
 }
 
 /// Writes the answer, its number last, and wakes whoever waits for it.

@@ -153,9 +153,8 @@ extern "C" fn run() {
     arena::exempt_this_thread();
     sys::set_thread_name(c"leaktrack");
     // A program that changes its credentials all the time must not start the wait anew each time.
-    let mut due_ms = DUE_MS.load(Ordering::Relaxed);
-    if due_ms == 0 {
-        due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
+    if DUE_MS.load(Ordering::Relaxed) == 0 {
+        let due_ms = state::tick() + INTERVAL_MS.load(Ordering::Relaxed);
         DUE_MS.store(due_ms, Ordering::Relaxed);
     }
     let mut seen = OBEYED.load(Ordering::Relaxed);
@@ -166,6 +165,7 @@ extern "C" fn run() {
     SEEN.store(seen, Ordering::Relaxed);
     loop {
         let now_ms = state::tick();
+        let due_ms = DUE_MS.load(Ordering::Relaxed);
         if now_ms < due_ms {
             let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
             // Threads that must not wake us are looked after instead.
@@ -192,6 +192,7 @@ extern "C" fn run() {
             continue;
         }
         let now_ms = state::tick();
+        let due_ms = DUE_MS.load(Ordering::Relaxed);
         faults::drain();
         look_at_budget(now_ms);
         if now_ms < due_ms && now_ms >= looked_ms + LIMIT_POLL_MS {
@@ -199,6 +200,7 @@ extern "C" fn run() {
             if snapshot::comes_near_limit() {
                 snapshot::take(Reason::Periodic);
             }
+            snapshot::scan_if_due();
         }
         if now_ms >= due_ms {
             looked_ms = now_ms;
@@ -207,11 +209,49 @@ extern "C" fn run() {
                 snapshot::take(Reason::FastExit { status: 0 });
                 return;
             }
-            snapshot::take(Reason::Periodic);
-            let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
-            due_ms = (due_ms + interval_ms).max(state::tick());
-            DUE_MS.store(due_ms, Ordering::Relaxed);
+            take_periodic();
+            snapshot::scan_if_due();
         }
+    }
+}
+
+fn take_periodic() {
+    snapshot::take(Reason::Periodic);
+    let interval_ms = INTERVAL_MS.load(Ordering::Relaxed);
+    let due_ms = DUE_MS.load(Ordering::Relaxed);
+    let due_ms = (due_ms + interval_ms).max(state::tick());
+    DUE_MS.store(due_ms, Ordering::Relaxed);
+}
+
+/// Waits in the middle of a long task of the helper, and takes the snapshots that are due
+/// meanwhile. True: the task must end, there is something else to do.
+pub fn rest(wait_ms: u64) -> bool {
+    let until_ms = state::tick() + wait_ms;
+    loop {
+        if is_wanted() {
+            return true;
+        }
+        faults::drain();
+        let now_ms = state::tick();
+        if now_ms >= DUE_MS.load(Ordering::Relaxed) {
+            if process::only_helper_is_left() {
+                return true;
+            }
+            take_periodic();
+            continue;
+        }
+        if now_ms >= until_ms {
+            return false;
+        }
+        let due_ms = DUE_MS.load(Ordering::Relaxed).min(until_ms);
+        let wait_ms = (due_ms - now_ms).min(faults::wait_ms()).max(1);
+        let wait_ms = if guard::QUIET.load(Ordering::Relaxed) != 0 {
+            wait_ms.min(QUIET_POLL_MS)
+        } else {
+            wait_ms
+        };
+        let seen = SEEN.load(Ordering::Relaxed);
+        let _ = sys::futex_wait(&ORDER, seen, Some(wait_ms * 1_000_000), false);
     }
 }
 

@@ -142,6 +142,16 @@ impl LiveTable {
         self.shards.iter().for_each(Shard::forget_births);
     }
 
+    /// Parts that [`LiveTable::for_each_in`] visits; blocks of the same page are in the same part.
+    pub const PARTS: usize = SHARDS;
+
+    /// As [`LiveTable::for_each`], for one part.
+    pub fn for_each_in(&self, part: usize, mut f: impl FnMut(usize, Block)) {
+        if let Some(shard) = self.shards.get(part) {
+            shard.for_each(&self.huge, &mut f);
+        }
+    }
+
     /// Gives up the locks that this thread holds because it was torn out of the table.
     ///
     /// # Safety

@@ -29,7 +29,11 @@ pub(super) fn put(scan: &Scan<'_>, out: &mut Output<'_>) -> Result<(), Full> {
         scan.excused_per_site,
         scan.blocks,
     ])?;
-    out.bytes(scan.why_not)
+    out.bytes(scan.why_not)?;
+    match scan.freed_since {
+        0 => Ok(()),
+        blocks => out.varint(blocks),
+    }
 }
 
 pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Scan<'a>> {
@@ -54,6 +58,12 @@ pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Scan<'a>> {
         excused_per_site: input.varint()?,
         blocks: input.varint()?,
         why_not: input.bytes()?,
+        // Left out by older versions, and when there is nothing to tell.
+        freed_since: if input.0.is_empty() {
+            0
+        } else {
+            input.varint()?
+        },
     })
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod footer;
 mod groups;
 mod line;
+mod losses;
 mod memory;
 pub(crate) mod page;
 mod site;
@@ -126,4 +127,5 @@ fn members(report: &Report, group: &Group) -> Vec<usize> {
 pub use answer::{details, name, sentence, subjects};
 pub use footer::commands;
 pub use line::{advice_on, opinion_on};
+pub use losses::write as scan;
 pub use stack::place;

@@ -112,6 +112,11 @@ impl Watch {
         }
     }
 
+    /// True while memory is near its limit.
+    pub fn is_near(&self) -> bool {
+        self.near
+    }
+
     /// Looks at a snapshot's figures; `say` is called with each alert that is due. `interval_ms`:
     /// time between snapshots.
     pub fn look(

@@ -16,23 +16,32 @@ use crate::live::{Block, LiveTable};
 const GAP_BYTES: usize = 1 << 20;
 /// A block from this size on is a cluster of its own.
 pub const LARGE_BYTES: u64 = 256 << 10;
+/// Blocks whose size is kept aside.
+const MOST_HUGE: usize = 512;
 const PAGE_SHIFT: u32 = PAGE_BYTES.ilog2();
 /// In a directory's word: the page was touched.
 const TOUCHED: u32 = 1 << 31;
+/// A block that is looked for lies in the page.
+const WANTED: u32 = 1 << 30;
+const NUMBER: u32 = WANTED - 1;
 const EPOCH_BITS: u32 = 20;
-const SIZE_BITS: u32 = 40;
+const SIZE_BITS: u32 = 34;
+const SITE_SHIFT: u32 = SIZE_BITS + 6;
+/// A size that does not fit an entry is kept aside.
+const HUGE: u64 = (1 << SIZE_BITS) - 1;
 
-/// A block in 16 bytes: address and epoch, site and size (at most 2^40 - 1).
+/// A block in 16 bytes: address and epoch; site, class and size.
 #[derive(Clone, Copy, Debug)]
 struct Entry(u64, u64);
 
 impl Entry {
     fn new(addr: usize, block: Block) -> Entry {
-        let size = block.size.min((1 << SIZE_BITS) - 1);
         let epoch = u64::from(block.epoch).min((1 << EPOCH_BITS) - 1);
         Entry(
             (addr as u64 >> 3) << EPOCH_BITS | epoch,
-            u64::from(block.site) << SIZE_BITS | size,
+            u64::from(block.site) << SITE_SHIFT
+                | u64::from(block.class) << SIZE_BITS
+                | block.size.min(HUGE),
         )
     }
 
@@ -41,14 +50,15 @@ impl Entry {
         (self.0 >> EPOCH_BITS << 3) as usize
     }
 
+    /// `huge`: sizes that do not fit, by address.
     #[inline(always)]
-    fn size(self) -> u64 {
-        self.1 & ((1 << SIZE_BITS) - 1)
-    }
-
-    #[inline(always)]
-    fn end(self) -> usize {
-        self.addr().saturating_add(self.size() as usize)
+    fn size(self, huge: &[(usize, u64)]) -> u64 {
+        let size = self.1 & HUGE;
+        if size == HUGE {
+            let found = huge.iter().find(|(addr, _)| *addr == self.addr());
+            return found.map_or(HUGE, |(_, size)| *size);
+        }
+        size
     }
 }
 
@@ -63,6 +73,8 @@ struct Cluster {
     last: u32,
     /// Where its directory begins, a word for each page and one more; `NO_PAGES`: it has none.
     pages: u32,
+    /// It has no directory, and its block is looked for.
+    wanted: bool,
 }
 
 const NO_PAGES: u32 = u32::MAX;
@@ -88,6 +100,8 @@ pub struct BlockIndex {
     entries: Room<Entry>,
     clusters: AVec<Cluster>,
     pages: Room<u32>,
+    /// Sizes that do not fit an entry.
+    huge: AVec<(usize, u64)>,
     low: usize,
     high: usize,
     /// Bytes in all blocks.
@@ -113,21 +127,34 @@ impl BlockIndex {
     pub fn build(table: &LiveTable) -> Result<BlockIndex, NoIndex> {
         let expected = table.len() as usize;
         let room = expected + expected / 32 + 4096;
-        if room >= TOUCHED as usize {
+        if room >= WANTED as usize {
             return Err(NoIndex::Memory);
         }
         let mut entries = Room::of(room).ok_or(NoIndex::Memory)?;
+        // Nothing may be allocated under the table's locks; the table itself keeps fewer.
+        let mut large = Room::of(MOST_HUGE).ok_or(NoIndex::Memory)?;
         let mut all = true;
-        table.for_each(|addr, block| all &= entries.push(Entry::new(addr, block)));
+        table.for_each(|addr, block| {
+            all &= entries.push(Entry::new(addr, block));
+            if block.size >= HUGE {
+                all &= large.push((addr, block.size));
+            }
+        });
         if !all {
             return Err(NoIndex::Outrun);
         }
-        Self::of(entries).ok_or(NoIndex::Memory)
+        let mut huge = AVec::new();
+        while let Some(one) = large.pop() {
+            if !huge.try_push(one) {
+                return Err(NoIndex::Memory);
+            }
+        }
+        Self::of(entries, huge).ok_or(NoIndex::Memory)
     }
 
-    fn of(mut entries: Room<Entry>) -> Option<BlockIndex> {
+    fn of(mut entries: Room<Entry>, huge: AVec<(usize, u64)>) -> Option<BlockIndex> {
         entries.as_mut_slice().sort_unstable_by_key(|entry| entry.0);
-        let clusters = clusters(entries.as_slice())?;
+        let clusters = clusters(entries.as_slice(), huge.as_slice())?;
         let words = clusters
             .as_slice()
             .iter()
@@ -137,10 +164,15 @@ impl BlockIndex {
         let mut index = BlockIndex {
             low: clusters.get(0).map_or(0, |cluster| cluster.start),
             high: clusters.as_slice().iter().map(|c| c.end).max().unwrap_or(0),
-            bytes: entries.as_slice().iter().map(|entry| entry.size()).sum(),
+            bytes: entries
+                .as_slice()
+                .iter()
+                .map(|entry| entry.size(huge.as_slice()))
+                .sum(),
             entries,
             clusters,
             pages: Room::of(words)?,
+            huge,
         };
         index.fill_directories().then_some(index)
     }
@@ -184,15 +216,15 @@ impl BlockIndex {
         self.bytes
     }
 
-    /// Address, and what is known, of a block; sizes above 2^40 - 1 are given as that.
+    /// Address, and what is known, of a block.
     #[inline(always)]
     pub fn block(&self, at: u32) -> Option<(usize, Block)> {
         let entry = self.entries.get(at as usize)?;
         let block = Block {
-            size: entry.size(),
-            site: (entry.1 >> SIZE_BITS) as u32,
+            size: entry.size(self.huge.as_slice()),
+            site: (entry.1 >> SITE_SHIFT) as u32,
             epoch: entry.0 as u32 & ((1 << EPOCH_BITS) - 1),
-            class: 0,
+            class: (entry.1 >> SIZE_BITS) as u8 & ((1 << (SITE_SHIFT - SIZE_BITS)) - 1),
         };
         Some((entry.addr(), block))
     }
@@ -203,9 +235,71 @@ impl BlockIndex {
         if word < self.low || word >= self.high {
             return None;
         }
-        self.find_among(word)
+        let cluster = self.cluster_at(word)?;
+        self.find_in(cluster, word)
     }
 
+    /// As [`BlockIndex::find`], for blocks that are looked for (see [`BlockIndex::want`]); it may
+    /// find others near them, too.
+    #[inline(always)]
+    pub fn find_wanted(&self, word: usize) -> Option<Hit> {
+        if word < self.low || word >= self.high {
+            return None;
+        }
+        let cluster = self.cluster_at(word)?;
+        let wanted = if cluster.pages == NO_PAGES {
+            cluster.wanted
+        } else {
+            let page = (word - cluster.start) >> PAGE_SHIFT;
+            self.pages.get(cluster.pages as usize + page)? & WANTED != 0
+        };
+        if !wanted {
+            return None;
+        }
+        self.find_in(cluster, word)
+    }
+
+    /// No block is looked for.
+    pub fn want_none(&mut self) {
+        for word in self.pages.as_mut_slice() {
+            *word &= !WANTED;
+        }
+        for cluster in self.clusters.as_mut_slice() {
+            cluster.wanted = false;
+        }
+    }
+
+    /// Looks for a block.
+    pub fn want(&mut self, at: u32) {
+        let Some((addr, block)) = self.block(at) else {
+            return;
+        };
+        let after = self
+            .clusters
+            .as_slice()
+            .partition_point(|cluster| cluster.first <= at);
+        let Some(cluster) = after
+            .checked_sub(1)
+            .and_then(|at| self.clusters.get_mut(at))
+        else {
+            return;
+        };
+        if cluster.pages == NO_PAGES {
+            cluster.wanted = true;
+            return;
+        }
+        let page = |addr: usize| addr.saturating_sub(cluster.start) >> PAGE_SHIFT;
+        let last = addr.saturating_add(block.size.saturating_sub(1) as usize);
+        let first = cluster.pages as usize + page(addr);
+        let words = cluster.pages as usize + page(last.max(addr)) + 1;
+        let words = words.min(self.pages.len());
+        let words = self.pages.as_mut_slice().get_mut(first..words);
+        for word in words.unwrap_or_default() {
+            *word |= WANTED;
+        }
+    }
+
+    #[inline(always)]
     fn cluster_at(&self, addr: usize) -> Option<&Cluster> {
         let clusters = self.clusters.as_slice();
         let after = clusters.partition_point(|cluster| cluster.start <= addr);
@@ -213,14 +307,14 @@ impl BlockIndex {
         (addr < cluster.end).then_some(cluster)
     }
 
-    fn find_among(&self, word: usize) -> Option<Hit> {
-        let cluster = self.cluster_at(word)?;
+    #[inline(always)]
+    fn find_in(&self, cluster: &Cluster, word: usize) -> Option<Hit> {
         let (from, to) = if cluster.pages == NO_PAGES {
             (cluster.first, cluster.last)
         } else {
             let page = (word - cluster.start) >> PAGE_SHIFT;
             let words = self.pages.as_slice().get(cluster.pages as usize + page..)?;
-            (words.first()? & !TOUCHED, words.get(1)? & !TOUCHED)
+            (words.first()? & NUMBER, words.get(1)? & NUMBER)
         };
         let here = self.entries.as_slice().get(from as usize..to as usize)?;
         let before = here.partition_point(|entry| entry.addr() <= word) as u32;
@@ -234,7 +328,7 @@ impl BlockIndex {
                 offset: 0,
             });
         }
-        (offset < entry.size()).then_some(Hit { block: at, offset })
+        (offset < entry.size(self.huge.as_slice())).then_some(Hit { block: at, offset })
     }
 
     /// The first block that begins at `addr` or behind it.
@@ -289,12 +383,14 @@ impl BlockIndex {
 }
 
 /// Splits sorted blocks into clusters; `pages` is 0 where there is to be a directory.
-fn clusters(entries: &[Entry]) -> Option<AVec<Cluster>> {
+fn clusters(entries: &[Entry], huge: &[(usize, u64)]) -> Option<AVec<Cluster>> {
     let mut clusters: AVec<Cluster> = AVec::new();
     for (at, entry) in (0u32..).zip(entries) {
         let start = entry.addr() & !(PAGE_BYTES - 1);
-        let end = (entry.end().max(entry.addr() + 1)).checked_next_multiple_of(PAGE_BYTES)?;
-        let large = entry.size() >= LARGE_BYTES;
+        let size = entry.size(huge);
+        let end = entry.addr().saturating_add(size.max(1) as usize);
+        let end = end.checked_next_multiple_of(PAGE_BYTES)?;
+        let large = size >= LARGE_BYTES;
         if let Some(last) = clusters.as_mut_slice().last_mut()
             && !large
             && last.pages != NO_PAGES
@@ -312,6 +408,7 @@ fn clusters(entries: &[Entry]) -> Option<AVec<Cluster>> {
             first: at,
             last: at + 1,
             pages: if large { NO_PAGES } else { 0 },
+            wanted: false,
         };
         if let Some(last) = clusters.as_mut_slice().last_mut() {
             last.end = last.end.min(cluster.start.max(last.start));

@@ -54,38 +54,93 @@ enum Mode {
     Excuse,
 }
 
-/// See the module.
-pub struct Marker<'a> {
-    index: &'a BlockIndex,
-    regions: &'a [Region],
-    marks: Room<u8>,
-    stack: Room<u64>,
-    overflowed: bool,
-    mode: Mode,
-}
+/// What is known of each block of an index: kept from one pass over memory to the next.
+pub struct Marks(Room<u8>);
 
-impl<'a> Marker<'a> {
-    /// `None` without memory.
-    pub fn new(index: &'a BlockIndex, regions: &'a [Region]) -> Option<Marker<'a>> {
-        Some(Marker {
-            index,
-            regions,
-            marks: Room::zeroed(index.len())?,
-            stack: Room::of(STACK_BLOCKS.min(index.len() + 64))?,
-            overflowed: false,
-            mode: Mode::Reach,
-        })
+impl Marks {
+    /// Nothing is reached; `None` without memory.
+    pub fn new(blocks: usize) -> Option<Marks> {
+        Some(Marks(Room::zeroed(blocks)?))
     }
 
     /// How a block is held.
     #[inline(always)]
     pub fn state(&self, at: u32) -> State {
-        match self.marks.get(at as usize).unwrap_or(0) & STATE {
+        match self.0.get(at as usize).unwrap_or(0) & STATE {
             0 => State::Unreached,
             1 => State::Possible,
             2 => State::Reachable,
             _ => State::Indirect,
         }
+    }
+
+    /// Blocks that were not reached.
+    pub fn unreached(&self) -> impl Iterator<Item = u32> {
+        let marks = (0u32..).zip(self.0.as_slice());
+        marks
+            .filter(|(_, mark)| **mark & STATE == State::Unreached as u8)
+            .map(|(at, _)| at)
+    }
+
+    /// Number of blocks that are lost, definitely or indirectly.
+    pub fn count_lost(&self) -> usize {
+        let lost = [State::Unreached as u8, State::Indirect as u8];
+        let marks = self.0.as_slice().iter();
+        marks
+            .filter(|mark| lost.contains(&(**mark & STATE)))
+            .count()
+    }
+
+    /// Blocks that only pointers into them hold.
+    pub fn possible(&self) -> impl Iterator<Item = u32> {
+        let marks = (0u32..).zip(self.0.as_slice());
+        marks
+            .filter(|(_, mark)| **mark & STATE == State::Possible as u8)
+            .map(|(at, _)| at)
+    }
+}
+
+/// See the module.
+pub struct Marker<'a> {
+    index: &'a BlockIndex,
+    regions: &'a [Region],
+    marks: Marks,
+    stack: Room<u64>,
+    overflowed: bool,
+    mode: Mode,
+    /// Only blocks that are looked for count.
+    wanted: bool,
+}
+
+impl<'a> Marker<'a> {
+    /// Goes on from what is known. `wanted`: blocks that are not looked for
+    /// ([`BlockIndex::want`]) stay as they are. `None` without memory.
+    pub fn new(
+        index: &'a BlockIndex,
+        regions: &'a [Region],
+        marks: Marks,
+        wanted: bool,
+    ) -> Option<Marker<'a>> {
+        Some(Marker {
+            index,
+            regions,
+            marks,
+            stack: Room::of(STACK_BLOCKS.min(index.len() + 64))?,
+            overflowed: false,
+            mode: Mode::Reach,
+            wanted,
+        })
+    }
+
+    /// What is known by now.
+    pub fn into_marks(self) -> Marks {
+        self.marks
+    }
+
+    /// How a block is held.
+    #[inline(always)]
+    pub fn state(&self, at: u32) -> State {
+        self.marks.state(at)
     }
 
     fn set(&mut self, at: u32, state: State) {
@@ -95,7 +150,7 @@ impl<'a> Marker<'a> {
     /// Changes what is known of a block; what was known before.
     #[inline(always)]
     fn change(&mut self, at: u32, f: impl FnOnce(u8) -> u8) -> u8 {
-        let Some(mark) = self.marks.as_mut_slice().get_mut(at as usize) else {
+        let Some(mark) = self.marks.0.as_mut_slice().get_mut(at as usize) else {
             return 0;
         };
         core::mem::replace(mark, f(*mark))
@@ -109,17 +164,49 @@ impl<'a> Marker<'a> {
         }
     }
 
-    /// A root that is a single word.
-    pub fn root(&mut self, word: usize) {
-        self.point(word, true);
+    /// Roots that are single words.
+    pub fn roots_alone(&mut self, words: &[usize]) {
+        for &word in words {
+            self.point(word, true);
+        }
     }
 
-    /// A block that counts as a root itself.
+    /// True if nothing has led to a block yet.
+    pub fn is_unreached(&self, at: u32) -> bool {
+        self.state(at) == State::Unreached
+    }
+
+    /// A block of which it turned out that somebody holds it.
     pub fn root_block(&mut self, at: u32) {
         if self.state(at) != State::Reachable {
             self.set(at, State::Reachable);
             self.push(at, 0);
         }
+    }
+
+    /// Reads the blocks that were reached before once more, in order of address: they may hold what
+    /// was not in them then.
+    pub fn held_blocks(&mut self, memory: &mut Memory) -> Result<(), Stop> {
+        let index = self.index;
+        for at in 0..index.len() as u32 {
+            let definite = match self.state(at) {
+                State::Reachable => true,
+                State::Possible => false,
+                State::Unreached | State::Indirect => continue,
+            };
+            let Some((addr, block)) = index.block(at) else {
+                break;
+            };
+            each_word(addr, block.size, index, memory, &mut |words| {
+                for &word in words {
+                    self.point(word as usize, definite);
+                }
+            })?;
+            if !self.stack.is_empty() {
+                self.empty_stack(memory)?;
+            }
+        }
+        self.follow(memory)
     }
 
     /// Roots in a row.
@@ -131,7 +218,12 @@ impl<'a> Marker<'a> {
 
     #[inline(always)]
     fn point(&mut self, word: usize, definite: bool) {
-        if let Some(hit) = self.index.find(word) {
+        let hit = if self.wanted {
+            self.index.find_wanted(word)
+        } else {
+            self.index.find(word)
+        };
+        if let Some(hit) = hit {
             match self.mode {
                 Mode::Reach => self.reach(hit, definite),
                 Mode::Lose(first) => self.lose(hit.block, first),
@@ -174,7 +266,7 @@ impl<'a> Marker<'a> {
 
     fn lose(&mut self, block: u32, first: u32) {
         if self.state(block) == State::Unreached && block != first {
-            let seen = self.marks.get(block as usize).unwrap_or(0) & SEEN;
+            let seen = self.marks.0.get(block as usize).unwrap_or(0) & SEEN;
             self.set(block, State::Indirect);
             // One that took others with it before has nothing more to add.
             self.change(block, |mark| mark | seen);
@@ -196,7 +288,7 @@ impl<'a> Marker<'a> {
         self.empty_stack(memory)?;
         while core::mem::take(&mut self.overflowed) {
             for at in 0..self.index.len() as u32 {
-                if self.marks.get(at as usize).unwrap_or(0) & PENDING != 0 {
+                if self.marks.0.get(at as usize).unwrap_or(0) & PENDING != 0 {
                     self.change(at, |mark| mark & !PENDING);
                     self.look_into(at, 0, memory)?;
                     self.empty_stack(memory)?;
@@ -236,20 +328,16 @@ impl<'a> Marker<'a> {
         })
     }
 
-    /// True if some block is not reached.
-    pub fn has_unreached(&self) -> bool {
-        (0..self.index.len() as u32).any(|at| self.state(at) == State::Unreached)
-    }
-
     /// Looks at the words of a root that do not begin at a multiple of eight: packed structures hold
-    /// such pointers. Only starts of blocks count, and make a block possibly lost.
+    /// such pointers. Only starts of blocks that are looked for count, and make a block possibly
+    /// lost.
     pub fn odd_roots(&mut self, words: &[u64]) {
         for two in words.windows(2) {
             let [low, high] = two else { continue };
             for shift in [8, 16, 24, 32, 40, 48, 56] {
                 let word = (low >> shift | high << (64 - shift)) as usize;
                 if word.is_multiple_of(8)
-                    && let Some(Hit { block, offset: 0 }) = self.index.find(word)
+                    && let Some(Hit { block, offset: 0 }) = self.index.find_wanted(word)
                     && self.state(block) == State::Unreached
                 {
                     self.set(block, State::Possible);

@@ -65,6 +65,25 @@ pub struct Limits {
     pub interrupted: fn() -> bool,
     /// Swapped bytes that may be brought back.
     pub swap_bytes: u64,
+    /// How much of a processor it may use; `None`: one.
+    pub pace: Option<Pace>,
+}
+
+/// A share of a processor.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    /// Of one processor.
+    pub percent: u64,
+    /// Waits so many milliseconds, at least one; true ends the scan.
+    pub rest: fn(u64) -> bool,
+}
+
+impl Pace {
+    /// What is to be waited after work of `busy_ns`, all in all `passed_ns` after the beginning.
+    fn owed_ms(&self, busy_ns: u64, passed_ns: u64) -> u64 {
+        let due_ns = busy_ns.saturating_mul(100) / self.percent.clamp(1, 100);
+        due_ns.saturating_sub(passed_ns) / 1_000_000
+    }
 }
 
 /// See the module.
@@ -82,6 +101,8 @@ pub struct Memory {
     swapped_read_bytes: u64,
     /// Swapped bytes that were left alone.
     pub skipped_bytes: u64,
+    /// Monotonic and processor time when the pace began.
+    paced_ns: (u64, u64),
 }
 
 impl Drop for Memory {
@@ -116,19 +137,42 @@ impl Memory {
             next_look_bytes: 0,
             swapped_read_bytes: 0,
             skipped_bytes: 0,
+            paced_ns: (now_ns(), sys::clock_ns(sys::clock::THREAD_CPU)),
         })
     }
 
     /// Ends the scan when it must end.
     pub fn look(&mut self) -> Result<(), Stop> {
-        const EVERY_BYTES: u64 = 4 << 20;
+        /// Half a millisecond's work, or less than one.
+        const EVERY_BYTES: u64 = 1 << 20;
         if self.read_bytes < self.next_look_bytes {
             return Ok(());
         }
         self.next_look_bytes = self.read_bytes + EVERY_BYTES;
+        self.rest(0)
+    }
+
+    /// Waits for at least `ms`, and for as long as the pace demands; ends the scan when it must end.
+    pub fn rest(&mut self, ms: u64) -> Result<(), Stop> {
         if (self.limits.interrupted)() {
-            Err(Stop::Interrupted)
-        } else if sys::clock_ns(sys::clock::MONOTONIC) > self.limits.deadline_ns {
+            return Err(Stop::Interrupted);
+        }
+        if let Some(pace) = self.limits.pace {
+            /// What was not used cannot be saved up.
+            const CREDIT_NS: u64 = 5_000_000;
+            let (now, busy) = (now_ns(), sys::clock_ns(sys::clock::THREAD_CPU));
+            let (began_ns, before_ns) = self.paced_ns;
+            let busy_ns = busy.saturating_sub(before_ns);
+            let owed_ms = pace.owed_ms(busy_ns, now.saturating_sub(began_ns));
+            let ms = ms.max(owed_ms);
+            if ms > 0 && (pace.rest)(ms) {
+                return Err(Stop::Interrupted);
+            }
+            if owed_ms == 0 {
+                self.paced_ns = (now.saturating_sub(CREDIT_NS), busy);
+            }
+        }
+        if now_ns() > self.limits.deadline_ns {
             Err(Stop::Late)
         } else {
             Ok(())
@@ -332,6 +376,10 @@ impl Memory {
     }
 }
 
+fn now_ns() -> u64 {
+    sys::clock_ns(sys::clock::MONOTONIC)
+}
+
 /// Reads the touched pages of a window; bytes read.
 fn fill_window(window: usize, bytes: &mut [u8], index: &BlockIndex) -> Result<u64, Stop> {
     let pages = WINDOW_BYTES / PAGE_BYTES;
@@ -402,4 +450,22 @@ fn mincore(page: usize, answers: &mut [u64]) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_a_processor_waits_nine_times_as_long_as_it_works() {
+        let pace = |percent| Pace {
+            percent,
+            rest: |_| false,
+        };
+        let ms = 1_000_000;
+        assert_eq!(pace(10).owed_ms(5 * ms, 5 * ms), 45);
+        assert_eq!(pace(10).owed_ms(5 * ms, 50 * ms), 0);
+        assert_eq!(pace(100).owed_ms(5 * ms, 5 * ms), 0);
+        assert_eq!(pace(0).owed_ms(5 * ms, 0), 500);
+    }
 }

@@ -7,6 +7,7 @@
 mod heap;
 mod heuristics;
 mod index;
+pub mod live;
 mod mark;
 mod memory;
 mod outcome;
@@ -17,18 +18,19 @@ mod roots;
 mod stacks;
 mod threads;
 mod x86_64;
+mod young;
 
 pub use index::{BlockIndex, NoIndex};
-pub use outcome::Outcome;
+pub use outcome::{LostBlock, Outcome};
+pub use room::Room;
 pub use threads::{Caller, Registers};
 pub use x86_64::with_registers;
 
 use crate::facts::{limit, process};
 use crate::state::{self, LIVE};
 use crate::{config, helper, permit, sampler, sites, sys};
-use mark::Marker;
+use mark::{Marker, Marks};
 use memory::{Limits, Memory, Stop};
-use room::Room;
 
 /// Memory beside the index: windows, buffers, lists.
 const WORK_BYTES: u64 = 24 << 20;
@@ -60,6 +62,8 @@ pub struct Scanned {
     pub unread_threads: u32,
     /// Lost blocks of a site that may hide in registers.
     pub hidden: u64,
+    /// Times that memory was gone through.
+    pub passes: u32,
 }
 
 /// Learns what later scans must know. In the constructor, on a thread of the program.
@@ -108,6 +112,19 @@ struct Notes {
     lower_bound: bool,
     unread_threads: u32,
     hidden: u64,
+    passes: u32,
+}
+
+impl Notes {
+    fn into_scanned(self, found: Result<Outcome, WhyNot>) -> Scanned {
+        Scanned {
+            found,
+            lower_bound: self.lower_bound,
+            unread_threads: self.unread_threads,
+            hidden: self.hidden,
+            passes: self.passes,
+        }
+    }
 }
 
 /// Scans once. Other threads may run: what they move meanwhile can be missed, so that only a process
@@ -115,12 +132,7 @@ struct Notes {
 pub fn once(order: &Order) -> Scanned {
     let mut notes = Notes::default();
     let found = try_once(order, &mut notes).map_err(|Failure(why)| why);
-    Scanned {
-        found,
-        lower_bound: notes.lower_bound,
-        unread_threads: notes.unread_threads,
-        hidden: notes.hidden,
-    }
+    notes.into_scanned(found)
 }
 
 fn try_once(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
@@ -131,6 +143,7 @@ fn try_once(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         deadline_ns: now_ns.saturating_add(order.limit_ms.saturating_mul(1_000_000)),
         interrupted: order.interrupted,
         swap_bytes: SWAP_BYTES,
+        pace: None,
     };
     let mut memory = Memory::new(limits).ok_or(Failure(NO_MEMORY))?;
     let sites = sites::len();
@@ -152,12 +165,10 @@ fn try_once(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     notes.unread_threads = roots.unread_threads;
     notes.hidden = roots.hidden;
 
-    let mut marker = Marker::new(&index, regions).ok_or(Failure(NO_MEMORY))?;
-    roots
-        .words
-        .as_slice()
-        .iter()
-        .for_each(|&word| marker.root(word));
+    let marks = Marks::new(index.len()).ok_or(Failure(NO_MEMORY))?;
+    let marker = Marker::new(&index, regions, marks, false);
+    let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
+    marker.roots_alone(roots.words.as_slice());
     let mut root_bytes = 0;
     for range in roots.ranges.as_slice() {
         memory.each(range.start, range.end, range.manner, &mut |_, words| {
@@ -169,20 +180,29 @@ fn try_once(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     if memory.skipped_bytes > 0 {
         return Err(Failure(SWAPPED));
     }
-    if marker.has_unreached() && root_bytes + index.bytes() <= ODD_BYTES {
+    notes.passes = 1;
+    let mut marks = marker.into_marks();
+    if marks.unreached().next().is_some() && root_bytes + index.bytes() <= ODD_BYTES {
+        marks.unreached().for_each(|at| index.want(at));
+        let marker = Marker::new(&index, regions, marks, false);
+        let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
         for range in roots.ranges.as_slice() {
             memory.each(range.start, range.end, range.manner, &mut |_, words| {
                 marker.odd_roots(words);
             })?;
         }
         marker.odd_blocks(&mut memory)?;
+        marks = marker.into_marks();
     }
+    let marker = Marker::new(&index, regions, marks, false);
+    let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
     marker.lose_rest(&mut memory)?;
     if notes.hidden > 0 {
         let mut excused = Room::zeroed(sites as usize + 1).ok_or(Failure(NO_MEMORY))?;
         marker.excuse_hidden(notes.hidden, &mut excused, &mut memory)?;
     }
-    Outcome::count(&index, &marker, sites, state::fork_epoch()).ok_or(Failure(NO_MEMORY))
+    let marks = marker.into_marks();
+    Outcome::count(&index, &marks, sites, state::fork_epoch()).ok_or(Failure(NO_MEMORY))
 }
 
 fn check_permits() -> Result<(), Failure> {
@@ -195,14 +215,8 @@ fn check_permits() -> Result<(), Failure> {
     }
 }
 
-/// Pointers to a sampled block may lie in blocks that were not.
-const SAMPLED: &[u8] = b"blocks are sampled, a scan needs to know them all";
-
 /// Declines where what the scan takes might be what is missing in the end.
 fn check_room() -> Result<(), Failure> {
-    if sampler::is_on() {
-        return Err(Failure(SAMPLED));
-    }
     let Some((limit_bytes, kind)) = limit::read() else {
         return Ok(());
     };

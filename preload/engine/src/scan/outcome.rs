@@ -3,15 +3,37 @@
 use leaktrack_recording::SiteLoss;
 
 use super::index::BlockIndex;
-use super::mark::{Marker, State};
+use super::mark::{Marks, State};
 use super::room::Room;
+use crate::live::Block;
+use crate::sampler::weight;
 
 /// Bytes and blocks, by [`State`].
 const WORDS: usize = 8;
 
+/// Lost blocks that are remembered.
+const MOST_REMEMBERED: usize = 64 << 10;
+
+/// A block that was called lost.
+#[derive(Clone, Copy, Debug)]
+pub struct LostBlock {
+    addr: usize,
+    epoch: u32,
+    site: u32,
+}
+
+impl LostBlock {
+    /// True if the block is still there: `now` tells what the live table has at an address.
+    pub fn is_there(&self, now: impl FnOnce(usize) -> Option<Block>) -> bool {
+        now(self.addr).is_some_and(|now| (now.epoch, now.site) == (self.epoch, self.site))
+    }
+}
+
 /// See the module.
 pub struct Outcome {
     counts: Room<u64>,
+    lost: (u64, u64),
+    remembered: Room<LostBlock>,
     /// Blocks counted.
     pub blocks: u64,
 }
@@ -19,22 +41,18 @@ pub struct Outcome {
 impl Outcome {
     /// Counts the blocks by site; those born up to `inherited` are the parent's and count there.
     /// `None` without memory.
-    pub fn count(
-        index: &BlockIndex,
-        marker: &Marker<'_>,
-        sites: u32,
-        inherited: u32,
-    ) -> Option<Outcome> {
+    pub fn count(index: &BlockIndex, marks: &Marks, sites: u32, inherited: u32) -> Option<Outcome> {
         let mut counts = Room::<u64>::zeroed((sites as usize + 1) * WORDS)?;
-        let mut blocks = 0;
+        let mut remembered = Room::of(marks.count_lost().min(MOST_REMEMBERED))?;
+        let (mut blocks, mut lost) = (0, (0u64, 0u64));
         for at in 0..index.len() as u32 {
-            let Some((_, block)) = index.block(at) else {
+            let Some((addr, block)) = index.block(at) else {
                 break;
             };
             if block.epoch <= inherited {
                 continue;
             }
-            let kind = match marker.state(at) {
+            let kind = match marks.state(at) {
                 State::Unreached => 0,
                 State::Indirect => 2,
                 State::Possible => 4,
@@ -43,12 +61,37 @@ impl Outcome {
             let place = block.site as usize * WORDS + kind;
             // A site born since is not asked for.
             if let Some([bytes, count]) = counts.as_mut_slice().get_mut(place..place + 2) {
-                *bytes += block.size;
-                *count += 1;
+                let weight = weight::weight(block.class, block.size, addr);
+                *bytes = bytes.saturating_add(block.size.saturating_mul(weight));
+                *count = count.saturating_add(weight);
+                if kind <= 2 {
+                    remembered.push(LostBlock {
+                        addr,
+                        epoch: block.epoch,
+                        site: block.site,
+                    });
+                    lost.0 = lost.0.saturating_add(weight);
+                    lost.1 = lost.1.saturating_add(block.size.saturating_mul(weight));
+                }
                 blocks += 1;
             }
         }
-        Some(Outcome { counts, blocks })
+        Some(Outcome {
+            counts,
+            lost,
+            remembered,
+            blocks,
+        })
+    }
+
+    /// The first of the blocks that are lost.
+    pub fn remember(&mut self) -> Room<LostBlock> {
+        core::mem::take(&mut self.remembered)
+    }
+
+    /// Blocks and bytes lost, definitely or indirectly.
+    pub fn lost(&self) -> (u64, u64) {
+        self.lost
     }
 
     /// What was found of a site; `None` if it had no live blocks.

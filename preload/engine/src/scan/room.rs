@@ -16,6 +16,12 @@ pub struct Room<T: Copy> {
 // SAFETY: it owns its elements as an array does.
 unsafe impl<T: Copy + Send> Send for Room<T> {}
 
+impl<T: Copy> Default for Room<T> {
+    fn default() -> Room<T> {
+        Room::none()
+    }
+}
+
 impl<T: Copy> Room<T> {
     /// Empty, without memory.
     pub const fn none() -> Room<T> {
@@ -55,6 +61,11 @@ impl<T: Copy> Room<T> {
         self.len = self.len.checked_sub(1)?;
         // SAFETY: it was below the length, so it was written.
         Some(unsafe { self.data.add(self.len).read() })
+    }
+
+    /// Takes all off.
+    pub fn clear(&mut self) {
+        self.len = 0;
     }
 
     /// Number of elements.

@@ -4,7 +4,7 @@
 
 use super::memory::{Manner, Memory, Stop};
 use super::ranges::Ranges;
-use super::regions::{Kind, Region};
+use super::regions::{self, Kind, Region};
 use super::threads::{self, Doing, Thread};
 use super::x86_64::RED_ZONE_BYTES;
 
@@ -79,6 +79,39 @@ pub fn find(
         }
     }
     Ok(true)
+}
+
+/// Shows the whole stack of every thread that was not there when `before` was read, or slept then
+/// and has run since: of those, parts were left out. Others move pointers while they are looked
+/// for, but hide none here.
+pub fn woken(
+    regions: &[Region],
+    before: &[Thread],
+    now: &[Thread],
+    memory: &mut Memory,
+    show: &mut dyn FnMut(&[u64]),
+) -> Result<(), Stop> {
+    for thread in now {
+        let earlier = before.iter().find(|earlier| earlier.tid == thread.tid);
+        let sp = match earlier {
+            Some(earlier) if thread.slept_since(earlier) => continue,
+            Some(Thread {
+                doing: Doing::Runs, ..
+            }) => continue,
+            Some(earlier) => stack_pointer(earlier),
+            None => stack_pointer(thread),
+        };
+        let anywhere = sp.unwrap_or(thread.control_block);
+        let stack = regions::at(regions, anywhere).filter(|region| {
+            let stack = matches!(region.kind, Kind::Anonymous | Kind::MainStack);
+            stack && region.writable && !region.shared
+        });
+        if let Some(stack) = stack {
+            let manner = Manner::of(stack);
+            memory.each(stack.start, stack.end, manner, &mut |_, words| show(words))?;
+        }
+    }
+    Ok(())
 }
 
 /// True if a region looks like a stack of the thread library: private memory right above a page

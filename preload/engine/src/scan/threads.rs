@@ -50,6 +50,18 @@ pub struct Thread {
     pub doing: Doing,
     /// Its thread control block; 0 if unknown.
     pub control_block: usize,
+    /// How long it has run on a processor: unchanged, it has not moved. `None`: not told.
+    pub ran_ns: Option<u64>,
+}
+
+impl Thread {
+    /// True if it has slept in the same place ever since `before` was read.
+    pub fn slept_since(&self, before: &Thread) -> bool {
+        matches!(self.doing, Doing::Sleeps { .. })
+            && self.doing == before.doing
+            && self.ran_ns.is_some()
+            && self.ran_ns == before.ran_ns
+    }
 }
 
 /// The thread on whose behalf the process is scanned, at the entry of its hook.
@@ -122,6 +134,7 @@ pub fn read(own: u32, caller: &Caller) -> Option<AVec<Thread>> {
             tid,
             doing,
             control_block: control_block(tid),
+            ran_ns: ran_ns(tid),
         });
     })?;
     whole.then_some(threads)
@@ -129,18 +142,26 @@ pub fn read(own: u32, caller: &Caller) -> Option<AVec<Thread>> {
 
 /// What a thread does; `None` if it has no stack in this process.
 pub fn doing(tid: u32) -> Option<Doing> {
+    read_file(tid, b"/syscall", parse).unwrap_or(Some(Doing::Runs))
+}
+
+/// The first number of `schedstat`, which is there unless the kernel was built without it.
+fn ran_ns(tid: u32) -> Option<u64> {
+    read_file(tid, b"/schedstat", |text| {
+        let first = text.split(|&byte| byte == b' ').next()?;
+        crate::config::units::number(first)
+    })?
+}
+
+/// Reads the start of a file that the kernel has of a thread.
+fn read_file<R>(tid: u32, name: &[u8], of: impl FnOnce(&[u8]) -> R) -> Option<R> {
     let mut path = Text::<64>::new();
     path.push_bytes(b"/proc/self/task/")
         .push_u64(u64::from(tid))
-        .push_bytes(b"/syscall");
+        .push_bytes(name);
     let mut buf = [0u8; 256];
-    let len = path
-        .c_str()
-        .and_then(|path| lines::read_start(path, &mut buf).ok());
-    match len {
-        Some(len) => parse(buf.get(..len).unwrap_or_default()),
-        None => Some(Doing::Runs),
-    }
+    let len = lines::read_start(path.c_str()?, &mut buf).ok()?;
+    Some(of(buf.get(..len).unwrap_or_default()))
 }
 
 /// `running`, `-1 SP PC`, or `NUMBER ARG... SP PC`.
@@ -250,6 +271,9 @@ mod tests {
             panic!("{found:?}");
         };
         assert!(sp < local && local - sp < 64 << 10);
+        let again = read(0, &Caller::NOBODY).unwrap();
+        let again = again.as_slice().iter().find(|t| t.tid == tid).unwrap();
+        assert!(again.slept_since(&found) && again.ran_ns > Some(0));
         assert_eq!(found.control_block, pointer);
         drop(end);
         thread.join().unwrap();

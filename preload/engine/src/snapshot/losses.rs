@@ -5,8 +5,9 @@ use leaktrack_recording::{Record, Scan, ScanKind, SliceSink, encode_losses};
 
 use crate::arena::AVec;
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
-use crate::scan::{self, Caller, Order, Outcome, Scanned};
-use crate::{sites, state};
+use crate::scan::{self, Caller, LostBlock, Order, Outcome, Room, Scanned};
+use crate::sites;
+use crate::state::{self, LIVE};
 
 /// Longest scan at exit.
 const EXIT_LIMIT_MS: u64 = 5_000;
@@ -20,6 +21,8 @@ pub struct Losses {
     caller: Caller,
     /// By site id: when a scan first found lost blocks of it; 0: the last one found none.
     since_ms: AVec<u64>,
+    /// What the last scan called lost.
+    called_lost: Room<LostBlock>,
 }
 
 impl Losses {
@@ -28,6 +31,7 @@ impl Losses {
         Losses {
             caller: Caller::NOBODY,
             since_ms: AVec::new(),
+            called_lost: Room::none(),
         }
     }
 
@@ -39,22 +43,24 @@ impl Losses {
     /// Scans at the end of the process and records what came of it.
     pub fn scan_at_exit(&mut self, recorder: &mut Recorder) -> Result<(), Failure> {
         let at_ms = state::tick();
-        let scanned = scan::once(&Order {
+        let mut scanned = scan::once(&Order {
             limit_ms: EXIT_LIMIT_MS,
             caller: self.caller,
             interrupted: || false,
             own_file: recorder.control_word(),
         });
-        self.record(recorder, ScanKind::Exit, at_ms, &scanned)
+        self.record(recorder, ScanKind::Exit, at_ms, &mut scanned)
     }
 
-    fn record(
+    /// Records what came of a scan.
+    pub fn record(
         &mut self,
         recorder: &mut Recorder,
         kind: ScanKind,
         at_ms: u64,
-        scanned: &Scanned,
+        scanned: &mut Scanned,
     ) -> Result<(), Failure> {
+        let freed_since = self.freed_since();
         let mut why_not = scanned.found.as_ref().err().copied().unwrap_or_default();
         let mut partial = false;
         if let Ok(outcome) = &scanned.found {
@@ -65,6 +71,9 @@ impl Losses {
                 Err(failure) => return Err(failure),
             }
         }
+        if let Ok(outcome) = &mut scanned.found {
+            self.called_lost = outcome.remember();
+        }
         let written = recorder.append_event(&Record::Scan(Scan {
             at_ms,
             kind,
@@ -72,16 +81,24 @@ impl Losses {
             complete: why_not.is_empty(),
             lower_bound: scanned.lower_bound,
             partial,
-            passes: 1,
+            passes: scanned.passes,
             unread_threads: scanned.unread_threads,
             excused_per_site: scanned.hidden,
             blocks: scanned.found.as_ref().map_or(0, |outcome| outcome.blocks),
             why_not,
+            freed_since,
         }));
         match written {
             Err(Failure::Full) => Ok(()),
             other => other,
         }
+    }
+
+    /// Blocks that were called lost and are gone: then somebody held them.
+    fn freed_since(&self) -> u64 {
+        let blocks = self.called_lost.as_slice().iter();
+        let gone = blocks.filter(|block| !block.is_there(|addr| LIVE.get(addr)));
+        gone.count() as u64
     }
 
     /// A loss is as old as the first scan that found it; without memory, as this one.

@@ -13,6 +13,7 @@ mod defs;
 mod epochs;
 mod faults;
 mod losses;
+mod scanning;
 mod source;
 mod spreads;
 mod watch;
@@ -33,6 +34,7 @@ use crate::text::Text;
 use crate::{control, helper, lifecycle, message, sites, state, sys};
 use begin::Start;
 use losses::Losses;
+pub use scanning::{scan, scan_if_due};
 pub use source::{Engine, Source};
 use writer::Writer;
 
@@ -63,6 +65,7 @@ const COST_SHARE: u64 = 50;
 struct State {
     writer: Writer,
     losses: Losses,
+    scans: scanning::Schedule,
     recorder: Option<Recorder>,
     accounts: account::Schedule,
     /// Creating the file failed, or recording ended for good.
@@ -101,6 +104,7 @@ impl State {
         State {
             writer: Writer::new(),
             losses: Losses::new(),
+            scans: scanning::Schedule::new(),
             recorder: None,
             accounts: account::Schedule::new(),
             over: false,

@@ -99,6 +99,13 @@ impl Writer {
         self.allocator = Some(stats);
     }
 
+    /// Begins an epoch; the one before.
+    pub fn begin_epoch(&mut self, source: &impl Source) -> u32 {
+        let epoch = source.next_epoch();
+        self.epochs.note(epoch, source.now_ms());
+        epoch.saturating_sub(1)
+    }
+
     /// Adds to the CPU time of leaktrack.
     pub fn add_cpu_ns(&mut self, ns: u64) {
         self.own_cpu_ns = self.own_cpu_ns.saturating_add(ns);

@@ -1,0 +1,260 @@
+//! Lost blocks of a process that runs on: `leaktrack scan` and the option `scan`.
+
+use std::process::{Command, Output};
+
+use leaktrack_tests::{Case, Report, Running, product};
+use serde_json::Value;
+
+fn leaktrack(args: &[&str]) -> Output {
+    Command::new(&product().command)
+        .args(args)
+        .output()
+        .expect("the command")
+}
+
+/// Has a process scanned; the report.
+#[track_caller]
+fn scan(pid: i32, more: &[&str]) -> Value {
+    let pid = pid.to_string();
+    let output = leaktrack(&[&["scan", &pid, "--format", "json"], more].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Waits until the program is at a step.
+fn reach(running: &mut Running, step: &str) {
+    let line = format!("at {step}\n");
+    running.wait_until(&line, |running| running.stdout_so_far().contains(&line));
+}
+
+/// Lets it go on.
+fn pass(running: &Running, step: &str) {
+    std::fs::write(running.folder().join(step), "").expect("a step");
+}
+
+/// What was found of the sites in a function.
+#[derive(Debug, Default, PartialEq)]
+struct Found {
+    lost: u64,
+    possible: u64,
+    reachable: u64,
+    since_s: Option<f64>,
+}
+
+fn found(report: &Value, function: &str) -> Found {
+    let mut found = Found::default();
+    for site in report["sites"].as_array().expect("sites") {
+        let frames = site["frames"].as_array().expect("frames");
+        let lost = &site["lost"];
+        if !frames.iter().any(|frame| frame["function"] == function) || lost.is_null() {
+            continue;
+        }
+        let blocks = |kind: &str| lost[format!("{kind}_blocks")].as_u64().expect("a count");
+        found.lost += blocks("definite") + blocks("indirect");
+        found.possible += blocks("possible");
+        found.reachable += blocks("reachable");
+        found.since_s = lost["since_s"].as_f64().or(found.since_s);
+    }
+    found
+}
+
+/// The last scan of a report.
+fn last(report: &Value) -> &Value {
+    report["scans"]
+        .as_array()
+        .expect("scans")
+        .last()
+        .expect("a scan")
+}
+
+const HELD: [&str; 16] = [
+    "hold_global",
+    "hold_tls",
+    "hold_thread_tls",
+    "hold_key",
+    "hold_heap",
+    "hold_mapping",
+    "hold_read_only",
+    "hold_no_access",
+    "hold_shared",
+    "hold_stack",
+    "hold_thread_stack",
+    "hold_fiber",
+    "hold_tagged",
+    "hold_packed",
+    "hold_large",
+    "hold_inner",
+];
+/// With the blocks that the program makes there.
+const LOST: [(&str, u64); 6] = [
+    ("lose_plain", 60),
+    ("lose_trees", 120),
+    ("lose_cycles", 120),
+    ("lose_freed", 60),
+    ("lose_thread", 60),
+    ("lose_dead_frame", 60),
+];
+
+/// Every block that is held counts as held, and of each site that loses no more than registers may
+/// hold is only possibly lost.
+#[track_caller]
+fn expect_truth(report: &Value, lost: &[(&str, u64)]) {
+    let scan = last(report);
+    assert_eq!(scan["complete"], true, "{scan}");
+    for function in HELD {
+        let found = found(report, function);
+        assert_eq!(found.lost, 0, "{function}: {found:?} {scan}");
+        assert_eq!(
+            found.possible + found.reachable,
+            60,
+            "{function}: {found:?}"
+        );
+    }
+    let hidden = scan["excused_per_site"].as_u64().expect("a count");
+    assert!((6..=32).contains(&hidden), "{scan}");
+    for &(function, blocks) in lost {
+        let found = found(report, function);
+        // With a block go those that it leads to; a stale word may be left of one.
+        let at_least = blocks - (hidden + 1) * if blocks > 60 { 2 } else { 1 };
+        assert!(found.lost >= at_least, "{function}: {found:?} {scan}");
+        assert_eq!(
+            found.lost + found.possible + found.reachable,
+            blocks,
+            "{function}"
+        );
+        assert!(found.since_s.is_some(), "{function}: {found:?}");
+    }
+}
+
+fn all_kinds_of_roots(how: &[&str], kind: &str) {
+    let mut running = Case::of("live_scan.c").start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid();
+    let first = scan(pid, how);
+    expect_truth(&first, &LOST);
+    assert_eq!(last(&first)["kind"], kind);
+    assert_eq!(found(&first, "lose_later"), Found::default());
+    let plain = first["sites"].as_array().expect("sites").iter();
+    let verdicts = plain.filter(|site| site["verdict"] == "lost").count();
+    assert!(verdicts >= LOST.len(), "{verdicts}");
+    pass(&running, "1");
+    reach(&mut running, "2");
+    let second = scan(pid, how);
+    expect_truth(&second, &LOST);
+    expect_truth(&second, &[("lose_later", 60)]);
+    // Since when: the first scan that found it.
+    let [a, b] = [&first, &second].map(|report| found(report, "lose_plain").since_s);
+    assert_eq!(a, b);
+    assert!(found(&second, "lose_later").since_s > b);
+    pass(&running, "2");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    let kinds: Vec<_> = report.json["scans"]
+        .as_array()
+        .expect("scans")
+        .iter()
+        .map(|scan| &scan["kind"])
+        .collect();
+    assert_eq!(kinds, [kind, kind, "exit"]);
+    assert_eq!(last(&report.json)["freed_since"], 0);
+    expect_truth(&report.json, &LOST);
+}
+
+#[test]
+fn a_running_process_is_scanned_in_place() {
+    all_kinds_of_roots(&["--apart", "30ms", "--cpu", "50"], "live");
+}
+
+#[test]
+fn what_moves_without_a_pause_is_never_called_lost() {
+    let scans = std::env::var("LEAKTRACK_TEST_SCANS")
+        .ok()
+        .and_then(|count| count.parse().ok());
+    let mut running = Case::of("movers.c").limit(20_000).start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid();
+    let mut passes = 0;
+    for number in 0..scans.unwrap_or(4) {
+        let report = scan(pid, &["--apart", "5ms", "--cpu", "100"]);
+        for function in ["hold_moved", "hold_listed", "hold_rehashed", "hold_resized"] {
+            let found = found(&report, function);
+            assert_eq!(
+                found.lost,
+                0,
+                "scan {number}, {function}: {found:?} {}",
+                last(&report)
+            );
+            assert_eq!(found.possible + found.reachable, 200, "{function}");
+        }
+        assert_eq!(last(&report)["freed_since"], 0);
+        passes += last(&report)["passes"].as_u64().expect("a count");
+    }
+    println!("{passes} passes");
+    pass(&running, "end");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn nobody_is_interrupted_and_no_child_is_seen() {
+    let mut running = Case::of("undisturbed.c").start_tracked();
+    reach(&mut running, "1");
+    for _ in 0..3 {
+        assert_eq!(
+            last(&scan(running.pid(), &["--apart", "20ms"]))["kind"],
+            "live"
+        );
+    }
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    pass(&running, "end");
+    let tracked = running.finish();
+    assert!(
+        tracked.outcome.text().contains("undisturbed"),
+        "{}",
+        tracked.outcome
+    );
+}
+
+#[test]
+fn scans_are_made_as_often_as_the_option_says() {
+    let mut running = Case::of("live_scan.c").option("scan=1s").start_tracked();
+    reach(&mut running, "1");
+    running.wait_for_report("two scans", |report: &Report| {
+        report.json["scans"]
+            .as_array()
+            .is_some_and(|scans| scans.len() >= 2)
+    });
+    pass(&running, "1");
+    reach(&mut running, "2");
+    pass(&running, "2");
+    let report = running.finish().report();
+    let scans = report.json["scans"].as_array().expect("scans");
+    assert!(
+        scans
+            .iter()
+            .rev()
+            .skip(1)
+            .all(|scan| scan["kind"] == "live"),
+        "{scans:?}"
+    );
+    let events = report.json["events"].as_array().expect("events");
+    assert!(
+        events.iter().any(|event| event["type"] == "scan"),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_process_that_cannot_be_scanned_says_why() {
+    let mut running = Case::of("live_scan.c").option("helper=off").start_tracked();
+    reach(&mut running, "1");
+    let output = leaktrack(&["scan", &running.pid().to_string(), "--wait", "300ms"]);
+    assert_eq!(output.status.code(), Some(2));
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(why.contains("helper"), "{why}");
+    pass(&running, "1");
+    reach(&mut running, "2");
+    pass(&running, "2");
+    running.finish().outcome.expect_code(0);
+}

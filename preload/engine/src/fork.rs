@@ -96,7 +96,7 @@ fn begin(t: &tls::Local, whole: bool) {
         MAPPINGS.abandon_in_child();
         sites::abandon_in_child();
         modules::abandon_in_child();
-        LIVE.abandon_locks_in_child();
+        LIVE.abandon_in_child();
         arena::abandon_in_child();
         thread::reset_in_child(t);
         sampler::budget::forget_in_child(thread::countdowns());

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, compiler_fence};
 
 use crate::permit::means::PROBE;
 use crate::tls::Local;
-use crate::{arena, modules, permit, sites, state, sys};
+use crate::{arena, modules, permit, sites, state, sys, thread};
 
 /// No hook is active on the thread.
 pub const IDLE: u32 = 0;
@@ -96,7 +96,7 @@ pub fn nested_phase(t: &Local, sp: usize) -> u32 {
         state::MAPPINGS.abandon();
         sites::abandon();
         modules::abandon();
-        state::LIVE.abandon();
+        state::LIVE.abandon(thread::holder(t));
         arena::abandon();
     }
     t.phase.store(IDLE, Relaxed);

@@ -210,6 +210,7 @@ extern "C" fn run() {
                 return;
             }
             take_periodic();
+            state::LIVE.trim();
             snapshot::scan_if_due();
         }
     }

@@ -12,11 +12,14 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crate::facts::env::Environment;
 use crate::facts::{limit, process};
 use crate::guard;
-use crate::permit::{self, means::SNAPSHOT};
+use crate::permit::{
+    self,
+    means::{FENCE, SNAPSHOT},
+};
 use crate::tls::Local;
 use crate::{
-    arena, config, control, exit, fork, helper, hooks, loader, modules, sampler, scan, snapshot,
-    state, sys, thread, trial, unwind, wiped,
+    arena, config, control, exit, fork, helper, hooks, live, loader, modules, sampler, scan,
+    snapshot, state, sys, thread, trial, unwind, wiped,
 };
 
 /// Where the process stands.
@@ -127,6 +130,7 @@ pub unsafe extern "C" fn constructor(_argc: i32, _argv: *const *const u8, envp: 
         // to and registered this early it runs at the very end, after all destructors.
         unsafe { __cxa_atexit(exit::at_exit, core::ptr::null_mut(), core::ptr::null_mut()) };
         go(Recording);
+        live::holder::allow(permit::allows(FENCE));
         match snapshot::config(|c| c.mode) {
             config::Mode::Sample { mean_bytes } => hooks::begin_mode(mean_bytes),
             config::Mode::Dormant => hooks::begin_mode(0),
@@ -233,6 +237,7 @@ fn poll(t: &Local) {
     let signals = sys::block_signals();
     control::serve();
     snapshot::take(snapshot::Reason::Periodic);
+    state::LIVE.trim();
     sampler::budget::look(now_ms, || 0, thread::countdowns());
     sys::restore_signals(signals);
     guard::leave(t);

@@ -1,28 +1,41 @@
 //! Owns [`LiveTable`], the exact set of live blocks: address to size, site and epoch.
-//! It must never read the host's memory, and nothing under a shard's lock calls out.
+//! It must never read the host's memory, and nothing under a lock of its own calls out.
 //!
-//! A shard is chosen by the block's page, so that a thread that works on its own pages works on
-//! its own shards; the place in a shard is chosen by the whole address.
+//! Most blocks lie in the group of their MiB of addresses ([`group`]), which a thread that works there
+//! alone enters without a locked instruction ([`holder`]). What a group does not take (large blocks
+//! where there are few small ones, odd addresses) lies in one of some shards, chosen by its page.
 //!
-//! Lock order: shard (several only in index order), then the side list of huge sizes, then the
-//! arena. See [`crate::lock`].
+//! Lock order: group, then shard (several of either only in order), then the side list of huge
+//! sizes, then the arena. See [`crate::lock`].
 //!
 //! A signal handler may leave `insert` or `remove` by `siglongjmp`. Whoever notices calls
-//! [`LiveTable::abandon`]; the next caller repairs the shard.
+//! [`LiveTable::abandon`]; the next caller repairs what was torn.
 
+mod arch;
+mod aside;
+mod cells;
+mod directory;
+mod group;
+pub mod holder;
 mod huge;
-mod prefetch;
 mod shard;
 mod table;
 
 use crate::faults::large;
 use crate::lock::WordLock;
+use aside::Aside;
+use cells::Put;
+use directory::Directory;
+use group::{Group, Grow};
+use holder::Holder;
 use huge::HugeSizes;
 use shard::Shard;
 
-/// Number of shards. Ten million blocks are about ten thousand a shard, so that growing one moves
-/// some 200 KiB.
-const SHARDS: usize = 1024;
+/// Number of shards. Who is there has a large block; a million of them are eight thousand a shard.
+const SHARDS: usize = 128;
+
+/// Parts that all groups are visited in.
+const GROUP_PARTS: usize = 512;
 
 /// Addresses above the lower half of a 48-bit space do not fit an entry.
 const ADDRESS_BITS: u32 = 47;
@@ -32,6 +45,11 @@ const SITE_END: u32 = 1 << 24;
 pub const EPOCH_MAX: u32 = (1 << 20) - 1;
 /// A class that does not fit an entry.
 const CLASS_END: u8 = 64;
+/// A group makes room for blocks up to here; larger ones it takes only where there is room, so that
+/// few large blocks cost no table of their own.
+const DENSE_END: u64 = 6 << 10;
+
+const _: () = assert!(large::LARGE_BYTES >= cells::SIZE_END);
 
 /// What is known of a live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,68 +78,229 @@ pub enum Insert {
 }
 
 /// All live blocks. Made to be a static; takes no memory before its first block.
-#[derive(Debug)]
 pub struct LiveTable {
+    directory: Directory,
+    aside: Aside,
     shards: [Shard; SHARDS],
     huge: HugeSizes,
+}
+
+/// While there is one, no group is given to a thread anew, so that looking blocks up of other
+/// threads is cheap.
+pub struct Calm<'a>(#[allow(dead_code)] &'a LiveTable);
+
+impl Drop for Calm<'_> {
+    fn drop(&mut self) {
+        holder::resume();
+    }
 }
 
 impl LiveTable {
     /// An empty table.
     pub const fn new() -> Self {
         LiveTable {
+            directory: Directory::new(),
+            aside: Aside::new(),
             shards: [const { Shard::new() }; SHARDS],
             huge: HugeSizes::new(),
         }
     }
 
     /// Records a block.
-    #[inline]
     pub fn insert(&self, addr: usize, block: Block) -> Insert {
+        self.insert_by(None, addr, block)
+    }
+
+    /// Records a block for a thread, which may hold parts of the table.
+    #[inline]
+    pub fn insert_by(&self, me: Option<&Holder>, addr: usize, block: Block) -> Insert {
+        if let Some(key) = key(addr)
+            && is_small(&block)
+            && let Some(group) = self.directory.find(addr)
+            && !(group.aside() != 0 && self.aside.may_hold(addr))
+            && let Some(_inside) = group.enter_as_owner(me)
+            && group.put_quickly(key, cells::pack(&block))
+        {
+            return Insert::New;
+        }
+        self.insert_slowly(me, addr, block)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_slowly(&self, me: Option<&Holder>, addr: usize, block: Block) -> Insert {
         if !storable(addr) || block.site >= SITE_END || block.class >= CLASS_END {
             return Insert::Refused;
         }
-        let insert = self.shard(addr).insert(addr, block, &self.huge);
+        let group = self.directory.find_or_make(addr);
+        let insert = match (group, key(addr)) {
+            (Some(group), Some(key)) => self.insert_in(group, me, key, addr, block),
+            (group, _) => self.insert_aside(group, addr, block),
+        };
         if block.size >= large::LARGE_BYTES {
             large::born(addr, &block);
         }
         insert
     }
 
-    /// Forgets a block and returns what was known of it.
-    #[inline]
-    pub fn remove(&self, addr: usize) -> Option<Block> {
-        if !storable(addr) {
-            None
-        } else {
-            let block = self.shard(addr).remove(addr, &self.huge)?;
-            if block.size >= large::LARGE_BYTES {
-                large::died(addr, &block);
+    fn insert_in(
+        &self,
+        group: &Group,
+        me: Option<&Holder>,
+        key: u16,
+        addr: usize,
+        block: Block,
+    ) -> Insert {
+        let _inside = group.enter(me);
+        let mut old = None;
+        if is_small(&block) {
+            if group.aside() != 0 && self.aside.may_hold(addr) {
+                old = self.take_aside(Some(group), addr);
             }
-            Some(block)
+            let grow = if block.size < DENSE_END {
+                Grow::Yes
+            } else {
+                Grow::No
+            };
+            match group.put(key, cells::pack(&block), grow) {
+                Put::New => return old.map_or(Insert::New, Insert::Replaced),
+                Put::Replaced(old) => return Insert::Replaced(cells::unpack(old)),
+                Put::Full => {}
+            }
+        } else {
+            old = group.take(key).map(cells::unpack);
+        }
+        match (self.insert_aside(Some(group), addr, block), old) {
+            (Insert::New, Some(old)) => Insert::Replaced(old),
+            (insert, _) => insert,
         }
     }
 
-    /// Looks a block up.
+    /// Puts a block into its shard; inside the group, if there is one.
+    fn insert_aside(&self, group: Option<&Group>, addr: usize, block: Block) -> Insert {
+        // Torn out between these, there seems to be one more than there is.
+        self.aside.note(addr, 1);
+        match group {
+            Some(group) => group.change_aside(1),
+            None => self.aside.note_stray(),
+        }
+        let insert = self.shard(addr).insert(addr, block, &self.huge);
+        if insert != Insert::New {
+            self.leave_aside(group, addr);
+        }
+        insert
+    }
+
+    fn take_aside(&self, group: Option<&Group>, addr: usize) -> Option<Block> {
+        let block = self.shard(addr).remove(addr, &self.huge)?;
+        self.leave_aside(group, addr);
+        Some(block)
+    }
+
+    fn leave_aside(&self, group: Option<&Group>, addr: usize) {
+        if let Some(group) = group {
+            group.change_aside(-1);
+        }
+        self.aside.note(addr, -1);
+    }
+
+    /// Forgets a block and returns what was known of it.
+    pub fn remove(&self, addr: usize) -> Option<Block> {
+        self.remove_by(None, addr)
+    }
+
+    /// Forgets a block for a thread, which may hold parts of the table.
+    #[inline]
+    pub fn remove_by(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
+        if let Some(key) = key(addr)
+            && let Some(group) = self.directory.find(addr)
+            && let Some(_inside) = group.enter_as_owner(me)
+            && let Some(word) = group.take_quickly(key)
+        {
+            return Some(cells::unpack(word));
+        }
+        self.remove_slowly(me, addr)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn remove_slowly(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
+        if !storable(addr) {
+            return None;
+        }
+        let group = self.directory.find(addr);
+        let _inside = group.map(|group| group.enter(me));
+        if let (Some(group), Some(key)) = (group, key(addr))
+            && let Some(word) = group.take(key)
+        {
+            return Some(cells::unpack(word));
+        }
+        if !self.may_be_aside(group, addr) {
+            return None;
+        }
+        let block = self.take_aside(group, addr)?;
+        if block.size >= large::LARGE_BYTES {
+            large::died(addr, &block);
+        }
+        Some(block)
+    }
+
+    fn may_be_aside(&self, group: Option<&Group>, addr: usize) -> bool {
+        (group.is_none_or(|group| group.aside() != 0) || self.aside.has_strays())
+            && self.aside.may_hold(addr)
+    }
+
+    /// Looks a block up. For many of them, see [`LiveTable::calm`].
     pub fn get(&self, addr: usize) -> Option<Block> {
         if !storable(addr) {
-            None
-        } else {
-            self.shard(addr).get(addr, &self.huge)
+            return None;
         }
+        let group = self.directory.find(addr);
+        if let (Some(group), Some(key)) = (group, key(addr)) {
+            let _inside = group.enter(None);
+            if let Some(word) = group.get(key) {
+                return Some(cells::unpack(word));
+            }
+        }
+        if self.may_be_aside(group, addr) {
+            return self.shard(addr).get(addr, &self.huge);
+        }
+        None
+    }
+
+    /// Takes all groups away from the threads that hold them, once and for as long as what is
+    /// returned lives.
+    pub fn calm(&self) -> Calm<'_> {
+        holder::pause();
+        let mut any = false;
+        self.directory
+            .for_each(|_, group| any |= group.begin_taking());
+        if any {
+            holder::fence_others();
+            holder::wait_for_all();
+            self.directory.for_each(|_, group| group.end_taking());
+        }
+        Calm(self)
     }
 
     /// Starts fetching what [`LiveTable::insert`] or [`LiveTable::remove`] will touch, for a caller
     /// that has something else to do first. Takes no lock.
     #[inline]
     pub fn prefetch(&self, addr: usize) {
-        self.shard(addr).prefetch(addr);
+        if let Some(key) = key(addr)
+            && let Some(group) = self.directory.find(addr)
+        {
+            group.prefetch(key);
+        }
     }
 
     /// Number of live blocks; while others insert and remove, a number that was right for each
     /// shard at some moment.
     pub fn len(&self) -> u64 {
-        self.shards.iter().map(|s| u64::from(s.len())).sum()
+        let mut len = self.shards.iter().map(|s| u64::from(s.len())).sum();
+        self.directory
+            .for_each(|_, group| len += u64::from(group.len()));
+        len
     }
 
     /// True without live blocks.
@@ -129,9 +308,12 @@ impl LiveTable {
         self.len() == 0
     }
 
-    /// Visits every block, shard by shard, each under its lock: `f` must not allocate, lock or
+    /// Visits every block, part by part, each under its lock: `f` must not allocate, lock or
     /// touch this table.
     pub fn for_each(&self, mut f: impl FnMut(usize, Block)) {
+        let _calm = self.calm();
+        self.directory
+            .for_each(|start, group| group.show(start, &mut f));
         for shard in &self.shards {
             shard.for_each(&self.huge, &mut f);
         }
@@ -139,35 +321,76 @@ impl LiveTable {
 
     /// Makes every block one of epoch 0.
     pub fn forget_births(&self) {
+        self.directory.for_each(|_, group| {
+            if group.len() != 0 {
+                let _inside = group.enter(None);
+                group.forget_births();
+            }
+        });
         self.shards.iter().for_each(Shard::forget_births);
     }
 
-    /// Parts that [`LiveTable::for_each_in`] visits; blocks of the same page are in the same part.
-    pub const PARTS: usize = SHARDS;
+    /// Parts that [`LiveTable::for_each_in`] visits; large blocks apart from
+    /// others, and blocks of the same page in two parts at most.
+    pub const PARTS: usize = SHARDS + GROUP_PARTS;
 
     /// As [`LiveTable::for_each`], for one part.
     pub fn for_each_in(&self, part: usize, mut f: impl FnMut(usize, Block)) {
         if let Some(shard) = self.shards.get(part) {
-            shard.for_each(&self.huge, &mut f);
+            return shard.for_each(&self.huge, &mut f);
         }
+        let part = part - SHARDS;
+        self.directory
+            .for_each_in(part, GROUP_PARTS, |start, group| group.show(start, &mut f));
     }
 
-    /// Gives up the locks that this thread holds because it was torn out of the table.
+    /// Gives back the memory of parts that have no blocks any more.
+    pub fn trim(&self) {
+        let is_spare = |group: &Group| group.len() == 0 && group.has_table();
+        let mut any = false;
+        self.directory.for_each(|_, group| any |= is_spare(group));
+        if !any {
+            return;
+        }
+        let _calm = self.calm();
+        self.directory.for_each(|_, group| {
+            if is_spare(group) {
+                let _inside = group.enter(None);
+                group.trim();
+            }
+        });
+    }
+
+    /// Gives up what this thread holds because it was torn out of the table.
     ///
     /// # Safety
-    /// The calling thread is not inside the table except in calls that never return.
-    pub unsafe fn abandon(&self) {
+    /// The calling thread, which is `me`, is not inside the table except in calls that never return.
+    pub unsafe fn abandon(&self, me: Option<&Holder>) {
+        // SAFETY: the caller's promise.
+        self.directory
+            .for_each(|_, group| unsafe { group.abandon(me) });
         // SAFETY: the caller's promise.
         self.locks().for_each(|lock| unsafe { lock.abandon() });
     }
 
-    /// Frees every lock in a forked child: shards that some thread was changing at that moment are
-    /// repaired when they are next used.
+    /// Frees every lock in a forked child: what some thread was changing at that moment is repaired
+    /// when it is next used. Writes only where someone was.
     ///
     /// # Safety
-    /// No other thread exists yet in this process.
-    pub unsafe fn abandon_locks_in_child(&self) {
+    /// No other thread exists yet in this process, and the calling one is not inside the table.
+    pub unsafe fn abandon_in_child(&self) {
+        holder::reset_in_child();
+        holder::for_each_torn(|holder, group| {
+            // SAFETY: groups live for ever.
+            if let Some(group) = unsafe { group.as_ref() } {
+                group.note_torn();
+            }
+            holder.go_out();
+        });
         // SAFETY: the holders, if any, do not exist here.
+        self.directory
+            .for_each(|_, group| unsafe { group.abandon_in_child() });
+        // SAFETY: as above.
         self.locks()
             .for_each(|lock| unsafe { lock.abandon_for_holder() });
     }
@@ -195,7 +418,33 @@ impl Default for LiveTable {
     }
 }
 
-/// True if an address fits an entry: not null, aligned to 8, in the lower half.
+/// Blocks of a group lie at multiples of this.
+const KEY_SHIFT: u32 = directory::GROUP_BITS - u16::BITS;
+
+/// The key of an address in its group; `None` for odd addresses, and for the first of the group, as
+/// no key is 0.
+#[inline(always)]
+const fn key(addr: usize) -> Option<u16> {
+    let key = (addr >> KEY_SHIFT) as u16;
+    if addr & ((1 << KEY_SHIFT) - 1) == 0 && key != 0 && addr >> ADDRESS_BITS == 0 {
+        Some(key)
+    } else {
+        None
+    }
+}
+
+/// Where an address with this key lies in its group.
+const fn addr_of(key: u16) -> usize {
+    (key as usize) << KEY_SHIFT
+}
+
+/// True for a block that a group can take.
+#[inline(always)]
+fn is_small(block: &Block) -> bool {
+    block.size < cells::SIZE_END && block.site < SITE_END && block.class < CLASS_END
+}
+
+/// True if an address can be kept at all: not null, aligned to 8, in the lower half.
 #[inline(always)]
 const fn storable(addr: usize) -> bool {
     // Rotating the three low bits to the top makes one comparison of it.

@@ -49,7 +49,9 @@ pub mod means {
     pub const NONE: Means = Means(0);
     /// Looking after the family's share of the disk.
     pub const FOLDER: Means = Means(1 << 14);
-    pub const ALL: Means = Means((1 << 15) - 1);
+    /// Fencing other threads: without, every lock is taken.
+    pub const FENCE: Means = Means(1 << 15);
+    pub const ALL: Means = Means((1 << 16) - 1);
 }
 
 impl Means {

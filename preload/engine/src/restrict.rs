@@ -3,11 +3,13 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::live::holder;
 use crate::lock::WordLock;
 use crate::permit::means::{
-    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, MAP, Means, PROBE, SCAN, SIGNALS, SNAPSHOT, UNMAP,
+    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FENCE, MAP, Means, PROBE, SCAN, SIGNALS, SNAPSHOT,
+    UNMAP,
 };
-use crate::{arena, guard, helper, lock, permit, sys, unwind};
+use crate::{arena, guard, helper, lock, permit, state, sys, unwind};
 
 /// Held for the few instructions of a change, never over the host's call.
 static LOCK: WordLock = WordLock::new();
@@ -54,6 +56,13 @@ fn apply(lost: Means) {
     permit::set_lost(lost);
     guard::QUIET.store(u32::from(lost.has(ASK)), Relaxed);
     lock::set_spin_only(lost.has(ASK));
+    if lost.has(FENCE) {
+        // As long as it can be done. From here on nobody holds anything.
+        holder::allow(false);
+        drop(state::LIVE.calm());
+    } else {
+        holder::allow(true);
+    }
     arena::forbid_mmap(lost.has(MAP));
     arena::forbid_munmap(lost.has(UNMAP));
     arena::forbid_advice(lost.has(ADVISE));

@@ -8,6 +8,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
+use crate::live::holder::Holder;
 use crate::lock::WordLock;
 use crate::sampler::{self, Countdown};
 use crate::sites::tally::Tally;
@@ -32,6 +33,8 @@ pub struct ThreadState {
     ring: [AtomicUsize; RING],
     /// What the threads that had this state counted. It stays when the state changes hands.
     tally: Tally,
+    /// What it holds of the live table; that stays with the state, too.
+    holder: Holder,
     /// What it samples; its totals stay as well.
     pub countdown: Countdown,
     /// The one made before this: all that there are, in use or not.
@@ -95,6 +98,7 @@ fn take() -> *mut ThreadState {
             unsafe {
                 p.cast::<u8>().write_bytes(0, bytes);
                 Tally::enlist(&raw mut (*p).tally);
+                Holder::enlist(&raw const (*p).holder);
                 publish(p);
             }
         }
@@ -223,6 +227,14 @@ pub fn tally(t: &Local) -> Option<&Tally> {
     let state = t.state.load(Relaxed);
     // SAFETY: a state other than the two marks is valid while its thread runs.
     (state.addr() > 1).then(|| unsafe { &(*state).tally })
+}
+
+/// What the calling thread holds parts of the live table by, if it has a state.
+#[inline(always)]
+pub fn holder(t: &Local) -> Option<&Holder> {
+    let state = t.state.load(Relaxed);
+    // SAFETY: a state other than the two marks is valid while its thread runs.
+    (state.addr() > 1).then(|| unsafe { &(*state).holder })
 }
 
 /// Puts a free aside for the hook that this one is nested in. False: no room.

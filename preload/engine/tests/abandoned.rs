@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use leaktrack_engine::arena;
+use leaktrack_engine::live::holder::{self, Holder};
 use leaktrack_engine::live::{Block, Insert, LiveTable};
 use leaktrack_engine::mappings::{Mapping, MappingTable};
 
@@ -26,11 +27,16 @@ static STEPS: AtomicU32 = AtomicU32::new(0);
 static FAILED_AT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Unoptimised code has many times as many instructions for the same stores.
-const EVERY: u32 = if cfg!(debug_assertions) { 61 } else { 1 };
+const SLOWNESS: u32 = if cfg!(debug_assertions) { 61 } else { 1 };
+/// One of so many instructions is looked at.
+static EVERY: AtomicU32 = AtomicU32::new(SLOWNESS);
 const TRAP_FLAG: i64 = 0x100;
 
 extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    if !STEPS.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) {
+    if !STEPS
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(EVERY.load(Ordering::Relaxed))
+    {
         return;
     }
     // SAFETY: the kernel passes a ucontext; the stepped code uses no lock that `fork` or the check
@@ -104,12 +110,25 @@ fn block(addr: usize) -> Block {
     }
 }
 
+/// Who steps: nobody in particular, who takes locks, or the owner of what it touches.
+type Who = Option<&'static Holder>;
+
+static HOLDER: Holder = Holder::new();
+
+fn everybody() -> [Who; 2] {
+    static ENLISTED: std::sync::Once = std::sync::Once::new();
+    // SAFETY: a static, once.
+    ENLISTED.call_once(|| unsafe { Holder::enlist(&raw const HOLDER) });
+    holder::allow(true);
+    [None, Some(&HOLDER)]
+}
+
 /// True if the table holds `certain` and perhaps `doubtful`, and works.
-fn live_is_whole(table: &LiveTable, certain: &[usize], doubtful: usize) -> bool {
+fn live_is_whole(table: &LiveTable, who: Who, certain: &[usize], doubtful: usize) -> bool {
     // SAFETY: the thread that was stepped is gone.
     unsafe {
         arena::abandon();
-        table.abandon();
+        table.abandon(who);
     }
     let held = table.get(doubtful);
     let mut others = 0;
@@ -125,12 +144,12 @@ fn live_is_whole(table: &LiveTable, certain: &[usize], doubtful: usize) -> bool 
         && others == certain.len() as u32
         && doubted == u32::from(held.is_some())
         && table.len() == u64::from(others + doubted)
-        && table.remove(doubtful) == held
-        && table.insert(doubtful, block(doubtful)) == Insert::New
-        && table.remove(doubtful).is_some()
+        && table.remove_by(who, doubtful) == held
+        && table.insert_by(who, doubtful, block(doubtful)) == Insert::New
+        && table.remove_by(who, doubtful).is_some()
         && certain
             .iter()
-            .all(|&addr| table.remove(addr) == Some(block(addr)))
+            .all(|&addr| table.remove_by(who, addr) == Some(block(addr)))
         && table.is_empty()
 }
 
@@ -138,62 +157,112 @@ fn addresses(n: usize) -> Vec<usize> {
     (0..n).map(|i| 0x7000_0000_1000 + i * 16).collect()
 }
 
-fn filled(n: usize) -> (&'static LiveTable, Vec<usize>) {
+fn filled(who: Who, n: usize) -> (&'static LiveTable, Vec<usize>) {
     let table: &LiveTable = Box::leak(Box::new(LiveTable::new()));
     let addresses = addresses(n);
     for &addr in &addresses {
-        assert_eq!(table.insert(addr, block(addr)), Insert::New);
+        assert_eq!(table.insert_by(who, addr, block(addr)), Insert::New);
     }
     (table, addresses)
+}
+
+fn look_at_one_in(instructions: u32) {
+    EVERY.store(instructions * SLOWNESS, Ordering::Relaxed);
 }
 
 #[test]
 fn inserting_the_first_block() {
     let _one = alone();
-    let (table, _) = filled(0);
-    let new = 0x7000_0000_1000;
-    let insert = || assert_eq!(table.insert(new, block(new)), Insert::New);
-    torn_out_anywhere(insert, move || live_is_whole(table, &[], new));
+    for who in everybody() {
+        let (table, _) = filled(who, 0);
+        let new = 0x7000_0000_1000;
+        let insert = || assert_eq!(table.insert_by(who, new, block(new)), Insert::New);
+        torn_out_anywhere(insert, move || live_is_whole(table, who, &[], new));
+    }
 }
 
 #[test]
-fn inserting_where_there_is_room_and_where_others_must_move_or_the_table_grow() {
+fn inserting_where_there_is_room_and_where_others_must_move() {
     let _one = alone();
-    // From 7 on, every second table is about full; growth comes at 7, 13, 26 and 52.
-    for n in [3, 6, 11, 12, 24, 25, 50, 51, 103] {
-        let (table, certain) = filled(n);
-        let new = 0x7000_0000_1000 + n * 16;
-        let insert = || assert_eq!(table.insert(new, block(new)), Insert::New);
-        torn_out_anywhere(insert, move || live_is_whole(table, &certain, new));
+    // A bucket is the place of 16 of these and has room for six.
+    for who in everybody() {
+        for n in [3, 6, 11, 12, 103, 301] {
+            let (table, certain) = filled(who, n);
+            let new = 0x7000_0000_1000 + n * 16;
+            let insert = || assert_eq!(table.insert_by(who, new, block(new)), Insert::New);
+            torn_out_anywhere(insert, move || live_is_whole(table, who, &certain, new));
+        }
     }
+}
+
+#[test]
+fn inserting_where_the_table_must_grow() {
+    let _one = alone();
+    look_at_one_in(67);
+    for who in everybody() {
+        let (table, certain) = filled(who, 348);
+        let new = 0x7000_0000_1000 + 348 * 16;
+        let insert = || assert_eq!(table.insert_by(who, new, block(new)), Insert::New);
+        torn_out_anywhere(insert, move || live_is_whole(table, who, &certain, new));
+    }
+    look_at_one_in(1);
 }
 
 #[test]
 fn removing_with_and_without_shrinking() {
     let _one = alone();
-    for n in [1, 5, 30] {
-        let (table, mut certain) = filled(n);
-        let old = certain.remove(n / 2);
-        let remove = || assert_eq!(table.remove(old), Some(block(old)));
-        torn_out_anywhere(remove, move || live_is_whole(table, &certain, old));
+    for who in everybody() {
+        for n in [1, 5, 30, 200] {
+            let (table, mut certain) = filled(who, n);
+            let old = certain.remove(n / 2);
+            let remove = || assert_eq!(table.remove_by(who, old), Some(block(old)));
+            torn_out_anywhere(remove, move || live_is_whole(table, who, &certain, old));
+        }
+        // 768 entries for 349 blocks; the table shrinks when one of 192 goes.
+        look_at_one_in(67);
+        let (table, mut certain) = filled(who, 349);
+        certain
+            .drain(192..)
+            .for_each(|addr| assert!(table.remove_by(who, addr).is_some()));
+        let old = certain.remove(3);
+        let remove = || assert_eq!(table.remove_by(who, old), Some(block(old)));
+        torn_out_anywhere(remove, move || live_is_whole(table, who, &certain, old));
+        look_at_one_in(1);
     }
-    // 64 entries for 27 blocks; the table shrinks when one of 16 goes.
-    let (table, mut certain) = filled(27);
-    certain
-        .drain(16..)
-        .for_each(|addr| assert!(table.remove(addr).is_some()));
-    let old = certain.remove(3);
-    let remove = || assert_eq!(table.remove(old), Some(block(old)));
-    torn_out_anywhere(remove, move || live_is_whole(table, &certain, old));
 }
 
 #[test]
 fn replacing() {
     let _one = alone();
-    let (table, mut certain) = filled(20);
-    let old = certain.remove(7);
-    let replace = || assert_eq!(table.insert(old, block(old)), Insert::Replaced(block(old)));
-    torn_out_anywhere(replace, move || live_is_whole(table, &certain, old));
+    for who in everybody() {
+        let (table, mut certain) = filled(who, 20);
+        let old = certain.remove(7);
+        let replaced = Insert::Replaced(block(old));
+        let replace = || assert_eq!(table.insert_by(who, old, block(old)), replaced);
+        torn_out_anywhere(replace, move || live_is_whole(table, who, &certain, old));
+    }
+}
+
+/// Blocks that their group does not take: at odd addresses.
+#[test]
+fn changing_what_lies_aside() {
+    let _one = alone();
+    // From 7 on, every second table is about full; growth comes at 7, 13, 26 and 52.
+    for n in [0, 3, 6, 11, 12, 24, 25, 50, 51] {
+        let (table, _) = filled(None, 5);
+        let odd = |i: usize| 0x7000_0000_1008 + i * 16;
+        let mut certain = addresses(5);
+        for i in 0..n {
+            assert_eq!(table.insert(odd(i), block(odd(i))), Insert::New);
+            certain.push(odd(i));
+        }
+        let new = odd(n);
+        let kept = certain.clone();
+        let insert = || assert_eq!(table.insert(new, block(new)), Insert::New);
+        torn_out_anywhere(insert, move || live_is_whole(table, None, &kept, new));
+        let remove = || assert_eq!(table.remove(new), Some(block(new)));
+        torn_out_anywhere(remove, move || live_is_whole(table, None, &certain, new));
+    }
 }
 
 const PAGE: usize = 4096;

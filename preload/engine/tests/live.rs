@@ -77,7 +77,16 @@ proptest! {
         }
         let mut seen = HashMap::new();
         table.for_each(|a, b| assert!(seen.insert(a, b).is_none(), "{a:#x} twice"));
-        prop_assert_eq!(seen, model);
+        prop_assert_eq!(&seen, &model);
+        let mut parts = HashMap::new();
+        for part in 0..LiveTable::PARTS {
+            table.for_each_in(part, |a, b| {
+                assert!(parts.insert(a, b).is_none(), "{a:#x} twice");
+            });
+        }
+        prop_assert_eq!(&parts, &model);
+        table.forget_births();
+        table.for_each(|a, b| assert_eq!(b, Block { epoch: 0, ..model[&a] }));
     }
 }
 
@@ -345,7 +354,7 @@ fn a_forked_child_goes_on_with_a_table_that_others_were_changing() {
                 let child = libc::fork();
                 if child == 0 {
                     libc::alarm(20);
-                    table.abandon_locks_in_child();
+                    table.abandon_in_child();
                     leaktrack_engine::arena::abandon_in_child();
                     let mut wrong = 0;
                     for i in 1..2000 {
@@ -364,4 +373,140 @@ fn a_forked_child_goes_on_with_a_table_that_others_were_changing() {
         }
         done.store(true, Relaxed);
     });
+}
+
+/// Threads that own what they alone use: their ways in are others than those of the tests above.
+mod owners {
+    use super::*;
+    use leaktrack_engine::live::holder::{self, Holder};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+    fn holder() -> &'static Holder {
+        let holder: &Holder = Box::leak(Box::new(Holder::new()));
+        // SAFETY: leaked, and given here once.
+        unsafe { Holder::enlist(holder) };
+        holder::allow(true);
+        holder
+    }
+
+    #[test]
+    fn groups_change_hands_and_lose_and_invent_nothing() {
+        let table = table();
+        let inserted = AtomicU64::new(0);
+        let removed = AtomicU64::new(0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            let threads: Vec<_> = (0..4u64)
+                .map(|thread| {
+                    let (table, inserted, removed) = (&table, &inserted, &removed);
+                    s.spawn(move || {
+                        let (me, mut seed) = (Some(holder()), thread + 1);
+                        for round in 0..60u64 {
+                            // For a while alone in a group, then all in one.
+                            let group = if round % 3 == 0 { 9 } else { thread as usize };
+                            for i in 0..3000u64 {
+                                let at = next(&mut seed) % 900 * 16;
+                                let addr = 0x6000_0000_0010 + (group << 20) + at;
+                                if next(&mut seed) % 8 < 4 {
+                                    let new = table.insert_by(me, addr, block(i % 9000));
+                                    inserted.fetch_add(u64::from(new == Insert::New), Relaxed);
+                                } else if table.remove_by(me, addr).is_some() {
+                                    removed.fetch_add(1, Relaxed);
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            // Who looks at all of it takes it from everybody.
+            s.spawn(|| {
+                while !done.load(Relaxed) {
+                    table.for_each(|_, b| assert_eq!(b, block(b.size), "torn"));
+                    let _calm = table.calm();
+                    for i in 0..900 {
+                        if let Some(b) = table.get(0x6000_0090_0010 + i * 16) {
+                            assert_eq!(b, block(b.size), "torn");
+                        }
+                    }
+                    table.trim();
+                }
+            });
+            threads.into_iter().for_each(|t| t.join().unwrap());
+            done.store(true, Relaxed);
+        });
+        let balance = inserted.load(Relaxed) - removed.load(Relaxed);
+        assert_eq!(table.len(), balance);
+        let mut counted = 0;
+        table.for_each(|_, _| counted += 1);
+        assert_eq!(counted, balance);
+    }
+
+    #[test]
+    fn a_forked_child_goes_on_where_owners_were_torn() {
+        let table = table();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|s| {
+            for thread in 0..2usize {
+                let (table, done) = (&table, &done);
+                s.spawn(move || {
+                    let me = Some(holder());
+                    while !done.load(Relaxed) {
+                        for i in 1..3000 {
+                            let _ = table.insert_by(me, (thread << 20) + i * 0x100, block(1));
+                        }
+                        for i in 1..3000 {
+                            table.remove_by(me, (thread << 20) + i * 0x100);
+                        }
+                    }
+                });
+            }
+            let me = Some(holder());
+            for _ in 0..100 {
+                // SAFETY: the child uses the table and the arena only, and leaves.
+                unsafe {
+                    let child = libc::fork();
+                    if child == 0 {
+                        libc::alarm(20);
+                        table.abandon_in_child();
+                        leaktrack_engine::arena::abandon_in_child();
+                        let mut wrong = 0;
+                        for i in 1..6000 {
+                            let addr = i * 0x100;
+                            let _ = table.insert_by(me, addr, block(2));
+                            wrong |= i32::from(table.get(addr) != Some(block(2)));
+                        }
+                        let mut counted = 0;
+                        table.for_each(|_, _| counted += 1);
+                        wrong |= i32::from(counted != table.len()) << 1;
+                        for i in 1..12000 {
+                            table.remove_by(me, i * 0x100);
+                        }
+                        wrong |= i32::from(!table.is_empty()) << 2;
+                        libc::_exit(wrong);
+                    }
+                    let mut status = 0;
+                    libc::waitpid(child, &raw mut status, 0);
+                    assert_eq!(status, 0);
+                }
+            }
+            done.store(true, Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_large_block_whose_free_was_missed_is_replaced_by_a_small_one_and_the_other_way() {
+        let table = table();
+        let me = Some(holder());
+        let addr = 0x7000_0000_4000;
+        let (small, large) = (block(100), block(100_000));
+        for (first, second) in [(small, large), (large, small)] {
+            assert_eq!(table.insert_by(me, addr + 0x100, block(1)), Insert::New);
+            assert_eq!(table.insert_by(me, addr, first), Insert::New);
+            assert_eq!(table.insert_by(me, addr, second), Insert::Replaced(first));
+            assert_eq!((table.len(), table.get(addr)), (2, Some(second)));
+            assert_eq!(table.remove_by(me, addr), Some(second));
+            assert_eq!(table.remove_by(me, addr), None);
+            assert_eq!(table.remove_by(me, addr + 0x100), Some(block(1)));
+        }
+    }
 }

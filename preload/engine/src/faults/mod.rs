@@ -419,6 +419,8 @@ impl Session {
         let (own_start, own_end) = self.own;
         let graves = core::mem::replace(&mut self.graves, large::buried());
         let began_ns = state::started_ns();
+        // Blocks are looked up by the hundred.
+        let _calm = (waiting != 0).then(|| state::LIVE.calm());
         for at in 0..self.rings.len() {
             let Some(&MinorOrMajor { ring, major, .. }) = self.rings.get(at) else {
                 break;

@@ -241,9 +241,9 @@ const MAPPED_FROM_BYTES: u64 = 32 << 10;
 /// largest if it was not known.
 #[inline(always)]
 fn release(t: &Local, p: *mut u8) -> u64 {
-    match forget(p.addr()) {
+    match forget(t, p.addr()) {
         Some(block) => {
-            settle(p.addr(), block);
+            settle(t, p.addr(), block);
             count_free(t, block.class);
             block.size
         }
@@ -348,8 +348,8 @@ unsafe fn free_slowly(t: &Local, p: *mut u8, sp: usize, real: &dyn Fn(*mut u8)) 
         // The allocator calls itself, or a handler interrupted it: our data are at rest.
         REAL => {
             guard::turn(t, OURS);
-            if let Some(block) = forget(p.addr()) {
-                settle(p.addr(), block);
+            if let Some(block) = forget(t, p.addr()) {
+                settle(t, p.addr(), block);
             }
             guard::turn(t, REAL);
             // SAFETY: passed on.
@@ -463,7 +463,7 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
 /// As `realloc`.
 #[inline(always)]
 unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
-    let old = forget(p.addr());
+    let old = forget(t, p.addr());
     if old.is_none() && boot::size_of_block(p).is_some() {
         // SAFETY: passed on.
         return unsafe { move_out_of_boot(t, p, size, entry) };
@@ -481,13 +481,13 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     if r.is_null() && size != 0 {
         // It failed: the block is as it was.
         if let Some(block) = old {
-            restore(p.addr(), block);
+            restore(t, p.addr(), block);
         }
         return r;
     }
     match old {
         Some(block) => {
-            settle(p.addr(), block);
+            settle(t, p.addr(), block);
             count_free(t, block.class);
         }
         None => unknown(t),
@@ -578,16 +578,16 @@ unsafe fn realloc_slowly(
         _ => {
             state::COVERAGE.nested.fetch_add(1, Relaxed);
             guard::turn(t, OURS);
-            let old = forget(p.addr());
+            let old = forget(t, p.addr());
             guard::turn(t, REAL);
             // SAFETY: as said above the match.
             let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
             guard::turn(t, OURS);
             match old {
                 Some(block) if r.is_null() && size != 0 => {
-                    restore(p.addr(), block);
+                    restore(t, p.addr(), block);
                 }
-                Some(block) => settle(p.addr(), block),
+                Some(block) => settle(t, p.addr(), block),
                 None => {}
             }
             guard::turn(t, REAL);

@@ -11,7 +11,7 @@ use crate::state::{self, LIVE};
 use crate::thread::{Borrowed, ThreadState};
 use crate::tls::Local;
 use crate::unwind::{self, Entry};
-use crate::{guard, modules, sites, thread, tls};
+use crate::{guard, modules, sites, thread};
 
 /// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
 #[inline(always)]
@@ -97,11 +97,11 @@ fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
             .fetch_add(weight_of(addr, &block), Relaxed);
         return;
     }
-    match LIVE.insert(addr, block) {
+    match LIVE.insert_by(thread::holder(t), addr, block) {
         Insert::New => {}
         Insert::Replaced(old) => {
             state::COVERAGE.replaced.fetch_add(1, Relaxed);
-            settle(addr, old);
+            settle(t, addr, old);
         }
         Insert::Refused => {
             state::COVERAGE
@@ -138,9 +138,9 @@ fn weight_of(addr: usize, block: &Block) -> u64 {
 
 /// Takes a block that is being freed out of the live table.
 #[inline(always)]
-pub fn forget(addr: usize) -> Option<Block> {
+pub fn forget(t: &Local, addr: usize) -> Option<Block> {
     let counts = filter::counts_removals();
-    let block = LIVE.remove(addr)?;
+    let block = LIVE.remove_by(thread::holder(t), addr)?;
     if counts {
         filter::note_remove(addr);
     }
@@ -148,14 +148,14 @@ pub fn forget(addr: usize) -> Option<Block> {
 }
 
 /// Puts back a block that was not freed after all.
-pub fn restore(addr: usize, block: Block) {
-    let _ = LIVE.insert(addr, block);
+pub fn restore(t: &Local, addr: usize, block: Block) {
+    let _ = LIVE.insert_by(thread::holder(t), addr, block);
     filter::note_insert(addr);
 }
 
 /// Counts a block as gone. Blocks inherited by fork are the parent's: they are counted apart.
 #[inline(always)]
-pub fn settle(addr: usize, block: Block) {
+pub fn settle(t: &Local, addr: usize, block: Block) {
     let weight = weight_of(addr, &block);
     let bytes = block.size.saturating_mul(weight);
     if block.epoch <= state::fork_epoch() {
@@ -166,14 +166,12 @@ pub fn settle(addr: usize, block: Block) {
     }
     if block.class != EXACT {
         if let Some(c) = sites::counters(block.site) {
-            // SAFETY: the words of the calling thread, which live as long as it does.
-            sampler::note_freed(unsafe { &*tls::local() }, weight);
+            sampler::note_freed(t, weight);
             c.add_frees(weight, bytes);
         }
         return;
     }
-    // SAFETY: the words of the calling thread, which live as long as it does.
-    match thread::tally(unsafe { &*tls::local() }) {
+    match thread::tally(t) {
         Some(tally) => tally.add_free(block.site, block.size),
         None => {
             if let Some(c) = sites::counters(block.site) {

@@ -91,7 +91,7 @@ impl Shard {
         guard
     }
 
-    /// The current table; the lock must be held for as long as it is used, but for a prefetch.
+    /// The current table; the lock must be held for as long as it is used.
     #[inline(always)]
     fn current(&self) -> Table {
         let first = self.table.load(Ordering::Relaxed);
@@ -166,12 +166,6 @@ impl Shard {
     pub(super) fn get(&self, addr: usize, huge: &HugeSizes) -> Option<Block> {
         let _guard = self.enter();
         Some(exact(self.current().get(Key::of(addr))?, huge))
-    }
-
-    /// Starts fetching what an insert or a removal of this address will touch.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, addr: usize) {
-        self.current().prefetch(Key::of(addr));
     }
 
     pub(super) fn for_each(&self, huge: &HugeSizes, f: &mut impl FnMut(usize, Block)) {

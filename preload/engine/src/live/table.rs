@@ -347,14 +347,6 @@ impl Table {
         })
     }
 
-    /// Starts fetching the buckets of a key. The table may be gone: nothing is read.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, key: Key) {
-        let (one, two) = self.homes(key);
-        super::prefetch::line(self.first.wrapping_add(one as usize) as *const u8);
-        super::prefetch::line(self.first.wrapping_add(two as usize) as *const u8);
-    }
-
     /// Completes what somebody began who was torn out of it, and returns the number of blocks. At
     /// worst a block had been copied to the other bucket of its own and not yet cleared here.
     pub(super) fn repair(&self) -> u32 {

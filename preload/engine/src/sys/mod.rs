@@ -34,7 +34,8 @@ pub use signals::{
 };
 pub use spawn::{STACK_BYTES, reap, start_program};
 pub use thread::{
-    borrow_descriptor, keep_descriptor_table, leave_descriptor_table, robust_list, set_thread_name,
+    borrow_descriptor, can_fence_others, fence_others, keep_descriptor_table,
+    leave_descriptor_table, robust_list, set_thread_name,
 };
 pub use wait::{clock, clock_ns, futex_wait, futex_wake, pause_ms, sched_yield, sleep_ms};
 pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, ticks, vm_child};

@@ -95,6 +95,7 @@ pub mod nr {
     pub const FLOCK: usize = 73;
     pub const GETDENTS64: usize = 217;
     pub const GETRANDOM: usize = 318;
+    pub const MEMBARRIER: usize = 324;
     pub const CLOSE_RANGE: usize = 436;
     pub const GETRUSAGE: usize = 98;
     pub const GET_ROBUST_LIST: usize = 274;

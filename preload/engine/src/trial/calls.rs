@@ -2,8 +2,8 @@
 //! call to the engine adds it here.
 
 use crate::permit::means::{
-    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FOLDER, MAP, Means, PATHS, PERF, PROBE, SAY, SCAN,
-    SIGNALS, SNAPSHOT, UNMAP,
+    ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FENCE, FOLDER, MAP, Means, PATHS, PERF, PROBE, SAY,
+    SCAN, SIGNALS, SNAPSHOT, UNMAP,
 };
 use crate::sys::nr;
 
@@ -22,10 +22,10 @@ pub const A_PROCESS: [usize; 6] = [0; 6];
 pub const A_THREAD: [usize; 6] = [1; 6];
 
 /// How many calls of the list hooks make; the rest is for the helper and snapshots.
-pub const IN_HOOKS: usize = 15;
+pub const IN_HOOKS: usize = 17;
 
 /// Hooks' calls first. The very first also keeps a killed child from leaving a core file.
-pub static CALLS: [Call; 62] = [
+pub static CALLS: [Call; 64] = [
     Call(b"prctl", nr::PRCTL, [4, 0, 0, 0, 0, 0], SNAPSHOT), // PR_SET_DUMPABLE
     Call(b"getpid", nr::GETPID, [0; 6], ASK),
     Call(b"gettid", nr::GETTID, [0; 6], ASK),
@@ -51,6 +51,8 @@ pub static CALLS: [Call; 62] = [
     ),
     Call(b"readlink", nr::READLINK, [0; 6], PATHS),
     Call(b"getcwd", nr::GETCWD, [0; 6], PATHS),
+    Call(b"membarrier", nr::MEMBARRIER, [16, 0, 0, 0, 0, 0], FENCE),
+    Call(b"membarrier", nr::MEMBARRIER, [8, 0, 0, 0, 0, 0], FENCE),
     // Beyond hooks: the helper and snapshots.
     Call(b"process_vm_writev", nr::PROCESS_VM_WRITEV, [0; 6], COPY),
     Call(

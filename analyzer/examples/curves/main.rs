@@ -5,16 +5,20 @@
 //! cargo run --release -p leaktrack --example curves -- summary [CURVES]   # per pattern and extra
 //! cargo run --release -p leaktrack --example curves -- healthy [CURVES]   # false findings
 //! cargo run --release -p leaktrack --example curves -- second [CURVES]    # the second generator
+//! cargo run --release -p leaktrack --example curves -- cells WHICH [CURVES [PATTERN]]
+//!                                  # per cell, as CSV, of the `first` or `third` generator
 //! ```
 //!
 //! CURVES is the number per cell (100; for `healthy` in all, 100,000). The seeds are fixed.
 
 mod adapt;
+mod cells;
 mod first;
 mod information;
 mod random;
 mod score;
 mod second;
+mod third;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +33,11 @@ const SIZES: [f64; 5] = [0.5, 1.0, 2.0, 5.0, 10.0];
 fn main() {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_else(|| "summary".to_owned());
+    let which = (command == "cells").then(|| args.next().unwrap_or_else(|| "first".to_owned()));
     let count = args.next().and_then(|count| count.parse().ok());
+    if let Some(which) = which {
+        return cells::table(&which, count.unwrap_or(20), args.next().as_deref());
+    }
     match command.as_str() {
         "table" => table(count.unwrap_or(100)),
         "summary" => summary(count.unwrap_or(100)),

@@ -16,7 +16,12 @@ pub fn opinion(labelled: &Labelled) -> Opinion {
     let history = history(labelled);
     let curve = Curve::new(&frame, &history, None);
     let context = Context::of([&curve]);
-    judge(&curve, &context)
+    let mut opinion = judge(&curve, &context);
+    let window_s = labelled.activity.len() as f64 * INTERVAL_S;
+    if let (Some(rate), Some(sd)) = (&mut opinion.rate, labelled.sampling_sd.last()) {
+        *rate = rate.widened(1.96 * sd / window_s);
+    }
+    opinion
 }
 
 fn cell(index: usize, points: usize) -> usize {

@@ -31,10 +31,6 @@ pub struct Case {
     pub rival_sigmas: f64,
     /// Distance of growth from the nearest shape that rose and came to rest in the first half.
     pub rest_sigmas: f64,
-    /// Standard deviation of a point.
-    pub sd: f64,
-    /// Nothing happens around it.
-    pub plain: bool,
 }
 
 /// The `index`th curve of a cell.
@@ -152,11 +148,10 @@ pub fn curve(cell: &Cell, index: u64) -> Case {
             (f64::INFINITY, f64::INFINITY, f64::INFINITY);
         live.fill(0.0);
     }
-    let mut stops = false;
     if happens(&mut random) {
-        stops = true;
         let from = ((1.0 - random.between(0.3, 0.5)) * n as f64) as usize;
         let rest = labelled.kept[from];
+        #[allow(clippy::needless_range_loop)] // the index is the time
         for i in from..n {
             (labelled.kept[i], live[i], labelled.activity[i]) = (rest, 0.0, 0.0);
         }
@@ -173,13 +168,11 @@ pub fn curve(cell: &Cell, index: u64) -> Case {
         sample(&mut labelled, &mut random);
     }
     Case {
-        plain: around.is_empty() && !stops && !sampled,
         labelled,
         around,
         shape,
         rival_sigmas,
         rest_sigmas,
-        sd: seen_sd,
     }
 }
 

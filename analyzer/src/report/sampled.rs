@@ -41,9 +41,6 @@ pub fn temper(opinion: &mut Opinion, site: &Site, basis: &SampleBasis, frames: &
         .fold(0.0, f64::max);
     if let Some(rate) = opinion.rate.as_mut().filter(|_| span_s > 0.0) {
         let by_sampling = Z * basis.bytes_variance.sqrt() / span_s;
-        // Both errors are independent.
-        let widened = |bound: f64, value: f64| (bound - value).hypot(by_sampling);
-        rate.low = rate.low.map(|low| rate.value - widened(low, rate.value));
-        rate.high = rate.high.map(|high| rate.value + widened(high, rate.value));
+        *rate = rate.widened(by_sampling);
     }
 }

@@ -208,7 +208,8 @@ impl<'a> Curve<'a> {
     /// The shape under the noise; `None` for too few points.
     pub fn shape(&self) -> Option<&Shape> {
         let measure = || {
-            let live: Vec<f64> = self.points.iter().map(|point| point.mean_bytes).collect();
+            let busy = self.busy();
+            let live: Vec<f64> = busy.iter().map(|point| point.mean_bytes).collect();
             let highest = live.iter().copied().fold(0.0, f64::max);
             // Where blocks are replaced all the time, a level is what one expects.
             let thorough = self.rises().len() < self.points.len() / 4;
@@ -219,6 +220,28 @@ impl<'a> Curve<'a> {
             )
         };
         self.shape.get_or_init(measure).as_ref()
+    }
+
+    /// The points whose means are those of a busy process from one end of their time to the other.
+    fn busy(&self) -> &[Point] {
+        let idle = match self.frame.idle_s {
+            // The last one, and the one in which it went idle.
+            Some(_) => 2,
+            None => 0,
+        };
+        let busy = self.points.len().saturating_sub(idle);
+        self.points.get(..busy).unwrap_or(&self.points)
+    }
+
+    /// Seconds that the points of the shape cover: each stands for the time since the one before.
+    pub fn window_s(&self) -> f64 {
+        match self.busy() {
+            [first, .., last] => {
+                let points = self.busy().len() as f64;
+                (last.t_s - first.t_s) * points / (points - 1.0)
+            }
+            _ => 0.0,
+        }
     }
 
     /// The chance that a curve without any trend looks as if it rose like this one; 1 if it does not.

@@ -5,6 +5,8 @@
 
 pub mod advice;
 pub mod curve;
+#[cfg(test)]
+mod noise_tests;
 pub mod opinion;
 mod rules;
 pub mod shape;

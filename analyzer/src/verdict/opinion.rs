@@ -105,6 +105,16 @@ impl Estimate {
         }
     }
 
+    /// With another, independent error, of which `half` is half the width of the 95% interval.
+    pub fn widened(self, half: f64) -> Self {
+        let wider = |bound: f64| (bound - self.value).hypot(half);
+        Self {
+            value: self.value,
+            low: self.low.map(|low| self.value - wider(low)),
+            high: self.high.map(|high| self.value + wider(high)),
+        }
+    }
+
     /// How long until `amount` is used up at this rate; `None` if it never is.
     pub fn time_for(self, amount: f64) -> Option<Self> {
         let at = |rate: Option<f64>| rate.filter(|rate| *rate > 0.0).map(|rate| amount / rate);

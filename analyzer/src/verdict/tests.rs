@@ -5,7 +5,7 @@ use crate::model::process::Ages;
 use crate::model::{Counters, History};
 
 /// A reproducible random number in 0..1.
-pub struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> f64 {
@@ -17,7 +17,7 @@ impl Random {
     }
 }
 
-fn frame(points: usize) -> Frame {
+pub fn frame(points: usize) -> Frame {
     Frame {
         times_s: (1..=points).map(|second| second as f64).collect(),
         judged: points,
@@ -50,7 +50,7 @@ fn levels(live: &[f64]) -> History {
 }
 
 /// The same with a turnover: all that is live is replaced at every point.
-fn churning(live: &[f64]) -> History {
+pub fn churning(live: &[f64]) -> History {
     let mut history = History::default();
     let mut before = 0;
     for (point, level) in live.iter().enumerate() {
@@ -69,7 +69,7 @@ fn churning(live: &[f64]) -> History {
     history
 }
 
-fn judged_alone(history: &History, points: usize) -> Opinion {
+pub fn judged_alone(history: &History, points: usize) -> Opinion {
     let frame = frame(points);
     let curve = Curve::new(&frame, history, None);
     judge(&curve, &Context { p_cut: 0.01 })

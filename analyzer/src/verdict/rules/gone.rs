@@ -22,7 +22,10 @@ impl Rule for Gone {
             .filter(|point| point.counters.live_bytes() > curve.peak_live_bytes / 4)
             .count();
         let spiked = curve.peak_live_bytes >= SPIKE_BYTES && above * 5 < curve.points.len();
-        let period_s = troughs::period_s(curve, &troughs::troughs(curve));
+        let period_s = match curve.is_noisy() {
+            true => None,
+            false => troughs::period_s(curve, &troughs::troughs(curve)),
+        };
         let pattern = match (spiked, period_s) {
             (true, _) => Pattern::Spike,
             (false, Some(_)) => Pattern::Periodic,

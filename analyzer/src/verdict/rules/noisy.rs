@@ -12,6 +12,8 @@ use crate::human;
 
 /// Lead in BIC of growth over everything that has come to rest.
 const LEAD: f64 = 9.0;
+/// How sure it must be that the later half rises too.
+const STILL: f64 = 0.95;
 /// A level may drift by this share of it, or by half a standard deviation.
 const DRIFT: f64 = 0.01;
 /// A rise that chance brings about more often than this is no sign of growth.
@@ -29,7 +31,8 @@ impl Rule for Noisy {
         let shape = curve.shape()?;
         let trend = shape.trend;
         let surely = |trend: &Trend| trend.p <= context.p_cut && trend.low > 0.0;
-        if shape.best_rises() && shape.lead >= LEAD && trend.as_ref().is_some_and(surely) {
+        let goes_on = shape.best.rises && shape.still >= STILL;
+        if goes_on && shape.lead >= LEAD && trend.as_ref().is_some_and(surely) {
             return Some(growth(curve, shape, &trend?));
         }
         Some(rest(curve, shape).unwrap_or_else(|| undecided(curve, shape)))
@@ -37,7 +40,7 @@ impl Rule for Noisy {
 }
 
 fn growth(curve: &Curve<'_>, shape: &Shape, trend: &Trend) -> Opinion {
-    let span_s = curve.span_s();
+    let span_s = curve.window_s();
     let moved = format!(
         "Under its ups and downs, live bytes rose by {} in {} ({} to {} with 95% certainty; {}).",
         human::bytes_f(trend.value.max(0.0)),
@@ -46,7 +49,7 @@ fn growth(curve: &Curve<'_>, shape: &Shape, trend: &Trend) -> Opinion {
         human::bytes_f(trend.high),
         chance(trend.p)
     );
-    if !is_material(curve) {
+    if trend.value < super::MATERIAL.0 && !is_material(curve) {
         return Opinion::new(Verdict::Unclear, Pattern::Unclear, moved)
             .because("That is too little to matter yet.")
             .settled_by("A longer recording would show whether it goes on.");
@@ -76,9 +79,9 @@ fn growth(curve: &Curve<'_>, shape: &Shape, trend: &Trend) -> Opinion {
 
 /// What is peculiar to the pattern.
 fn particulars(curve: &Curve<'_>, shape: &Shape, rate: Estimate) -> Option<String> {
-    let span_s = curve.span_s();
+    let span_s = curve.window_s();
     let best = &shape.best;
-    match (best.kind, best.cycles, &best.steps) {
+    match (shape.kind?, best.cycles, best.steps) {
         (Kind::PeriodicTrend, Some(cycles), _) => {
             let period_s = span_s / cycles;
             Some(format!(
@@ -87,14 +90,11 @@ fn particulars(curve: &Curve<'_>, shape: &Shape, rate: Estimate) -> Option<Strin
                 human::bytes_f(rate.value * period_s)
             ))
         }
-        (Kind::Staircase, Some(cycles), _) => Some(format!(
+        (Kind::Staircase, _, Some(steps)) => Some(format!(
             "It rises in steps of {}, one every {}.",
-            human::bytes_f(rate.value * span_s / cycles),
-            human::duration(span_s / cycles)
+            human::bytes_f(rate.value * span_s / steps),
+            human::duration(span_s / steps)
         )),
-        (Kind::Staircase, None, Some(steps)) => {
-            Some(format!("It rises in {} steps.", steps.at.len()))
-        }
         (Kind::Accelerating, ..) => Some("Its rate rises.".to_owned()),
         _ => {
             let until = best.warm_until.filter(|until| *until < 0.5)?;
@@ -118,19 +118,19 @@ fn rest(curve: &Curve<'_>, shape: &Shape) -> Option<Opinion> {
         let least = f64::max(DRIFT * level, 0.5 * shape.sd);
         -least < low && high < least
     });
+    if let Some((_, points, height)) = shape.spike
+        && !matches!(shape.kind, Some(Kind::Plateau | Kind::PeriodicLevel))
+        && shape.trend.is_none_or(|it| it.p > NO_SIGN)
+    {
+        let why = format!(
+            "Once it stood {} above its level of {}, for {}, and came back.",
+            human::bytes_f(height),
+            human::bytes_f(level),
+            human::duration(points as f64 * curve.frame.interval_s)
+        );
+        return Some(Opinion::new(quiet, Pattern::Spike, why));
+    }
     match shape.kind? {
-        Kind::Flat | Kind::Linear
-            if shape.spike.is_some() && shape.trend.is_none_or(|it| it.p > NO_SIGN) =>
-        {
-            let (_, points, height) = shape.spike?;
-            let why = format!(
-                "Once it stood {} above its level of {}, for {}, and came back.",
-                human::bytes_f(height),
-                human::bytes_f(level),
-                human::duration(points as f64 * curve.frame.interval_s)
-            );
-            Some(Opinion::new(quiet, Pattern::Spike, why))
-        }
         Kind::Flat if is_level => {
             let why = format!(
                 "{} of {} were freed; what is live stays near {}.",
@@ -145,7 +145,7 @@ fn rest(curve: &Curve<'_>, shape: &Shape) -> Option<Opinion> {
                 Some(at) => format!(
                     "It rose to {} within {} and has stayed there since.",
                     human::bytes_f(level),
-                    human::duration(at.min(1.0) * curve.span_s())
+                    human::duration(at.min(1.0) * curve.window_s())
                 ),
                 None => format!("It rose to {} and stayed there.", human::bytes_f(level)),
             };
@@ -155,7 +155,7 @@ fn rest(curve: &Curve<'_>, shape: &Shape) -> Option<Opinion> {
             let period = shape
                 .best
                 .cycles
-                .map(|cycles| human::duration(curve.span_s() / cycles));
+                .map(|cycles| human::duration(curve.window_s() / cycles));
             let why = format!(
                 "It repeats itself every {}, and its troughs stay level over {span}.",
                 period.unwrap_or_default()
@@ -168,7 +168,7 @@ fn rest(curve: &Curve<'_>, shape: &Shape) -> Option<Opinion> {
 
 /// No shape is certain: healthy if nothing speaks for growth and what is live is new, else unclear.
 fn undecided(curve: &Curve<'_>, shape: &Shape) -> Opinion {
-    let (level, span_s) = (curve.level(), curve.span_s());
+    let (level, span_s) = (curve.level(), curve.window_s());
     let p = shape.trend.map_or(1.0, |trend| trend.p);
     let drift = shape.drift.map(|(low, high)| {
         format!(

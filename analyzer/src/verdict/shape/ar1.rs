@@ -13,7 +13,7 @@ const GRID: usize = 24;
 /// Exponent of 1 - rho² in the prior over atanh(rho); chosen so that intervals hold in 95%.
 const PRIOR: f64 = 0.5;
 /// Most columns of a design.
-pub const MAX_COLUMNS: usize = 16;
+pub const MAX_COLUMNS: usize = 28;
 
 /// Entries of a lower triangle with a row more than there are columns.
 const ENTRIES: usize = (MAX_COLUMNS + 1) * (MAX_COLUMNS + 2) / 2;
@@ -283,7 +283,9 @@ struct Solved {
     lower: [f64; ENTRIES],
 }
 
-fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
+/// Inner products from which that of the whitened columns is had for any rho: coefficients of 1, -rho
+/// and rho².
+pub fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
     let (n, a_next, b_next) = (
         a.len(),
         a.get(1..).unwrap_or(&[]),
@@ -296,8 +298,8 @@ fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
     [all, shifted, all - ends]
 }
 
-/// In four sums side by side, which the processor adds up at once.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// The inner product, in four sums side by side, which the processor adds up at once.
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 4];
     let (a_parts, b_parts) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest = a_parts.remainder().iter().zip(b_parts.remainder());

@@ -1,14 +1,33 @@
-//! Chooses among candidates, and says how surely the curve rises.
+//! Compares shapes, and says which one it is, whether the curve rises, and how fast.
+//!
+//! Two questions, kept apart. *Does it grow?* asks that a line be better than anything that rose and came
+//! to rest: a level, one step at any place, a rise that was complete early. *Which shape?* asks that one
+//! shape be better than every other of equal freedom, a line included: what is as good a line as a
+//! staircase has no name.
 
-use super::ar1::{Gram, Marginal};
-use super::candidates::{Candidate, Kind, Search};
+use super::ar1::{Gram, MAX_COLUMNS, Marginal};
+use super::around::{Around, Beside, around, with_cycles_beside};
+use super::atoms::{self, Atom};
 use super::clean::{self, Cleaned};
+use super::space::Space;
+use super::{Kind, design, steps};
 
-/// Least lead in BIC over a rival that is no refinement of the best: 6 is "strong" evidence (Kass &
-/// Raftery 1995), and three quarters of what tells two shapes apart in 99% of the cases.
-const LEAD: f64 = 9.0;
+/// Lead in twice the log-likelihood that a name needs: what tells two shapes apart in 99% of the cases is
+/// 4.65 sigma between them, half of it on either side.
+const NAMED: f64 = 10.0;
 /// Twice the log-likelihood from which on an excursion is none of the noise.
 const SPIKE: f64 = 40.0;
+/// A line must be better than none by this much before steps and bends are looked for.
+const RISES: f64 = 3.0;
+/// A rise that was complete by here has come to rest; a later one may as well go on.
+const EARLY: f64 = 0.6;
+
+/// A rise that was complete later has not rested for long enough to be called a plateau.
+const RESTED: f64 = 0.8;
+/// A spike is so many times higher than the usual distance from the surroundings.
+const HIGH: f64 = 9.0;
+/// Fewer cycles are none, but may be a shape that has come to rest.
+const LEAST_CYCLES: f64 = 1.5;
 
 /// A rise over the window, in units of the curve per window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,18 +42,36 @@ pub struct Trend {
     pub p: f64,
 }
 
+/// The best explanation of a curve.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// The shape.
+    pub kind: Kind,
+    /// It rises.
+    pub rises: bool,
+    /// Where it came to rest, as a share of the window.
+    pub full_at: Option<f64>,
+    /// Share of the window until a warm-up was over.
+    pub warm_until: Option<f64>,
+    /// Cycles per window, if it repeats itself.
+    pub cycles: Option<f64>,
+    /// Steps per window.
+    pub steps: Option<f64>,
+}
+
 /// What is known of a curve's shape.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// The best candidate, if it leads its rivals.
+    /// What it is, if it leads its rivals.
     pub kind: Option<Kind>,
-    /// The best candidate, leading or not.
-    pub best: Candidate,
-    /// The slope of the best rising candidate, at the end of the window.
+    /// The best explanation, leading or not.
+    pub best: Best,
+    /// The slope of a line through it, or at its end if it accelerates.
     pub trend: Option<Trend>,
-    /// Lead in BIC of the best rising candidate over all that do not rise; negative if one of these
-    /// is better.
+    /// Lead in BIC of the best rising shape over all that do not rise; negative if one of these is better.
     pub lead: f64,
+    /// Probability that it still rose in the later half, what happens around it taken away.
+    pub still: f64,
     /// 98% bounds of the drift of a level over the window.
     pub drift: Option<(f64, f64)>,
     /// Excursions that were set aside.
@@ -45,19 +82,35 @@ pub struct Shape {
     pub sd: f64,
 }
 
-impl Shape {
-    /// The best explanation is one that rises.
-    pub fn best_rises(&self) -> bool {
-        self.best.kind.rises() && slope_sign(&self.best) > 0.0
-    }
+/// A shape with what happens around it.
+struct Tried {
+    around: usize,
+    atom: Option<Atom>,
+    kind: Kind,
+    rises: bool,
+    /// Twice the log-likelihood less what the surroundings cost; a shape costs one parameter.
+    worth: f64,
 }
 
-impl Kind {
-    fn rises(self) -> bool {
-        matches!(
-            self,
-            Self::Linear | Self::Accelerating | Self::PeriodicTrend | Self::Staircase
-        )
+impl Tried {
+    fn grows(&self) -> bool {
+        self.rises
+            && matches!(
+                self.kind,
+                Kind::Linear | Kind::Accelerating | Kind::Staircase
+            )
+    }
+
+    /// Did not grow, or has come to rest: early, or in one step.
+    fn rests(&self) -> bool {
+        match (self.kind, &self.atom) {
+            (Kind::Flat, _) => true,
+            (Kind::Linear, _) => !self.rises,
+            (Kind::Plateau, Some(atom)) => {
+                atom.steps.is_some() || atom.full_at.is_some_and(|at| at < EARLY)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -73,45 +126,315 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let cleaned = clean::clean(y, floor);
     let spike = spike(y, &cleaned, floor);
     let least = floor * floor * n as f64;
-    let found = Search::new(&cleaned.y, least).run(thorough);
-    let best = found.iter().min_by(|a, b| a.bic.total_cmp(&b.bic))?.clone();
-    let rising = |candidate: &&Candidate| candidate.kind.rises() && slope_sign(candidate) > 0.0;
-    let best_of = |keep: &dyn Fn(&&Candidate) -> bool| {
-        let kept = found.iter().filter(keep);
-        kept.min_by(|a, b| a.bic.total_cmp(&b.bic))
+    let y = cleaned.y.as_slice();
+    let x = design::times(n);
+    let mut all_around = match n < 16 {
+        true => vec![Around::default()],
+        false => around(y, &x, least),
     };
-    let riser = best_of(&rising);
-    // That it stopped a moment ago, or is slowing down, can never be excluded.
-    let rester = best_of(&|candidate| {
-        !rising(candidate)
-            && candidate.kind != Kind::Slowing
-            && candidate.full_at.is_none_or(|at| at < 0.6)
-    });
+    let mut tried = Vec::new();
+    for (index, around) in all_around.iter().enumerate() {
+        try_shapes(&mut tried, index, around, y, &x, least, thorough && n >= 16);
+    }
+    // A cycle that was found beside a line may be another beside what has come to rest.
+    for index in 0..all_around.len() {
+        if all_around[index].cycles.is_some() || all_around[index].only == Some(Beside::Bend) {
+            continue;
+        }
+        for steps in [true, false] {
+            let mut beside = index;
+            for _ in 0..2 {
+                let rests = tried.iter().filter(|it| it.around == beside && it.rests());
+                let alike = rests.filter(|it| {
+                    it.atom
+                        .as_ref()
+                        .is_some_and(|atom| atom.steps.is_some() == steps)
+                });
+                let best = alike.max_by(|a, b| a.worth.total_cmp(&b.worth));
+                let Some(shape) = best.and_then(|it| Some(it.atom.as_ref()?.values.clone())) else {
+                    break;
+                };
+                let known = &all_around[index];
+                let Some(around) = with_cycles_beside(y, &x, least, known, &shape) else {
+                    break;
+                };
+                beside = all_around.len();
+                try_shapes(&mut tried, beside, &around, y, &x, least, true);
+                all_around.push(around);
+            }
+        }
+    }
+    let best_of = |keep: &dyn Fn(&&Tried) -> bool| {
+        let kept = tried.iter().filter(keep);
+        kept.max_by(|a, b| a.worth.total_cmp(&b.worth))
+    };
+    let worth = |found: Option<&Tried>| found.map_or(f64::NEG_INFINITY, |it| it.worth);
+    let best = best_of(&|_| true)?;
+    let cycles_of = |it: &Tried| all_around[it.around].cycles;
+    let riser =
+        best_of(&|it| it.grows() && cycles_of(it).is_none_or(|cycles| cycles >= LEAST_CYCLES));
+    let rester = best_of(&|it| it.rests());
     let lead = match (riser, rester) {
-        (Some(riser), Some(rester)) => rester.bic - riser.bic,
+        (Some(riser), Some(rester)) => riser.worth - rester.worth,
         _ => f64::NEG_INFINITY,
     };
-    let leads = found
-        .iter()
-        .all(|rival| same(&best, rival) || rival.bic - best.bic >= LEAD || refines(rival, &best));
-    let trend = riser.and_then(|riser| trend(riser, &found, &cleaned.y, least));
-    let linear = found
-        .iter()
-        .find(|candidate| candidate.kind == Kind::Linear);
-    let drift = linear.and_then(|linear| {
-        let marginal = gram(linear, &cleaned.y, least).marginal(1)?;
+
+    let still = worth(best_of(&|it| cycles_of(it).is_none()));
+    let repeats = worth(best_of(&|it| {
+        cycles_of(it).is_some_and(|cycles| cycles >= LEAST_CYCLES)
+    })) - still
+        >= NAMED;
+    let rivals_of =
+        |kind: Kind, rises: bool| worth(best_of(&|it| it.kind != kind || it.rises != rises));
+    let named = NAMED + 2.0 * searched(best.kind).ln();
+    let settled = best.worth - rivals_of(best.kind, best.rises) >= named;
+    let kind = if repeats {
+        match (best.rises && best.grows(), lead) {
+            (true, NAMED..) => Some(Kind::PeriodicTrend),
+            (false, ..=0.0) => Some(Kind::PeriodicLevel),
+            _ => None,
+        }
+    } else {
+        // Where everything was given back, what comes after is no rise; and what rose a moment ago may
+        // go on.
+        let near_dip = |at: f64| {
+            cleaned
+                .dips
+                .iter()
+                .any(|dip| *dip > n / 10 && (x[*dip] - at).abs() < 0.1)
+        };
+        let rested = |at: f64| at <= RESTED && !near_dip(at);
+        let full_at = best.atom.as_ref().and_then(|atom| atom.full_at);
+        let rests = best.kind != Kind::Plateau || full_at.is_none_or(rested);
+        (settled && rests).then_some(best.kind)
+    };
+    let around_best = &all_around[best.around];
+    let drift = gram(&all_around[0], Some(&x), &x, y, least).and_then(|(gram, slope)| {
+        let marginal = gram.marginal(slope)?;
         Some((marginal.quantile(0.99), marginal.quantile(0.01)))
     });
+    let sd = gram(
+        around_best,
+        best.atom.as_ref().map(|atom| atom.values.as_slice()),
+        &x,
+        y,
+        least,
+    )
+    .and_then(|(gram, _)| gram.fit(false))
+    .map_or(0.0, |fit| fit.sd);
     Some(Shape {
-        kind: leads.then_some(best.kind),
-        sd: best.fit.sd,
-        best,
-        trend,
+        kind,
+        trend: trend(&tried, &all_around, &x, y, least, kind),
+        best: Best {
+            kind: best.kind,
+            rises: best.grows(),
+            full_at: best.atom.as_ref().and_then(|atom| atom.full_at),
+            warm_until: around_best.warm_until,
+            cycles: around_best.cycles,
+            steps: best.atom.as_ref().and_then(|atom| atom.steps),
+        },
         lead,
+        still: riser.map_or(0.0, |it| still_rises(&all_around[it.around], &x, y, least)),
         drift,
         excursions: cleaned.excursions,
         spike,
+        sd,
     })
+}
+
+/// How many shapes of a kind are tried: what a search finds by chance counts against it.
+fn searched(kind: Kind) -> f64 {
+    match kind {
+        Kind::Staircase => 250.0,
+        Kind::Plateau => 20.0,
+        Kind::Accelerating => 6.0,
+        _ => 1.0,
+    }
+}
+
+fn try_shapes(
+    tried: &mut Vec<Tried>,
+    index: usize,
+    around: &Around,
+    y: &[f64],
+    x: &[f64],
+    least: f64,
+    thorough: bool,
+) {
+    let space = Space::new(&around.with_constant(x), y, least);
+    let cost = (y.len() as f64).ln();
+    let flat = space.plain() - around.charge;
+    let is_warm = around.warm_until.is_some();
+    let mut push = |atom: Option<Atom>, kind: Kind, rises: bool, worth: f64| {
+        tried.push(Tried {
+            around: index,
+            atom,
+            kind,
+            rises,
+            worth,
+        });
+    };
+    // What only warmed up has come to rest.
+    push(
+        None,
+        if is_warm { Kind::Plateau } else { Kind::Flat },
+        false,
+        flat,
+    );
+    let mut try_atom = |atom: Atom, more: f64| {
+        let Some(gain) = space.with(&atom.values) else {
+            return f64::NEG_INFINITY;
+        };
+        let worth = gain.likelihood2 - around.charge - cost - more;
+        if gain.rises || atom.kind == Kind::Linear {
+            push(Some(atom.clone()), atom.kind, gain.rises, worth);
+        }
+        worth
+    };
+    let may = |beside: Beside| around.only.is_none_or(|only| only == beside);
+    let line = match around.only {
+        None => try_atom(atoms::line(x), 0.0),
+        Some(_) => f64::INFINITY,
+    };
+    let rises = line > flat - cost + RISES;
+    if !thorough && !rises {
+        return;
+    }
+    if may(Beside::Bend) && rises {
+        atoms::accelerating(x).into_iter().for_each(|atom| {
+            try_atom(atom, 0.0);
+        });
+    }
+    if !may(Beside::Rest) {
+        return;
+    }
+    for atom in atoms::single_steps(x) {
+        try_atom(atom, 0.0);
+    }
+    for even in [true, false] {
+        let curve = |x: &[f64], value: f64| match even {
+            true => atoms::ramp(x, value),
+            false => atoms::saturating(x, value),
+        };
+        let grid: &[f64] = if even { &atoms::FULL } else { &atoms::TAUS };
+        let worths: Vec<f64> = grid
+            .iter()
+            .map(|value| try_atom(curve(x, *value), 0.0))
+            .collect();
+        if !rises {
+            continue;
+        }
+        let best = (0..grid.len())
+            .max_by(|a, b| worths[*a].total_cmp(&worths[*b]))
+            .unwrap_or(0);
+        let (mut low, mut high) = (
+            grid[best.saturating_sub(1)],
+            grid[(best + 1).min(grid.len() - 1)],
+        );
+        for _ in 0..8 {
+            let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
+            let (at_a, at_b) = (try_atom(curve(x, a), 0.0), try_atom(curve(x, b), 0.0));
+            if at_a >= at_b { high = b } else { low = a }
+        }
+    }
+    if !rises || around.only.is_some() {
+        return;
+    }
+    let mut best = (f64::NEG_INFINITY, 0.0, 0.0);
+    for (cycles, phase) in atoms::stairs(x) {
+        let worth = space.with(&atoms::even_stairs(x, cycles, phase).values);
+        let worth = worth.map_or(f64::NEG_INFINITY, |gain| gain.likelihood2);
+        if worth > best.0 {
+            best = (worth, cycles, phase);
+        }
+    }
+    let (mut by_cycles, mut by_phase) = (0.125, 0.0625);
+    for _ in 0..8 {
+        for (cycles, phase) in [
+            (-1.0, 0.0),
+            (1.0, 0.0),
+            (0.0, -1.0),
+            (0.0, 1.0),
+            (1.0, -1.0),
+            (-1.0, 1.0),
+        ] {
+            let (cycles, phase) = (best.1 + cycles * by_cycles, best.2 + phase * by_phase);
+            let worth = space.with(&atoms::even_stairs(x, cycles, phase).values);
+            let worth = worth.map_or(f64::NEG_INFINITY, |gain| gain.likelihood2);
+            if worth > best.0 {
+                best = (worth, cycles, phase);
+            }
+        }
+        (by_cycles, by_phase) = (0.5 * by_cycles, 0.5 * by_phase);
+    }
+    try_atom(atoms::even_stairs(x, best.1, best.2), 0.0);
+    if around.columns.is_empty()
+        && let Some(steps) = steps::steps(y, 16, least)
+        && let Some(atom) = atoms::found_stairs(x, &steps)
+    {
+        // A place and a height for each step, of which one height is paid for.
+        try_atom(atom, (2.0 * steps.at.len() as f64 - 2.0) * cost);
+    }
+}
+
+/// The design of a constant, what happens around, and a shape; with the place of the shape's column.
+fn gram(
+    around: &Around,
+    shape: Option<&[f64]>,
+    x: &[f64],
+    y: &[f64],
+    least: f64,
+) -> Option<(Gram, usize)> {
+    let mut columns = around.with_constant(x);
+    columns.extend(shape.map(<[f64]>::to_vec));
+    if columns.len() > MAX_COLUMNS {
+        return None;
+    }
+    let refs: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    Some((Gram::new(&refs, y, least), columns.len() - 1))
+}
+
+/// The slope of a line, averaged over the surroundings that explain the curve nearly as well as the best.
+fn trend(
+    tried: &[Tried],
+    all_around: &[Around],
+    x: &[f64],
+    y: &[f64],
+    least: f64,
+    kind: Option<Kind>,
+) -> Option<Trend> {
+    const NEARLY: f64 = 9.0;
+    let lines = || {
+        tried
+            .iter()
+            .filter(|it| it.kind == Kind::Linear && it.rises)
+    };
+    let best = lines().max_by(|a, b| a.worth.total_cmp(&b.worth))?;
+    let near = lines().filter(|it| best.worth - it.worth < NEARLY);
+    let parts = near.filter_map(|it| {
+        let (gram, slope) = gram(&all_around[it.around], Some(x), x, y, least)?;
+        Some((
+            f64::exp(0.5 * (it.worth - best.worth)),
+            gram.marginal(slope)?,
+        ))
+    });
+    let marginal = Marginal::mixture(parts.collect())?;
+    let p = 1.0 - marginal.above(0.0);
+    let of = |marginal: &Marginal| Trend {
+        value: marginal.mean(),
+        low: marginal.quantile(0.975),
+        high: marginal.quantile(0.025),
+        p,
+    };
+    if kind == Some(Kind::Accelerating) {
+        // How fast it is at the end, not on average.
+        let mut bent = all_around[best.around].clone();
+        bent.columns.push(design::bend(x));
+        let marginal =
+            gram(&bent, Some(x), x, y, least).and_then(|(gram, slope)| gram.marginal(slope));
+        return marginal.as_ref().map(of);
+    }
+    Some(of(&marginal))
 }
 
 /// The mean of `rates`, one for each of even parts of the window, with the interval that their
@@ -162,74 +485,29 @@ fn rate_gram(rates: &[f64], bent: bool) -> Option<Gram> {
     Some(Gram::new(&refs, rates, least.max(f64::MIN_POSITIVE)))
 }
 
-fn slope_sign(candidate: &Candidate) -> f64 {
-    match candidate.slope {
-        Some(slope) => candidate.fit.beta.get(slope).copied().unwrap_or(0.0),
-        None => 1.0,
-    }
-}
-
-fn gram(candidate: &Candidate, y: &[f64], least: f64) -> Gram {
-    let columns: Vec<&[f64]> = candidate.columns.iter().map(Vec::as_slice).collect();
-    Gram::new(&columns, y, least)
-}
-
-/// Same answer for the reader.
-fn same(a: &Candidate, b: &Candidate) -> bool {
-    a.kind == b.kind && (slope_sign(a) > 0.0) == (slope_sign(b) > 0.0)
-}
-
-/// True if `fine` is `plain` with something added, so that it cannot fit worse: BIC's own penalty decides.
-fn refines(fine: &Candidate, plain: &Candidate) -> bool {
-    match (plain.kind, fine.kind) {
-        (Kind::Flat, _) => true,
-        (
-            Kind::Linear,
-            Kind::Accelerating | Kind::PeriodicTrend | Kind::Staircase | Kind::Slowing,
-        ) => true,
-        (Kind::Linear, Kind::Plateau) => fine.full_at.is_some_and(|at| at > 0.6),
-        (Kind::PeriodicLevel, Kind::PeriodicTrend) => true,
-        _ => false,
-    }
-}
-
-/// The slope, averaged over the candidates of the riser's kind that explain the curve nearly as well as
-/// the best; how surely it is a rise, from the best one that rises evenly: the slope at the end of a bent
-/// curve is much less certain than that the curve rises.
-fn trend(riser: &Candidate, found: &[Candidate], y: &[f64], least: f64) -> Option<Trend> {
-    const NEARLY: f64 = 9.0;
-    let even = |it: &&Candidate| {
-        matches!(it.kind, Kind::Linear | Kind::PeriodicTrend) && slope_sign(it) > 0.0
+/// Probability that the later half rises by itself: cycles are taken away, the rest of what happens around
+/// it is over by then.
+fn still_rises(around: &Around, x: &[f64], y: &[f64], least: f64) -> f64 {
+    let known = || {
+        let (gram, _) = gram(around, Some(x), x, y, least)?;
+        let fit = gram.fit(true)?;
+        let mut left = y.to_vec();
+        let waves = around.columns.iter().zip(fit.beta.iter().skip(1));
+        for (column, size) in waves.skip(around.columns.len() - around.wave_columns) {
+            let parts = left.iter_mut().zip(column);
+            parts.for_each(|(left, part)| *left -= size * part);
+        }
+        let settled = around.restart.map_or(0, |at| at + y.len() / 8);
+        let from = settled.max(y.len() / 2);
+        let (x, y) = (x.get(from..)?, left.get(from..)?);
+        if y.len() < 8 {
+            return None;
+        }
+        let one = design::constant(x);
+        let marginal = Gram::new(&[&one, x], y, least / 2.0).marginal(1)?;
+        Some(marginal.above(0.0))
     };
-    let wanted = |it: &&Candidate| match riser.kind {
-        Kind::Accelerating => it.kind == Kind::Accelerating,
-        _ => even(it),
-    };
-    let best = found
-        .iter()
-        .filter(wanted)
-        .map(|it| it.bic)
-        .fold(f64::INFINITY, f64::min);
-    let near = found
-        .iter()
-        .filter(wanted)
-        .filter(|it| it.bic - best < NEARLY);
-    let all = near.filter_map(|candidate| {
-        let marginal = gram(candidate, y, least).marginal(candidate.slope?)?;
-        Some(((0.5 * (best - candidate.bic)).exp(), marginal))
-    });
-    let marginal = Marginal::mixture(all.collect())?;
-    let plain = found
-        .iter()
-        .filter(even)
-        .min_by(|a, b| a.bic.total_cmp(&b.bic))?;
-    let surely = gram(plain, y, least).marginal(plain.slope?)?;
-    Some(Trend {
-        value: marginal.mean(),
-        low: marginal.quantile(0.975),
-        high: marginal.quantile(0.025),
-        p: 1.0 - surely.above(0.0),
-    })
+    known().unwrap_or(0.0)
 }
 
 /// The one excursion upwards that stands out among all others, if there is one: found by the
@@ -246,7 +524,7 @@ fn spike(y: &[f64], cleaned: &Cleaned, floor: f64) -> Option<(usize, usize, f64)
         .filter(|other| other.0 != highest.0)
         .map(|it| it.2)
         .fold(0.0, f64::max);
-    if highest.2 < 2.0 * next {
+    if highest.2 < 2.0 * next || highest.2 < HIGH * cleaned.spread {
         return None;
     }
     let one = vec![1.0; y.len()];

@@ -9,6 +9,10 @@ pub struct Cleaned {
     pub y: Vec<f64>,
     /// Excursions as first point, number of points and greatest distance (signed).
     pub excursions: Vec<(usize, usize, f64)>,
+    /// Points that fall short by as much.
+    pub dips: Vec<usize>,
+    /// Robust standard deviation around the running median.
+    pub spread: f64,
 }
 
 /// A share of points above which what stands out is the rule and not an excursion.
@@ -37,11 +41,17 @@ pub fn clean(y: &[f64], floor: f64) -> Cleaned {
     let mut cleaned = Cleaned {
         y: y.to_vec(),
         excursions: Vec::new(),
+        dips: Vec::new(),
+        spread,
     };
     let mut out = 0;
     for i in 0..n {
         let distance = y[i] - local[i];
-        if distance.abs() <= FAR * spread {
+        // What falls short is a start, or a restart: it is part of the shape.
+        if distance < -FAR * spread {
+            cleaned.dips.push(i);
+        }
+        if distance <= FAR * spread {
             continue;
         }
         out += 1;
@@ -60,6 +70,7 @@ pub fn clean(y: &[f64], floor: f64) -> Cleaned {
         return Cleaned {
             y: y.to_vec(),
             excursions: Vec::new(),
+            ..cleaned
         };
     }
     cleaned

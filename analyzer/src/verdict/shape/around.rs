@@ -1,0 +1,358 @@
+//! What happens around a shape: a warm-up, one restart, a cycle. Found in the curve, and charged for by
+//! what it takes to describe it.
+
+use super::super::stats::quantile;
+use super::ar1::{Gram, MAX_COLUMNS};
+use super::design;
+use super::space::Space;
+
+/// Something that happens beside growth.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Its mean curves, each of unknown size.
+    pub columns: Vec<Vec<f64>>,
+    /// What describing it costs, in units of BIC.
+    pub charge: f64,
+    /// Share of the window until a warm-up was over.
+    pub warm_until: Option<f64>,
+    /// Point from which everything was given back once.
+    pub restart: Option<usize>,
+    /// The only shapes that it was found beside, if it was not a line.
+    pub only: Option<Beside>,
+    /// Cycles per window; of the first one, if there are two.
+    pub cycles: Option<f64>,
+    /// How many of the columns, the last ones, are those of cycles.
+    pub wave_columns: usize,
+    /// How many cycles, one over the other.
+    pub waves: u32,
+}
+
+/// What something was found beside: it fits there, and would lend other shapes a freedom that they do not
+/// have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Rises that get faster.
+    Bend,
+    /// What does not rise, or has come to rest.
+    Rest,
+}
+
+/// Time constants of warm-ups.
+const WARM: [f64; 7] = [0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1];
+/// Warm-ups that rise evenly are over here.
+const EVEN: [f64; 6] = [0.04, 0.07, 0.1, 0.13, 0.16, 0.2];
+/// After a restart live bytes come back with these time constants.
+const COMES_BACK: [f64; 5] = [0.005, 0.01, 0.02, 0.03, 0.05];
+/// A fall of so many times the usual move may be a restart.
+const FALLS: f64 = 3.0;
+/// Twice the log-likelihood below which nothing of the kind is looked at.
+const WORTH_A_LOOK: f64 = 10.0;
+/// With more columns no further cycle is looked for.
+const MOST_COLUMNS: usize = 10;
+/// What a cycle over a cycle costs more: together they can take many shapes.
+const SECOND: f64 = 20.0;
+/// Most cycles, and ways of repeating that are tried.
+const MOST_CYCLES: f64 = 30.0;
+const CYCLES_TRIED: f64 = 57.0;
+
+/// Most things that happen around one shape.
+const MOST_PARTS: usize = 3;
+
+/// All that may happen around the shape of `y`: nothing first, then what the curve gives reason for, one
+/// thing after the other, in whatever order they show.
+pub fn around(y: &[f64], x: &[f64], floor: f64) -> Vec<Around> {
+    let mut all = vec![Around::default()];
+    let mut from = 0;
+    for _ in 0..MOST_PARTS {
+        let until = all.len();
+        for index in from..until {
+            let known = all[index].clone();
+            if known.only.is_some() {
+                continue;
+            }
+            let mut base = known.with_constant(x);
+            base.push(x.to_vec());
+            let space = Space::new(&base, y, floor);
+            let plain = space.plain();
+            let warm = warm_up(&space, x, plain).filter(|_| known.warm_until.is_none());
+            if warm.is_some() && from == 0 {
+                // Another one may stand beside a bend, or beside nothing else.
+                for only in [Beside::Bend, Beside::Rest] {
+                    let mut base = known.with_constant(x);
+                    if only == Beside::Bend {
+                        base.push(x.iter().map(|x| x * x).collect());
+                    }
+                    let space = Space::new(&base, y, floor);
+                    let warm = warm_up(&space, x, space.plain());
+                    all.extend(warm.map(|warm| Around {
+                        only: Some(only),
+                        ..known.and(&warm)
+                    }));
+                }
+            }
+            let parts = [
+                warm,
+                restart(y, x, floor, &base, plain).filter(|_| known.restart.is_none()),
+                cycles(y, x, floor, &known, x).filter(|_| known.columns.len() < MOST_COLUMNS),
+            ];
+            for more in parts.into_iter().flatten().map(|part| known.and(&part)) {
+                if !all.iter().any(|other| other.same_parts(&more)) {
+                    all.push(more);
+                }
+            }
+        }
+        from = until;
+    }
+    all
+}
+
+/// `known` with the cycle that is found beside a given shape that has come to rest.
+pub fn with_cycles_beside(
+    y: &[f64],
+    x: &[f64],
+    floor: f64,
+    known: &Around,
+    shape: &[f64],
+) -> Option<Around> {
+    Some(Around {
+        only: Some(Beside::Rest),
+        ..known.and(&cycles(y, x, floor, known, shape)?)
+    })
+}
+
+impl Around {
+    fn and(&self, other: &Self) -> Self {
+        // Cycles last.
+        let split = |it: &Self| it.columns.len() - it.wave_columns;
+        let (own, more) = (
+            self.columns.split_at(split(self)),
+            other.columns.split_at(split(other)),
+        );
+        let second = if self.waves > 0 && other.waves > 0 {
+            SECOND
+        } else {
+            0.0
+        };
+        Self {
+            columns: [own.0, more.0, own.1, more.1].concat(),
+            wave_columns: self.wave_columns + other.wave_columns,
+            charge: self.charge + other.charge + second,
+            warm_until: self.warm_until.or(other.warm_until),
+            restart: self.restart.or(other.restart),
+            only: self.only.or(other.only),
+            cycles: self.cycles.or(other.cycles),
+            waves: self.waves + other.waves,
+        }
+    }
+
+    fn same_parts(&self, other: &Self) -> bool {
+        (
+            self.only,
+            self.warm_until.is_some(),
+            self.restart.is_some(),
+            self.waves,
+        ) == (
+            other.only,
+            other.warm_until.is_some(),
+            other.restart.is_some(),
+            other.waves,
+        )
+    }
+
+    /// The columns of a design with a constant, and without a shape.
+    pub fn with_constant(&self, x: &[f64]) -> Vec<Vec<f64>> {
+        let mut columns = vec![design::constant(x)];
+        columns.extend(self.columns.iter().cloned());
+        columns
+    }
+}
+
+/// The best warm-up beside a line.
+fn warm_up(space: &Space, x: &[f64], plain: f64) -> Option<Around> {
+    let n = x.len() as f64;
+    let slow = |tau: f64| design::saturating(x, tau);
+    let even = |full: f64| design::ramp(x, full);
+    let gain = |column: &[f64]| {
+        let gain = space.with(column)?;
+        gain.rises.then_some(gain.likelihood2)
+    };
+    let best = |grid: &[f64], curve: &dyn Fn(f64) -> Vec<f64>| -> Option<(f64, f64)> {
+        let worth = |value: f64| gain(&curve(value)).unwrap_or(f64::NEG_INFINITY);
+        let place = (0..grid.len()).max_by(|a, b| worth(grid[*a]).total_cmp(&worth(grid[*b])))?;
+        let (mut low, mut high) = (
+            grid[place.saturating_sub(1)],
+            grid[(place + 1).min(grid.len() - 1)],
+        );
+        for _ in 0..14 {
+            let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
+            if worth(a) >= worth(b) {
+                high = b
+            } else {
+                low = a
+            }
+        }
+        let middle = 0.5 * (low + high);
+        Some((worth(middle), middle)).filter(|(worth, _)| worth.is_finite())
+    };
+    let slow_best = best(&WARM, &slow).map(|(worth, tau)| (worth, slow(tau), 3.0 * tau));
+    let even_best = best(&EVEN, &even).map(|(worth, full)| (worth, even(full), full));
+    let (worth, column, until) = slow_best
+        .into_iter()
+        .chain(even_best)
+        .max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let warm = Around {
+        columns: vec![column],
+        charge: 2.0 * n.ln() + 2.0 * f64::ln(2.0),
+        warm_until: Some(until),
+        ..Around::default()
+    };
+    (worth - warm.charge - plain > 0.0).then_some(warm)
+}
+
+/// One fall from which on it starts anew, and comes back at once or after a while.
+fn restart(y: &[f64], x: &[f64], floor: f64, base: &[Vec<f64>], plain: f64) -> Option<Around> {
+    let n = y.len() as f64;
+    let mut changes: Vec<f64> = y.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+    let usual = quantile(&mut changes, 0.5);
+    let falls = |at: usize| 0.5 * (y[at - 1] + y[at - 2] - y[at] - y[at + 1]);
+    let places = largest(y, -1.0)
+        .into_iter()
+        .filter(|at| falls(*at) > FALLS * usual);
+    let near = places.flat_map(|at| [at - 1, at, at + 1]);
+    let tried =
+        near.flat_map(|at| (0..=COMES_BACK.len()).map(move |back| (at, back.checked_sub(1))));
+    let best = tried.filter_map(|(at, back)| {
+        let step = design::step(x, at);
+        let mut columns = base.to_vec();
+        let comes_back: Option<Vec<f64>> = back.map(|back| {
+            let tau = COMES_BACK[back];
+            let since = |i: usize| (-(x[i] - x[at]) / tau).exp();
+            (0..x.len())
+                .map(|i| if i >= at { since(i) } else { 0.0 })
+                .collect()
+        });
+        // The restart lies somewhere within a point's time.
+        let within: Vec<f64> = (0..x.len()).map(|i| f64::from(i + 1 == at)).collect();
+        columns.extend(comes_back.clone());
+        columns.push(within.clone());
+        let gain = Space::new(&columns, y, floor).with(&step)?;
+        let parameters = if back.is_some() { 5.0 } else { 3.0 };
+        let charge = parameters * n.ln();
+        let worth = gain.likelihood2 - charge;
+        let around = Around {
+            columns: [step, within].into_iter().chain(comes_back).collect(),
+            charge,
+            restart: Some(at),
+            ..Around::default()
+        };
+        (!gain.rises && worth - plain > WORTH_A_LOOK).then_some((worth, around))
+    });
+    best.max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, around)| around)
+}
+
+/// The three places with the largest change over two points in the direction `sign`.
+pub fn largest(y: &[f64], sign: f64) -> Vec<usize> {
+    let n = y.len();
+    let edge = (n / 16).max(2);
+    let mut moves: Vec<(f64, usize)> = (edge..n.saturating_sub(edge))
+        .map(|i| {
+            let before = 0.5 * (y[i - 1] + y[i - 2]);
+            let after = 0.5 * (y[i] + y[i + 1]);
+            (sign * (after - before), i)
+        })
+        .collect();
+    moves.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut places: Vec<usize> = Vec::new();
+    for (size, at) in moves {
+        if places.len() == 3 || size <= 0.0 {
+            break;
+        }
+        if places.iter().all(|known| known.abs_diff(at) > 2) {
+            places.push(at);
+        }
+    }
+    places
+}
+
+/// A cycle beside what is known, with as many harmonics as it is worth.
+fn cycles(y: &[f64], x: &[f64], floor: f64, known: &Around, shape: &[f64]) -> Option<Around> {
+    let n = y.len() as f64;
+    let mut base = known.with_constant(x);
+    base.push(shape.to_vec());
+    let space = Space::new(&base, y, floor);
+    let plain = space.plain();
+    let most = (n / 4.0).min(MOST_CYCLES);
+    let (mut best, mut at) = ((f64::NEG_INFINITY, 0.0), 1.5);
+    while at <= most {
+        let waves = design::waves(x, at, 1);
+        if let [cosine, sine] = waves.as_slice()
+            && let Some(worth) = space.with_pair(cosine, sine)
+            && worth > best.0
+        {
+            best = (worth, at);
+        }
+        at += if at < 6.0 { 0.25 } else { 0.5 };
+    }
+    if best.0 - plain < WORTH_A_LOOK {
+        return None;
+    }
+    let worth = |cycles: f64, harmonics: usize| {
+        let waves = design::waves(x, cycles, harmonics);
+        let columns: Vec<&[f64]> = base.iter().chain(&waves).map(Vec::as_slice).collect();
+        if columns.len() > MAX_COLUMNS {
+            return f64::NEG_INFINITY;
+        }
+        let likelihood2 = Gram::new(&columns, y, floor).about();
+        likelihood2.unwrap_or(f64::NEG_INFINITY) - 2.0 * harmonics as f64 * n.ln()
+    };
+    let most_waves = if known.waves > 0 { 2.0 } else { 6.0 };
+    let most_waves = |cycles: f64| (n / 2.2 / cycles).floor().clamp(1.0, most_waves) as usize;
+    let mut finest = (f64::NEG_INFINITY, best.1, 1);
+    // A saw or a pulse train has its power in the harmonics, perhaps more than in the fundamental.
+    for (divisor, shift) in [
+        (1.0, -0.12),
+        (1.0, 0.0),
+        (1.0, 0.12),
+        (2.0, -0.1),
+        (2.0, 0.0),
+        (2.0, 0.1),
+        (3.0, 0.0),
+    ] {
+        let cycles = (best.1 + shift) / divisor;
+        if cycles < 1.4 {
+            continue;
+        }
+        let harmonics = most_waves(cycles).min(2);
+        let own = worth(cycles, harmonics);
+        if own > finest.0 {
+            finest = (own, cycles, harmonics);
+        }
+    }
+    let (mut low, mut high) = (finest.1 - 0.13, finest.1 + 0.13);
+    for _ in 0..8 {
+        let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
+        let of = |cycles: f64| worth(cycles, finest.2);
+        if of(a) >= of(b) { high = b } else { low = a }
+    }
+    let middle = 0.5 * (low + high);
+    let own = worth(middle, finest.2);
+    if own > finest.0 {
+        finest = (own, middle, finest.2);
+    }
+    for harmonics in 1..=most_waves(finest.1) {
+        let own = worth(finest.1, harmonics);
+        if own > finest.0 {
+            finest = (own, finest.1, harmonics);
+        }
+    }
+    let (_, cycles, harmonics) = finest;
+    Some(Around {
+        columns: design::waves(x, cycles, harmonics),
+        charge: (2.0 * harmonics as f64 + 1.0) * n.ln() + 2.0 * CYCLES_TRIED.ln(),
+        cycles: Some(cycles),
+        waves: 1,
+        wave_columns: 2 * harmonics,
+        ..Around::default()
+    })
+}

@@ -189,6 +189,32 @@ impl<'a> Curve<'a> {
         }
     }
 
+    /// The curve since everything was given back, if that happened once: it rose again to more than there
+    /// had ever been, over most of the time. A buffer that is emptied now and then does not get there.
+    pub fn since_given_back(&self) -> Option<Self> {
+        const OUTGROWN: f64 = 1.2;
+        const LEAST_POINTS: usize = 16;
+        let (&[at], false) = (self.falls().as_slice(), self.freed_at_exit) else {
+            return None;
+        };
+        let (before, after) = (self.bytes_at(at - 1), self.bytes_at(at));
+        let points = self.points.get(at..)?;
+        let long = points.len() >= LEAST_POINTS && points.len() * 5 >= self.points.len() * 2;
+        let outgrown = after < before / 2.0 && self.ends().1 > OUTGROWN * before;
+        (long && outgrown).then(|| Self {
+            frame: self.frame,
+            points: points.to_vec(),
+            end: self.end,
+            counted: self.counted,
+            peak_live_bytes: self.peak_live_bytes,
+            ages: self.ages,
+            freed_at_exit: false,
+            whole: OnceCell::new(),
+            tail: OnceCell::new(),
+            shape: OnceCell::new(),
+        })
+    }
+
     /// Does now what most rules will ask for, so that it can be done in parallel.
     pub fn measure(&self) {
         if self.is_noisy() {

@@ -56,10 +56,11 @@ impl Context {
 
 /// The opinion on one curve: of the first rule that has one.
 pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
-    let mut opinion = rules::all()
-        .iter()
-        .find_map(|rule| rule.check(curve, context))
-        .unwrap_or_else(|| rules::undecided(curve));
+    let mut opinion = since_given_back(curve, context).unwrap_or_else(|| {
+        let rules = rules::all();
+        let mut opinions = rules.iter().filter_map(|rule| rule.check(curve, context));
+        opinions.next().unwrap_or_else(|| rules::undecided(curve))
+    });
     if let Some(idle_s) = curve.frame.idle_s {
         opinion.why.push(format!(
             "The process was idle for the last {}; the judgement is on the time before.",
@@ -79,6 +80,23 @@ pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
         });
     }
     opinion
+}
+
+/// Growth that goes on after everything was given back once.
+fn since_given_back(curve: &Curve<'_>, context: &Context) -> Option<Opinion> {
+    if curve.is_noisy() {
+        return None;
+    }
+    let later = curve.since_given_back()?;
+    let rules = rules::all();
+    let opinion = rules.iter().find_map(|rule| rule.check(&later, context))?;
+    opinion.verdict.is_finding().then(|| {
+        opinion.because(format!(
+            "After {} it was given back once; the judgement is on the time since, in which it rose to \
+             more than before.",
+            human::duration(later.time_at(0))
+        ))
+    })
 }
 
 /// One opinion from those on each process: growth anywhere is growth; else the process with the

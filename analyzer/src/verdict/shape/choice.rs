@@ -29,6 +29,12 @@ const HIGH: f64 = 9.0;
 /// Fewer cycles are none, but may be a shape that has come to rest.
 const LEAST_CYCLES: f64 = 1.5;
 
+/// By how much an interval is widened because the curve itself said what happens around the line, cycles
+/// above all. Found on generated curves.
+const CHOSEN: f64 = 1.06;
+/// See [`CHOSEN`].
+const CHOSEN_CYCLES: f64 = 1.15;
+
 /// A rise over the window, in units of the curve per window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
@@ -420,11 +426,16 @@ fn trend(
     });
     let marginal = Marginal::mixture(parts.collect())?;
     let p = 1.0 - marginal.above(0.0);
-    let of = |marginal: &Marginal| Trend {
-        value: marginal.mean(),
-        low: marginal.quantile(0.975),
-        high: marginal.quantile(0.025),
-        p,
+    let cycles = all_around[best.around].waves > 0;
+    let wider = if cycles { CHOSEN_CYCLES } else { CHOSEN };
+    let of = |marginal: &Marginal| {
+        let value = marginal.mean();
+        Trend {
+            value,
+            low: value - wider * (value - marginal.quantile(0.975)),
+            high: value + wider * (marginal.quantile(0.025) - value),
+            p,
+        }
     };
     if kind == Some(Kind::Accelerating) {
         // How fast it is at the end, not on average.

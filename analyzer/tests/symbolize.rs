@@ -447,6 +447,53 @@ fn a_stripped_library_keeps_its_exported_names() {
     assert_eq!((frames[0].file.as_deref(), frames[0].line), (None, None));
 }
 
+/// As packages of Fedora and RHEL are made: the recipe is that of gdb's manual, "MiniDebugInfo".
+#[test]
+fn a_stripped_program_with_compressed_symbols_has_names() {
+    let program = compile("inlined.c", &["-O2"]);
+    let address = program.symbol("outermost") + 4;
+    let path = |name: &str| program.dir.path().join(name);
+    fs::write(path("keep"), "outermost\n").unwrap();
+    run(Command::new("objcopy")
+        .arg("--only-keep-debug")
+        .arg(&program.path)
+        .arg(path("debug")));
+    let keep = format!("--keep-symbols={}", path("keep").display());
+    run(Command::new("objcopy")
+        .args(["-S", "--remove-section=.comment"])
+        .arg(keep)
+        .arg(path("debug"))
+        .arg(path("mini")));
+    run(Command::new("xz").arg(path("mini")));
+    run(Command::new("strip").arg(&program.path));
+    let (frames, _) = program.frames(address, SymbolOptions::default());
+    assert_eq!(frames[0].function, None, "the test has lost its point");
+    let section = |file: &str| format!(".gnu_debugdata={}", path(file).display());
+    let packed = fs::read(path("mini.xz")).unwrap();
+    let whole = fs::read(&program.path).unwrap();
+    run(Command::new("objcopy")
+        .arg("--add-section")
+        .arg(section("mini.xz"))
+        .arg(&program.path));
+    let (frames, notes) = program.frames(address, SymbolOptions::default());
+    assert_eq!((named(&frames), notes), (vec!["outermost"], vec![]));
+    // Damage costs names and nothing else.
+    for cut in [0, 5, packed.len() / 2, packed.len() - 1] {
+        fs::write(&program.path, &whole).unwrap();
+        fs::write(path("cut.xz"), &packed[..cut]).unwrap();
+        run(Command::new("objcopy")
+            .arg("--add-section")
+            .arg(section("cut.xz"))
+            .arg(&program.path));
+        let (frames, _) = program.frames(address, SymbolOptions::default());
+        assert_eq!(
+            (frames[0].offset, frames[0].function.as_deref()),
+            (address, None),
+            "{cut}"
+        );
+    }
+}
+
 #[test]
 fn a_stripped_program_keeps_module_offset_and_build_id() {
     let program = compile("inlined.c", &["-O2", "-g"]);

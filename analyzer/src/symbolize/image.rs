@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use lzma_rust2::XzReader;
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};
 
@@ -63,6 +64,19 @@ impl Image {
     pub fn has_dwarf(&self) -> bool {
         self.section(".debug_info")
             .is_some_and(|data| !data.is_empty())
+    }
+
+    /// The symbol table that Fedora's and RHEL's packages keep in the stripped file, compressed:
+    /// `.gnu_debugdata`, an ELF file of its own with the names of local functions.
+    pub fn mini_debug(&self) -> Option<Image> {
+        const MOST_BYTES: u64 = 1 << 30;
+        const MOST_MEMORY_KIB: u32 = 256 << 10;
+        let packed = self.section(".gnu_debugdata")?;
+        let reader = XzReader::new_mem_limit(packed, true, MOST_MEMORY_KIB);
+        let mut data = Vec::new();
+        // What is damaged is left out: names, not figures, come from it.
+        reader.take(MOST_BYTES).read_to_end(&mut data).ok()?;
+        Self::parse(self.path.clone(), data.leak()).ok()
     }
 
     /// Name and CRC of the debug file, from `.gnu_debuglink`.

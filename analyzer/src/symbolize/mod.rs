@@ -22,6 +22,7 @@ pub use bundled::Symbols;
 pub use demangle::demangle;
 use dwarf::{DebugInfo, Named};
 use find::Finder;
+use image::Image;
 use table::SymbolTable;
 
 /// Where symbols may come from and how source paths are shown.
@@ -223,7 +224,18 @@ impl Symbolizer {
         opened.debug_info = with_dwarf.and_then(|image| {
             DebugInfo::load(image, found.alternate.as_ref(), self.finder.options())
         });
-        let images: Vec<_> = found.debug.iter().chain(&found.binary).collect();
+        // Only where there is nothing better: it takes time to unpack.
+        let mini = found
+            .binary
+            .as_ref()
+            .filter(|_| with_dwarf.is_none_or(|image| !image.has_dwarf()));
+        let mini = mini.and_then(Image::mini_debug);
+        let images: Vec<_> = found
+            .debug
+            .iter()
+            .chain(&found.binary)
+            .chain(&mini)
+            .collect();
         opened.table = SymbolTable::of(&images);
         opened
     }

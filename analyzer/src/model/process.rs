@@ -154,6 +154,8 @@ pub struct Process {
     pub scans: Vec<Scan>,
     /// How it ended.
     pub ended: Ended,
+    /// When it said that it was about to end or to become another program.
+    leaves_ms: Option<u64>,
     /// Where the window opens: nothing up to here is counted.
     pub from_ms: u64,
     /// Where it closes.
@@ -210,6 +212,7 @@ impl Process {
         for record in records() {
             process.define(record, &mut definitions);
         }
+        process.forget_false_end();
         process.events.sort_by_key(|event| event.at_ms);
         process.accounts.sort_by_key(|account| account.head.at_ms);
         process.scans.sort_by_key(|scan| scan.at_ms);
@@ -252,6 +255,7 @@ impl Process {
             events: Vec::new(),
             scans: Vec::new(),
             ended: Ended::Unfinished,
+            leaves_ms: None,
             from_ms: 0,
             to_ms: 0,
             last_record_ms: 0,
@@ -323,6 +327,7 @@ impl Process {
             } => {
                 if kind == EventKind::Exec && self.ended == Ended::Unfinished {
                     self.ended = Ended::Exec;
+                    self.leaves_ms = Some(at_ms);
                 }
                 self.events.push(Event {
                     at_ms,
@@ -331,10 +336,25 @@ impl Process {
                 });
             }
             Record::End {
+                at_ms,
                 status,
-                kind: EndKind::Exit | EndKind::FastExit,
-                ..
-            } => self.ended = Ended::Exit(status),
+                kind,
+            } => {
+                self.ended = Ended::Exit(status);
+                self.leaves_ms = (kind == EndKind::FastExit).then_some(at_ms);
+            }
+        }
+    }
+
+    /// An exec that failed, and a child by `vfork` that ends under a seccomp filter which keeps the
+    /// library from asking whose end it is, are no end: snapshots go on.
+    fn forget_false_end(&mut self) {
+        const LATE_MS: u64 = 1_000;
+        let last_ms = self.heads.iter().map(|head| head.at_ms).max().unwrap_or(0);
+        let late_ms = LATE_MS.saturating_add(self.interval_ms.saturating_mul(2));
+        let goes_on = |left: u64| last_ms > left.saturating_add(late_ms);
+        if self.leaves_ms.is_some_and(goes_on) {
+            self.ended = Ended::Unfinished;
         }
     }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use leaktrack_recording::{
-    BLOCK_BYTES, Coverage, EventKind, FileHeader, Mode, Record, RssPeak, SegmentHeader,
+    BLOCK_BYTES, Coverage, EndKind, EventKind, FileHeader, Mode, Record, RssPeak, SegmentHeader,
     SegmentKind, SiteKind,
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::blame::Blame;
-use crate::model::{Family, LoadOptions, Window};
+use crate::model::{Ended, Family, LoadOptions, Window};
 use crate::testing::{self, Recording};
 use crate::verdict::{Pattern, Verdict};
 
@@ -899,6 +899,37 @@ fn the_highest_resident_set_outlasts_thinning() {
     let text = text(&report, &all(), LOOK);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("MiB (peak 77.0 MiB)."), "{text}");
+}
+
+#[test]
+fn who_goes_on_after_an_end_has_not_ended() {
+    let ended = |end: Record<'_>, seconds: u64, then: Option<Record<'_>>| {
+        let mut r = Recording::new();
+        let site = r.heap(0x1111);
+        r.every_second(3, |_| vec![(site, 1, 10, 0, 0)]);
+        r.record(&end);
+        (4..4 + seconds).for_each(|second| r.snapshot(second * 1_000, &[(site, 1, 10, 0, 0)]));
+        then.iter().for_each(|record| r.record(record));
+        r.process(&LoadOptions::default()).ended
+    };
+    let end = |kind| Record::End {
+        at_ms: 3_000,
+        kind,
+        status: 4,
+    };
+    let exec = Record::Event {
+        at_ms: 3_000,
+        kind: EventKind::Exec,
+        text: b"",
+    };
+    // A child by vfork under a filter; an exec that failed.
+    assert_eq!(ended(end(EndKind::FastExit), 9, None), Ended::Unfinished);
+    assert_eq!(ended(exec, 9, None), Ended::Unfinished);
+    assert_eq!(ended(exec, 9, Some(end(EndKind::Exit))), Ended::Exit(4));
+    // A snapshot may come between the last word and the end; writing out stdio may take long.
+    assert_eq!(ended(end(EndKind::FastExit), 1, None), Ended::Exit(4));
+    assert_eq!(ended(exec, 1, None), Ended::Exec);
+    assert_eq!(ended(end(EndKind::Exit), 9, None), Ended::Exit(4));
 }
 
 /// What a process leaves that is killed while it creates its recording.

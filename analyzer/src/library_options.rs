@@ -316,6 +316,58 @@ impl LibraryOptions {
     }
 }
 
+/// The first option of an environment that the library refuses, and what is allowed: `LEAKTRACK`'s
+/// list and the single variables `LEAKTRACK_KEY`, in the order in which it reads them.
+pub fn first_bad<'a>(
+    list: &OsStr,
+    singles: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Option<String> {
+    let find = |key: &str| OPTIONS.iter().find(|option| option.key == key);
+    let single = |(name, value): (&str, &str)| {
+        let key = name.strip_prefix("LEAKTRACK_")?.to_ascii_lowercase();
+        find(&key.replace('_', "-"))?.refuses(value)
+    };
+    let mut bad = singles.into_iter().find_map(single);
+    for item in items(list.as_bytes()) {
+        let item = String::from_utf8_lossy(&item).into_owned();
+        let item = item.trim_ascii_start();
+        let refused = |item: &str| {
+            if item.is_empty() {
+                return None;
+            }
+            let Some((key, value)) = item.split_once('=') else {
+                return Some(format!("{item} is no key=value"));
+            };
+            find(key).map_or_else(
+                || Some(format!("there is no option {key}")),
+                |option| option.refuses(value),
+            )
+        };
+        bad = bad.or_else(|| refused(item));
+    }
+    bad
+}
+
+/// The items of `key=value,key=value`, where `\,` is a comma.
+pub fn items(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut items = vec![Vec::new()];
+    let mut bytes = list.iter().peekable();
+    while let Some(&byte) = bytes.next() {
+        let Some(item) = items.last_mut() else {
+            break;
+        };
+        match byte {
+            b',' => items.push(Vec::new()),
+            b'\\' if bytes.peek() == Some(&&b',') => {
+                bytes.next();
+                item.push(b',');
+            }
+            byte => item.push(byte),
+        }
+    }
+    items
+}
+
 impl clap::Args for LibraryOptions {
     fn augment_args(command: Command) -> Command {
         command
@@ -350,6 +402,18 @@ impl clap::FromArgMatches for LibraryOptions {
 }
 
 impl LibraryOption {
+    /// What is wrong with a value, and what is allowed.
+    fn refuses(&self, value: &str) -> Option<String> {
+        let allowed = match self.kind {
+            Kind::Text => return None,
+            Kind::OneOf(values) if values.contains(&value) => return None,
+            Kind::OneOf(values) => values.join(", "),
+            Kind::Checked(check, _) if check(value) => return None,
+            Kind::Checked(_, allowed) => allowed.to_owned(),
+        };
+        Some(format!("{}={value}; allowed is {allowed}", self.key))
+    }
+
     fn arg(&self) -> Arg {
         let help = match self.default {
             "" => self.help.to_owned(),
@@ -424,6 +488,35 @@ mod tests {
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_first_bad_option_of_an_environment_is_told() {
+        let bad = |list: &str| first_bad(OsStr::new(list), []);
+        for (list, expected) in [
+            ("", None),
+            ("depth=64,, verbose=1,output=a\\,b", None),
+            ("depth=64,deep=3", Some("there is no option deep")),
+            ("deep", Some("deep is no key=value")),
+            (
+                "disk=1m,depth=0,mode=no",
+                Some("depth=0; allowed is a number from 1 to 256"),
+            ),
+            (
+                "scan=auto,faults=on",
+                Some("faults=on; allowed is auto, off"),
+            ),
+        ] {
+            assert_eq!(bad(list).as_deref(), expected, "{list}");
+        }
+        let singles = [
+            ("LEAKTRACK_KEEP_SHORT", "1"),
+            ("LEAKTRACK_FAMILY_DISK", "no"),
+        ];
+        assert_eq!(
+            first_bad(OsStr::new("depth=0"), singles).as_deref(),
+            Some("family-disk=no; allowed is a size from 256k, such as 64m or 1g")
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Options: what the library takes, what it says of bad ones, and what `leaktrack run` adds.
 
-use leaktrack_tests::{Case, Report, program, tool};
+use leaktrack_tests::{Case, Report, product, program, tool};
 
 #[test]
 fn a_bad_option_is_one_line_and_the_program_runs_untracked() {
@@ -43,6 +43,32 @@ fn a_bad_option_is_told_once_per_family() {
     tracked.outcome.expect_code(0);
     assert_eq!(tracked.outcome.text(), "ok\nok\nok\n");
     assert_eq!(tracked.outcome.own_lines().len(), 1, "{}", tracked.outcome);
+}
+
+#[test]
+fn the_list_of_processes_says_which_option_is_bad() {
+    let case = Case::new(tool("sleep")).arg("100").option("depth=0");
+    let mut running = case.start_tracked();
+    let pid = running.pid().to_string();
+    let mut line = String::new();
+    running.wait_until("the process is listed", |_| {
+        let list = std::process::Command::new(&product().command)
+            .arg("list")
+            .output()
+            .expect("leaktrack list");
+        let list = String::from_utf8_lossy(&list.stdout).into_owned();
+        let mut lines = list.lines();
+        let own = lines.find(|line| line.split_whitespace().next() == Some(&pid));
+        line = own.unwrap_or_default().to_owned();
+        line.contains("sleep")
+    });
+    running.signal(libc::SIGTERM);
+    let tracked = running.finish();
+    assert!(tracked.recordings.is_empty());
+    assert!(
+        line.ends_with("bad option: depth=0; allowed is a number from 1 to 256"),
+        "{line}"
+    );
 }
 
 #[test]

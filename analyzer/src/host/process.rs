@@ -68,6 +68,19 @@ impl ProcessFiles {
         }))
     }
 
+    /// The variables of that environment whose names begin with `prefix`.
+    pub fn environment_of(&self, prefix: &str) -> Vec<(String, String)> {
+        let text = std::fs::read(self.folder.join("environ")).unwrap_or_default();
+        let variables = text.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        variables
+            .filter_map(|variable| {
+                let (name, value) = variable.split_once('=')?;
+                let is_wanted = name.starts_with(prefix);
+                is_wanted.then(|| (name.to_owned(), value.to_owned()))
+            })
+            .collect()
+    }
+
     /// Its executable as it is called in its own file system.
     pub fn executable(&self) -> io::Result<PathBuf> {
         std::fs::read_link(self.folder.join("exe"))

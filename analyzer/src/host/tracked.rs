@@ -1,5 +1,6 @@
 //! Tells whether a process is tracked, where to, or why not.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader};
 
 use super::maps;
 use super::process::ProcessFiles;
+use crate::library_options;
 use crate::target::{ElfFacts, Linkage};
 
 /// A process that has the library, or was meant to have it.
@@ -102,6 +104,11 @@ fn idle_reason(process: &ProcessFiles) -> String {
             .unwrap_or_default()
     };
     let options = get("LEAKTRACK");
+    let singles = process.environment_of("LEAKTRACK_");
+    let singles = singles.iter().map(|(name, value)| (&**name, &**value));
+    if let Some(bad) = library_options::first_bad(OsStr::new(&options), singles) {
+        return format!("bad option: {bad}");
+    }
     let has = |key: &str, value: &str| {
         options
             .split(',')
@@ -117,8 +124,7 @@ fn idle_reason(process: &ProcessFiles) -> String {
     if has("children", "ignore") || get("LEAKTRACK_CHILDREN") == "ignore" {
         return "it was started by a tracked process with children=ignore".to_owned();
     }
-    "it has no recording: not begun yet, a bad option, or nowhere to write; its stderr says which"
-        .to_owned()
+    "it has no recording: not begun yet, or nowhere to write; its stderr says which".to_owned()
 }
 
 /// Why a library in `LD_PRELOAD` is not loaded.

@@ -10,6 +10,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::library_options;
 pub use family::recordings_of;
 pub use template::Names;
 
@@ -81,19 +82,7 @@ fn joined(folder: &Path, name: &[u8]) -> Vec<u8> {
 
 /// The last value of `key` in `key=value,key=value`, where `\,` is a comma.
 fn last_value(list: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-    let mut items = vec![Vec::new()];
-    let mut bytes = list.iter().peekable();
-    while let Some(&byte) = bytes.next() {
-        let item = items.last_mut()?;
-        match byte {
-            b',' => items.push(Vec::new()),
-            b'\\' if bytes.peek() == Some(&&b',') => {
-                bytes.next();
-                item.push(b',');
-            }
-            byte => item.push(byte),
-        }
-    }
+    let items = library_options::items(list);
     let mut values = items.iter().filter_map(|item| {
         item.trim_ascii_start()
             .strip_prefix(key)?

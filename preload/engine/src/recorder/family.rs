@@ -1,5 +1,6 @@
 //! Owns how much the recordings of a family take together (option `family-disk`), and what goes when
-//! that is used up: recordings of children that are gone, the oldest first. How many those were and
+//! that is used up: recordings of children that are gone, the oldest first; those that lost memory or
+//! grew to their end only when no others are left. How many those were and
 //! what they held is added up in the control page of the family's first recording.
 //!
 //! All recordings of a family that lie in one folder count; each says in its header whose it is.
@@ -7,7 +8,7 @@
 //! of a second. Never removes what a living process writes, nor the family's first recording.
 
 use leaktrack_recording::{
-    BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, Record, Recording, RecordingId, control,
+    BLOCK_BYTES, FILE_HEADER_BYTES, FileHeader, Record, Recording, RecordingId, Totals, control,
 };
 
 use super::buffer::Buffer;
@@ -64,6 +65,8 @@ struct Past {
     allocations: u64,
     frees: u64,
     live_bytes: u64,
+    /// It lost memory, or its live memory still grew when it ended: a report may find something.
+    is_suspect: bool,
 }
 
 impl Family {
@@ -109,15 +112,19 @@ impl Family {
                 .saturating_sub(seen.others_bytes)
                 .saturating_sub(own_bytes)
         };
-        for at in 0..seen.len {
-            if room(seen) >= wanted {
-                break;
-            }
-            let Some(candidate) = seen.candidates.get(at).copied() else {
-                break;
-            };
-            if folder.fold(&candidate, &seen.first, host) {
-                seen.others_bytes = seen.others_bytes.saturating_sub(candidate.bytes);
+        for spares in [true, false] {
+            for at in 0..seen.len {
+                if room(seen) >= wanted {
+                    break;
+                }
+                let Some(candidate) = seen.candidates.get_mut(at).filter(|it| it.bytes > 0) else {
+                    continue;
+                };
+                let bytes = candidate.bytes;
+                if folder.fold(candidate, &seen.first, host, spares) {
+                    candidate.bytes = 0;
+                    seen.others_bytes = seen.others_bytes.saturating_sub(bytes);
+                }
             }
         }
         let room = room(seen).min(wanted) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
@@ -223,10 +230,12 @@ impl Folder {
         seen.remember(candidate);
     }
 
-    /// Removes a recording whose process is gone, and adds what it held to the family's first.
-    fn fold(&self, candidate: &Candidate, first: &Name, host: &[u8]) -> bool {
+    /// Removes a recording whose process is gone, and adds what it held to the family's first. Not
+    /// one that may have a finding, if it is to be spared.
+    fn fold(&self, candidate: &Candidate, first: &Name, host: &[u8], spares: bool) -> bool {
         let mut path = self.full(&candidate.name);
-        let Some(past) = past(&mut path, candidate.bytes, host) else {
+        let past = past(&mut path, candidate.bytes, host);
+        let Some(past) = past.filter(|past| !(spares && past.is_suspect)) else {
             return false;
         };
         if path.c_str().is_none_or(|path| sys::unlink(path).is_err()) {
@@ -323,6 +332,7 @@ fn past(path: &mut Path, bytes: u64, host: &[u8]) -> Option<Past> {
     let read = sys::pread(open.fd(), content, 0).ok()?;
     let recording = Recording::open(content.get(..read)?).ok()?;
     let mut gone = false;
+    let mut lost = false;
     let mut last = None;
     for record in recording.segments().flat_map(|segment| segment.records()) {
         match record {
@@ -330,19 +340,55 @@ fn past(path: &mut Path, bytes: u64, host: &[u8]) -> Option<Past> {
                 gone = process.host == host && !sys::thread_exists(process.pid, process.pid);
             }
             Record::Snapshot(snapshot)
-                if last.is_none_or(|(index, _)| index <= snapshot.head.index) =>
+                if last.is_none_or(|(index, ..)| index <= snapshot.head.index) =>
             {
-                last = Some((snapshot.head.index, snapshot.head.totals));
+                let head = snapshot.head;
+                last = Some((head.index, head.end_index(), head.totals));
+            }
+            Record::Losses(losses) => {
+                lost |= losses
+                    .losses()
+                    .any(|loss| loss.definite_bytes > 0 || loss.indirect_bytes > 0);
             }
             _ => {}
         }
     }
-    let totals = last.map(|(_, totals)| totals).unwrap_or_default();
-    gone.then_some(Past {
+    let (_, end, totals) = last.unwrap_or_default();
+    Some(Past {
         allocations: totals.allocations,
         frees: totals.frees,
-        live_bytes: totals.allocated_bytes.saturating_sub(totals.freed_bytes),
+        live_bytes: live_bytes(&totals),
+        is_suspect: lost || grew(&recording, end, &totals),
     })
+    .filter(|_| gone)
+}
+
+fn live_bytes(totals: &Totals) -> u64 {
+    totals.allocated_bytes.saturating_sub(totals.freed_bytes)
+}
+
+/// True if more was live at the end than in the middle of the run, and there more than at a quarter,
+/// by a tenth each, in a run long enough to be judged. `end`: one past the last snapshot's index.
+fn grew(recording: &Recording<'_>, end: u64, totals: &Totals) -> bool {
+    const LEAST_SNAPSHOTS: u64 = 8;
+    if end < LEAST_SNAPSHOTS {
+        return false;
+    }
+    // Most live bytes in the first quarter and in the first half.
+    let (mut quarter, mut half) = (0, 0);
+    for record in recording.segments().flat_map(|segment| segment.records()) {
+        if let Record::Snapshot(snapshot) = record {
+            let (at, live) = (snapshot.head.end_index(), live_bytes(&snapshot.head.totals));
+            if at <= end / 4 {
+                quarter = quarter.max(live);
+            }
+            if at <= end / 2 {
+                half = half.max(live);
+            }
+        }
+    }
+    let rises = |from: u64, to: u64| to > from.saturating_add(from / 10);
+    rises(quarter, half) && rises(half, live_bytes(totals))
 }
 
 #[cfg(test)]

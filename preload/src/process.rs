@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::keep_around;
 use leaktrack_engine::confine::Filter;
 use leaktrack_engine::hooks::real::{ORIGINALS, Originals, original};
-use leaktrack_engine::{confine, exit, fork, hooks};
+use leaktrack_engine::{absent, confine, exit, fork, hooks};
 
 /// A filter as `prctl` installs it.
 const THIS_THREAD: Filter = Filter {
@@ -23,7 +23,8 @@ const STRICT: Filter = Filter {
 /// Declares an `exec` export: the recording is brought up to date, then the call goes on with its
 /// arguments as they came, however many there are.
 macro_rules! exec_hook {
-    ($($name:ident)*) => { $(
+    ($($name:ident)*) => { $( exec_hook!($name or absent::not_there); )* };
+    ($name:ident or $absent:path) => {
         /// Brings the recording up to date, then passes through.
         ///
         /// # Safety
@@ -35,17 +36,22 @@ macro_rules! exec_hook {
                 ".cfi_startproc",
                 // `rax` counts the vector registers of a call with variable arguments.
                 keep_around!("call {note}", "rdi" "rsi" "rdx" "rcx" "r8" "r9" "rax"),
-                "jmp qword ptr [rip + {originals} + {slot}]",
+                "mov r11, qword ptr [rip + {originals} + {slot}]",
+                "test r11, r11",
+                "jz {absent}",
+                "jmp r11",
                 ".cfi_endproc",
                 note = sym exit::before_exec,
+                absent = sym $absent,
                 originals = sym ORIGINALS,
                 slot = const offset_of!(Originals, $name),
             )
         }
-    )* };
+    };
 }
 
-exec_hook!(execve execv execvp execvpe execl execlp execle fexecve execveat);
+exec_hook!(execve execv execvp execvpe execl execlp execle fexecve);
+exec_hook!(execveat or absent::execveat);
 
 /// Declares an export of a call that changes credentials or the view of the file system.
 macro_rules! confine_hook {

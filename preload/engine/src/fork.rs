@@ -14,8 +14,8 @@ use crate::permit::means::{ASK, SNAPSHOT};
 use crate::state::{self, LIVE, MAPPINGS};
 use crate::wiped;
 use crate::{
-    arena, faults, guard, helper, lifecycle, modules, permit, restrict, sampler, sites, snapshot,
-    sys, thread, tls,
+    absent, arena, faults, guard, helper, lifecycle, modules, permit, restrict, sampler, sites,
+    snapshot, sys, thread, tls,
 };
 
 unsafe extern "C" {
@@ -121,7 +121,7 @@ fn begin(t: &tls::Local, whole: bool) {
 pub unsafe fn unannounced() -> i32 {
     type F = unsafe extern "C" fn() -> i32;
     if !crate::hooks::ready() || ORIGINALS.fork_raw.load(Relaxed) == 0 {
-        return -1;
+        return absent::not_there();
     }
     // SAFETY: the original has this type.
     let r = unsafe { original::<F>(&ORIGINALS.fork_raw)() };

@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod absent;
 pub mod account;
 pub mod alerts;
 pub mod allocator;

@@ -92,6 +92,33 @@ pub unsafe fn start_program(
     }
 }
 
+/// `execveat` of the program itself; returns the errno of its failure.
+///
+/// # Safety
+/// As `execveat`.
+pub unsafe fn execveat(
+    folder: i32,
+    path: *const u8,
+    argv: *const *const u8,
+    envp: *const *const u8,
+    flags: i32,
+) -> i32 {
+    let (folder, flags) = (folder as usize, flags as usize);
+    // SAFETY: passed on.
+    let r = unsafe {
+        syscall6(
+            nr::EXECVEAT,
+            folder,
+            path.addr(),
+            argv.addr(),
+            envp.addr(),
+            flags,
+            0,
+        )
+    };
+    check(r).map_or_else(|Errno(errno)| errno, |_| 0)
+}
+
 /// Takes the end of the child that [`start_program`] named; true when it is gone. `poll`: does not
 /// wait for it.
 pub fn reap(pid: usize, poll: bool) -> bool {

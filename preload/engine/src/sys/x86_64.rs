@@ -72,6 +72,7 @@ pub mod nr {
     pub const RT_SIGACTION: usize = 13;
     pub const NANOSLEEP: usize = 35;
     pub const EXECVE: usize = 59;
+    pub const EXECVEAT: usize = 322;
     pub const KILL: usize = 62;
     pub const SETSID: usize = 112;
     pub const PIDFD_OPEN: usize = 434;

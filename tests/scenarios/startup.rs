@@ -1,7 +1,7 @@
 //! Before main: allocation before the library's constructor, other interposers and allocators behind it, and programs that it
 //! cannot or must not enter.
 
-use leaktrack_tests::{Case, find_tool, program, tool};
+use leaktrack_tests::{Case, find_tool, program, program_as, tool};
 
 /// Debian's folder of libraries that a test may preload behind leaktrack.
 const LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
@@ -139,4 +139,26 @@ fn run_passes_on_what_env_and_timeout_do() {
         .under_run(&[])
         .outcome
         .expect_code(17);
+}
+
+/// Its runtime stands in for `dl_iterate_phdr` and jumps into nowhere when that is called before it
+/// has found the real one: it must not be asked.
+#[test]
+fn a_program_with_thread_sanitizer() {
+    let sanitized = program_as(
+        "many_threads.c",
+        "many_threads_tsan",
+        &["-fsanitize=thread"],
+    );
+    // Its shadow memory wants the addresses of older kernels.
+    let case = Case::new(tool("setarch"))
+        .args(["-R".as_ref(), sanitized.as_os_str()])
+        .args(["40", "10"])
+        .option("only=many_threads_tsan");
+    let native = case.native();
+    if !native.status.success() {
+        eprintln!("ThreadSanitizer does not run here: {native}");
+        return;
+    }
+    case.check().report().expect_live("keep_thread", 4, 96);
 }

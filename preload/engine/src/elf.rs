@@ -118,6 +118,30 @@ impl Image {
         Some(image)
     }
 
+    /// Reads the program headers of an object through its first page.
+    ///
+    /// # Safety
+    /// A shared object is loaded at `base`, its headers in its first segment, as linkers put them.
+    pub unsafe fn at(base: usize) -> Option<Image> {
+        const HEADER_BYTES: usize = 64;
+        // SAFETY: the caller's promise.
+        let header = unsafe { core::slice::from_raw_parts(base as *const u8, HEADER_BYTES) };
+        let half = |at| {
+            Some(usize::from(u16::from_le_bytes(
+                header.get(at..at + 2)?.try_into().ok()?,
+            )))
+        };
+        let offset = u64::from_le_bytes(header.get(32..40)?.try_into().ok()?);
+        if header.get(..4)? != b"\x7fELF" || half(54)? != size_of::<Phdr>() {
+            return None;
+        }
+        let phdrs = base.checked_add(usize::try_from(offset).ok()?)? as *const Phdr;
+        // SAFETY: the caller's promise; any pattern is a header.
+        let phdrs =
+            unsafe { core::slice::from_raw_parts(phdrs.is_aligned().then_some(phdrs)?, half(56)?) };
+        Image::new(base, phdrs)
+    }
+
     /// An object of which only the extent is known: one segment that holds everything.
     pub fn opaque(bias: usize, start: usize, end: usize, eh_frame_hdr: usize) -> Image {
         let mut image = Image {

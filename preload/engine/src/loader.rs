@@ -10,6 +10,7 @@ use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::elf::{Image, Phdr};
+use crate::facts::auxv;
 
 /// `struct dl_phdr_info`, as far as we read it.
 #[repr(C)]
@@ -29,8 +30,9 @@ unsafe extern "C" {
     fn dl_iterate_phdr(callback: Callback, data: *mut c_void) -> c_int;
 }
 
-/// libc's own `dl_iterate_phdr`, once found: programs that define one of their own (to make
-/// exceptions scale) may not see objects loaded later. 0: call whatever we were linked to.
+/// libc's own `dl_iterate_phdr`, once found. Programs that define one of their own (to make
+/// exceptions scale) may not see objects loaded later, and ThreadSanitizer's jumps into nowhere
+/// before it has looked for the real one itself. 0: call whatever we were linked to.
 static ITERATE: AtomicUsize = AtomicUsize::new(0);
 
 /// One loaded object, in the loader's order.
@@ -52,7 +54,7 @@ impl Object<'_> {
     }
 
     fn file_name(&self) -> &[u8] {
-        self.name.rsplit(|&b| b == b'/').next().unwrap_or(self.name)
+        file_name(self.name)
     }
 }
 
@@ -118,21 +120,39 @@ extern "C" fn trampoline(info: *const PhdrInfo, bytes: usize, data: *mut c_void)
     }
 }
 
-/// Finds libc's own functions that tell what is loaded. Call once, from the constructor; until then
-/// the `dl_iterate_phdr` visible to the dynamic linker is used.
+/// Finds libc's own functions that tell what is loaded. Call once, before anything is looked up.
 pub fn init() {
-    let mut found = 0;
-    for_each_object(|object| {
-        if !object.file_name().starts_with(b"libc.so.") {
-            return ControlFlow::Continue(());
-        }
-        // SAFETY: the object is loaded while it is visited.
-        let symbol = unsafe { object.image.symbol(b"dl_iterate_phdr") };
-        found = symbol.filter(|s| !s.indirect).map_or(0, |s| s.addr);
-        ControlFlow::Break(())
-    });
-    ITERATE.store(found, Relaxed);
+    ITERATE.store(libc_iterate().unwrap_or(0), Relaxed);
     FIND_OBJECT.store(resolve_libc(b"_dl_find_object").unwrap_or(0), Relaxed);
+}
+
+/// libc's `dl_iterate_phdr`, by way of the list that the loader keeps for debuggers: to ask for it
+/// by its name may lead to somebody else's.
+fn libc_iterate() -> Option<usize> {
+    let base = auxv::loader_base()?;
+    // SAFETY: the kernel says that the loader lies there.
+    let debug = unsafe { Image::at(base)?.symbol(b"_r_debug") }?.addr as *const RDebug;
+    // SAFETY: the loader's own structure, filled in before it runs any code of others; it holds its
+    // lock, or is alone, while the list of the objects that the program began with changes.
+    unsafe {
+        let mut map = (*debug).map;
+        while let Some(object) = map.as_ref() {
+            let name = match object.name.is_null() {
+                true => &[],
+                false => CStr::from_ptr(object.name).to_bytes(),
+            };
+            if file_name(name).starts_with(b"libc.so.") {
+                let symbol = Image::at(object.bias)?.symbol(b"dl_iterate_phdr")?;
+                return (!symbol.indirect).then_some(symbol.addr);
+            }
+            map = object.next;
+        }
+    }
+    None
+}
+
+fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
 /// The next definition of `name` behind the object that contains the address `after`, as
@@ -196,6 +216,15 @@ struct RawFound {
 struct LinkMap {
     bias: usize,
     name: *const c_char,
+    dynamic: usize,
+    next: *const LinkMap,
+}
+
+/// The beginning of `struct r_debug`.
+#[repr(C)]
+struct RDebug {
+    version: c_int,
+    map: *const LinkMap,
 }
 
 /// The loaded object at an address, in any namespace.

@@ -43,6 +43,7 @@ fn resolve() -> bool {
         return RESOLVED.load(Ordering::Acquire) == READY;
     }
     let own = resolve as fn() -> bool as usize;
+    loader::init();
     real::resolve_all(own);
     let malloc = real::ORIGINALS.malloc.load(Ordering::Relaxed);
     if malloc == 0 {

@@ -442,7 +442,11 @@ impl Tracked {
     pub fn reports(&self) -> Vec<Report> {
         self.recordings
             .iter()
-            .map(|recording| Report::read(&[recording]))
+            .filter_map(|recording| match Report::try_read(&[recording]) {
+                // Of a child that was killed while it created its recording.
+                Err(error) if error.contains("nothing is recorded in it") => None,
+                other => Some(other.unwrap_or_else(|error| panic!("{error}"))),
+            })
             .collect()
     }
 

@@ -47,6 +47,29 @@ fn python_test_subprocess() {
     suite("test_subprocess", &[]);
 }
 
+/// Pools, managers, queues and shared memory between processes that are forked, forked by a server
+/// and started anew. The whole suites sleep for minutes; what measures time is left out.
+#[test]
+fn python_test_multiprocessing() {
+    for (name, classes) in [
+        (
+            "test_multiprocessing_fork",
+            &["WithProcesses*", "WithManager*", "Test*"][..],
+        ),
+        (
+            "test_multiprocessing_forkserver",
+            &["WithProcessesTestPool*", "WithProcessesTestQueue*"],
+        ),
+        (
+            "test_multiprocessing_spawn",
+            &["WithProcessesTestQueue*", "WithProcessesTestSharedMemory*"],
+        ),
+    ] {
+        let only = classes.iter().flat_map(|class| ["-m", class]);
+        suite(name, &only.collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn python_test_ctypes() {
     suite("test_ctypes", &[]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use leaktrack_tests::{Case, DEBIAN_PATH, Server, free_port, is_root, tool};
+use leaktrack_tests::{Case, DEBIAN_PATH, Report, Server, Tracked, free_port, is_root, tool};
 
 /// Runs a client to its end and returns what it wrote.
 #[track_caller]
@@ -79,6 +79,7 @@ fn redis_with_background_saves() {
     let tracked = server.stop(libc::SIGTERM);
     tracked.outcome.expect_code(0);
     let reports = tracked.reports();
+    expect_family(&tracked, &reports);
     let main = reports
         .iter()
         .find(|report| report.json["processes"][0]["parent"].is_null())
@@ -172,6 +173,7 @@ fn nginx_master_and_workers() {
         assert_eq!(report.exe(), "nginx");
         assert_eq!(report.ended(), "exit", "{}", report.json["processes"]);
     }
+    expect_family(&tracked, &reports);
     let log = std::fs::read_to_string(tracked.folder.join("error.log")).unwrap_or_default();
     assert!(
         !log.contains("[alert]") && !log.contains("[emerg]"),
@@ -262,12 +264,28 @@ fn postgresql_under_pgbench() {
     let tracked = server.stop(libc::SIGINT);
     tracked.outcome.expect_code(0);
     assert!(tracked.recordings.len() >= 3, "{:?}", tracked.recordings);
-    for report in tracked.reports() {
+    let reports = tracked.reports();
+    for report in &reports {
         assert_eq!(
             report.coverage("unknown_frees"),
             0,
             "{}",
             report.json["processes"]
         );
+    }
+    expect_family(&tracked, &reports);
+}
+
+/// The report of the family is that of its processes taken together.
+#[track_caller]
+fn expect_family(tracked: &Tracked, reports: &[Report]) {
+    let family = tracked.family();
+    let processes = family.json["processes"].as_array().expect("processes");
+    assert_eq!(processes.len(), reports.len());
+    let roots = processes.iter().filter(|it| it["parent"].is_null());
+    assert_eq!(roots.count(), 1, "one first process: {processes:?}");
+    for name in ["allocations", "frees", "allocated_bytes", "live_bytes"] {
+        let sum: u64 = reports.iter().map(|report| report.total(name)).sum();
+        assert_eq!(family.total(name), sum, "{name}");
     }
 }

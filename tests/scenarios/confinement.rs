@@ -13,6 +13,17 @@ fn calls_for_single_threaded_processes() {
     report.expect_live("keep_after", 4, 360);
 }
 
+#[test]
+fn a_helper_that_hangs_with_its_file_system_holds_nobody_up() {
+    let checked = Case::of("hung_helper.c")
+        .option("interval=20ms")
+        .option("children=ignore")
+        .check();
+    let report = checked.report();
+    report.expect_live("keep_after", 3, 300);
+    assert_eq!(report.ended(), "exit");
+}
+
 /// Only root may give up root's privileges; as another user the calls fail the same way with and without leaktrack.
 fn privileges(how: &str) {
     if !is_root() {

@@ -1,6 +1,6 @@
 //! Threads: by the thousand, at their end, beside the program's signals.
 
-use leaktrack_tests::Case;
+use leaktrack_tests::{Case, program};
 
 #[test]
 fn threads_by_the_thousand() {
@@ -18,6 +18,21 @@ fn threads_by_the_thousand() {
     // What libc keeps for its cached stacks is no finding.
     let cached = report.live("pthread_create");
     assert!(cached.blocks <= 520, "{}", report.outline());
+}
+
+#[test]
+fn threads_by_the_thousand_without_a_key_to_tell_their_end() {
+    let report = Case::of("many_threads.c")
+        .behind(program("key_hog.c"))
+        .args(["6000", "100"])
+        .check()
+        .report();
+    report.expect_live("keep_thread", 600, 14_400);
+    report.expect_live("sites", 0, 0);
+    let own = report.json["recording"]["own_memory_bytes"]
+        .as_u64()
+        .expect("own memory");
+    assert!(own < 96 << 20, "{own} bytes for 100 threads at once");
 }
 
 #[test]

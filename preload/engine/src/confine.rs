@@ -9,6 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use leaktrack_recording::EventKind;
 
+use crate::helper::Stopped;
 use crate::permit::means::{self, MAP, Means, SNAPSHOT};
 use crate::text::Text;
 use crate::{
@@ -31,14 +32,24 @@ pub fn around(real: impl FnOnce() -> i32) -> i32 {
         lifecycle::activate();
         snapshot::secure(RESERVE_BYTES);
     }
-    let ran = helper::begin_confining();
+    let stopped = helper::begin_confining();
     guard::leave(t);
     let r = real();
     // Under a filter no new helper may be made: it would be bound by it.
-    if helper::end_confining() && ran && capable && !helper::start() {
-        lifecycle::without_helper();
+    if helper::end_confining() && capable {
+        start_again(stopped);
     }
     r
+}
+
+/// Starts a helper in the place of one that was stopped.
+fn start_again(stopped: Stopped) {
+    match stopped {
+        Stopped::None => {}
+        Stopped::Gone if helper::start() => {}
+        Stopped::Gone => lifecycle::without_helper(),
+        Stopped::Hangs => lifecycle::await_end_of_helper(),
+    }
 }
 
 /// What the flags of a seccomp call mean for us.
@@ -71,7 +82,7 @@ pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
     }
     let may_try = trial::is_possible();
     let mut lost = means::ALL;
-    let mut ran = false;
+    let mut stopped = Stopped::None;
     if may_try {
         lifecycle::activate();
         let mut names = Text::new();
@@ -90,7 +101,9 @@ pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
         if lost != means::NONE {
             note(names.as_bytes(), lost, helper_ends);
         }
-        ran = helper_ends && helper::stop();
+        if helper_ends {
+            stopped = helper::stop();
+        }
     }
     restrict::begin(lost);
     guard::leave(t);
@@ -98,13 +111,13 @@ pub fn around_seccomp(filter: Filter, real: impl Fn() -> isize) -> isize {
     // With TSYNC the kernel names a thread that could not follow by a positive number. If that is
     // the helper, the program must not see it.
     if filter.all_threads && !filter.listener && helper::is_thread(r) {
-        ran |= helper::stop();
+        stopped = helper::stop();
         r = real();
     }
     let failed = r < 0 || (r > 0 && !filter.listener);
     restrict::end(if failed { means::NONE } else { lost });
-    if ran && permit::allows(SNAPSHOT) && !helper::start() {
-        lifecycle::without_helper();
+    if permit::allows(SNAPSHOT) {
+        start_again(stopped);
     }
     r
 }

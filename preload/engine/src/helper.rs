@@ -320,7 +320,7 @@ fn order(kind: u32, status: i32) -> bool {
     let deadline_ms = if quiet {
         u64::MAX
     } else {
-        state::tick() + PATIENCE_MS
+        state::tick() + patience_ms()
     };
     loop {
         // Pairs with the release in `obey`.
@@ -363,9 +363,19 @@ pub fn snapshot_now(reason: Reason) {
     sys::restore_signals(signals);
 }
 
-/// Keeps new helpers from starting, and ends the one that runs; true if one ran. Pairs with
-/// [`end_confining`].
-pub fn begin_confining() -> bool {
+/// What became of the helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// There was none.
+    None,
+    /// It ran and is gone.
+    Gone,
+    /// It hangs in a system call (a file system that does not answer) and ends when that returns.
+    Hangs,
+}
+
+/// Keeps new helpers from starting, and ends the one that runs. Pairs with [`end_confining`].
+pub fn begin_confining() -> Stopped {
     CONFINING.fetch_add(1, Ordering::Relaxed);
     stop()
 }
@@ -376,30 +386,35 @@ pub fn end_confining() -> bool {
 }
 
 /// Ends the helper and waits until the kernel has forgotten it, so that the process counts as
-/// single-threaded again. True if it ran. Under a seccomp filter it makes no system call.
-pub fn stop() -> bool {
+/// single-threaded again; not for longer than [`PATIENCE_MS`]. Under a seccomp filter it makes no
+/// system call.
+pub fn stop() -> Stopped {
     let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;
     let signals = sys::block_signals();
     LOCK.lock_raw();
     let tid = TID.load(Ordering::Relaxed);
+    let mut stopped = Stopped::None;
     if tid != 0 {
         let deadline_ms = if quiet {
             u64::MAX
         } else {
-            state::tick() + PATIENCE_MS
+            state::tick() + patience_ms()
         };
+        stopped = Stopped::Gone;
         order(STOP, 0);
         while TID.load(Ordering::Relaxed) != 0 {
             if quiet {
                 core::hint::spin_loop();
             } else if state::tick() > deadline_ms {
+                stopped = Stopped::Hangs;
                 break;
             } else {
                 let _ = sys::futex_wait(&TID, tid, Some(1_000_000), true);
             }
         }
         // The word is cleared shortly before the thread leaves its group.
-        for _ in 0..if permit::allows(SNAPSHOT) { 100_000 } else { 0 } {
+        let looks = permit::allows(SNAPSHOT) && stopped == Stopped::Gone;
+        for _ in 0..if looks { 100_000 } else { 0 } {
             if !sys::thread_exists(state::pid(), tid) {
                 break;
             }
@@ -409,7 +424,12 @@ pub fn stop() -> bool {
     // SAFETY: taken above by this thread.
     unsafe { LOCK.unlock_raw() };
     sys::restore_signals(signals);
-    tid != 0
+    stopped
+}
+
+/// How long to wait for the helper; not at all while a snapshot hangs.
+fn patience_ms() -> u64 {
+    if snapshot::hangs() { 0 } else { PATIENCE_MS }
 }
 
 /// After fork, in the child: the helper is not here. Its memory is used again by the next one.

@@ -7,7 +7,7 @@
 //! ```
 
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::facts::env::Environment;
 use crate::facts::{limit, process};
@@ -92,7 +92,6 @@ pub fn has_recording() -> bool {
 pub fn originals_found() {
     wiped::init();
     sampler::filter::keep_out_of_dumps();
-    loader::init();
     modules::init();
     unwind::init();
     go(Early);
@@ -184,6 +183,32 @@ pub fn without_helper() {
     state::set_tracking(true, true);
 }
 
+/// The helper was told to end and hangs: hooks look whether it has, and then start another.
+pub fn await_end_of_helper() {
+    AWAITS_END.store(true, Relaxed);
+    state::set_tracking(true, true);
+}
+
+/// Starts a helper once the one that hung is gone. True while there is none to rely on.
+fn awaits_end_of_helper(t: &Local) -> bool {
+    if !AWAITS_END.load(Relaxed) {
+        return false;
+    }
+    if helper::is_running() || !AWAITS_END.swap(false, Relaxed) {
+        return true;
+    }
+    guard::enter(t, guard::OURS, usize::MAX);
+    if helper::start() {
+        state::set_tracking(true, INTERVAL_MS.load(Relaxed) != 0);
+    } else {
+        without_helper();
+    }
+    guard::leave(t);
+    true
+}
+
+/// See [`await_end_of_helper`].
+static AWAITS_END: AtomicBool = AtomicBool::new(false);
 /// Without a helper: time between snapshots; 0 with one.
 static INTERVAL_MS: AtomicU64 = AtomicU64::new(0);
 /// Without a helper: when the next snapshot is due.
@@ -214,10 +239,12 @@ fn poll(t: &Local) {
     let interval_ms = INTERVAL_MS.load(Relaxed);
     // While blocks are sampled few calls come here.
     let every = if sampler::is_on() { 1 } else { EVERY };
-    if interval_ms == 0
+    if interval_ms == 0 && !AWAITS_END.load(Relaxed)
         || !CALLS.fetch_add(1, Relaxed).is_multiple_of(every)
         || !permit::allows(SNAPSHOT)
         || !state::in_recorded_process()
+        || awaits_end_of_helper(t)
+        || interval_ms == 0
         || !has_room_for_snapshot()
     {
         return;
@@ -243,11 +270,14 @@ fn poll(t: &Local) {
     guard::leave(t);
 }
 
-/// Has the end of every thread noticed, by a key among the first 32, which cost no allocation.
+/// Has the end of every thread noticed, by a key among the first 32, which cost no allocation. Where
+/// others have taken these, states of threads that are gone are looked for.
 fn watch_threads() {
     type Create =
         unsafe extern "C" fn(*mut u32, unsafe extern "C" fn(*mut thread::ThreadState)) -> i32;
+    type Delete = unsafe extern "C" fn(u32) -> i32;
     let create = loader::resolve_libc(b"pthread_key_create");
+    let delete = loader::resolve_libc(b"pthread_key_delete");
     let set = loader::resolve_libc(b"pthread_setspecific");
     if let (Some(create), Some(set)) = (create, set) {
         let mut key = u32::MAX;
@@ -257,6 +287,9 @@ fn watch_threads() {
         };
         if r == 0 && key < 32 {
             thread::set_key(set, key);
+        } else if let Some(delete) = delete.filter(|_| r == 0) {
+            // SAFETY: this is `pthread_key_delete`; nobody else knows the key.
+            unsafe { core::mem::transmute::<usize, Delete>(delete)(key) };
         }
     }
 }
@@ -287,6 +320,7 @@ pub fn activate() {
 
 /// The process has been forked and this is the child; the guard is held.
 pub fn forked() {
+    AWAITS_END.store(false, Relaxed);
     if !is_recording() {
         return;
     }

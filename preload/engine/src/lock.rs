@@ -105,6 +105,25 @@ impl WordLock {
         })
     }
 
+    /// Waits for the lock as long as `go_on` says, which is asked every millisecond or so.
+    pub fn lock_while(&self, mut go_on: impl FnMut() -> bool) -> Option<Guard<'_>> {
+        loop {
+            let wakes = self.wakes.load(Ordering::Relaxed);
+            let taken = self.try_lock();
+            if taken.is_some() || !go_on() {
+                return taken;
+            }
+            if SPIN_ONLY.load(Ordering::Relaxed) {
+                core::hint::spin_loop();
+            } else {
+                self.sleepers.fetch_add(1, Ordering::Relaxed);
+                // Any result means the same: look again.
+                let _ = sys::futex_wait(&self.wakes, wakes, Some(SLEEP_NS), false);
+                self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// True if the calling thread holds the lock.
     pub fn held_here(&self) -> bool {
         self.word.load(Ordering::Relaxed) == sys::thread_pointer()

@@ -10,11 +10,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 
 use crate::live::holder::Holder;
 use crate::lock::WordLock;
+use crate::permit::means::{ASK, SNAPSHOT};
 use crate::sampler::{self, Countdown};
 use crate::sites::tally::Tally;
 use crate::tls::Local;
 use crate::unwind::Scratch;
-use crate::{arena, guard, sys};
+use crate::{arena, guard, permit, state, sys};
 
 /// Frees that a signal handler may leave behind while the thread is in our code.
 const RING: usize = 64;
@@ -28,6 +29,8 @@ pub struct ThreadState {
     pub tid: u32,
     /// Times the destructor ran for the current thread.
     ended: u32,
+    /// 1 while a thread has it.
+    taken: AtomicU32,
     next: *mut ThreadState,
     waiting: AtomicU32,
     ring: [AtomicUsize; RING],
@@ -46,8 +49,15 @@ pub fn ended() -> *mut ThreadState {
     core::ptr::without_provenance_mut(1)
 }
 
+/// States made before it is looked for those of threads that are gone, where no key tells.
+const FIRST_SWEEP: u32 = 64;
+
 struct Pool {
     lock: WordLock,
+    /// States made.
+    count: AtomicU32,
+    /// How many there are to be when it is looked again for those of threads that are gone.
+    sweep_at: AtomicU32,
     free: AtomicPtr<ThreadState>,
     /// The state made last.
     made: AtomicPtr<ThreadState>,
@@ -55,6 +65,8 @@ struct Pool {
 
 static POOL: Pool = Pool {
     lock: WordLock::new(),
+    count: AtomicU32::new(0),
+    sweep_at: AtomicU32::new(FIRST_SWEEP),
     free: AtomicPtr::new(null_mut()),
     made: AtomicPtr::new(null_mut()),
 };
@@ -84,6 +96,10 @@ fn take() -> *mut ThreadState {
     let signals = sys::block_signals();
     POOL.lock.lock_raw();
     let mut p = POOL.free.load(Relaxed);
+    if p.is_null() && POOL.count.load(Relaxed) >= POOL.sweep_at.load(Relaxed) {
+        sweep();
+        p = POOL.free.load(Relaxed);
+    }
     if !p.is_null() {
         // SAFETY: states in the pool are valid and only reached under its lock.
         POOL.free.store(unsafe { (*p).next }, Relaxed);
@@ -100,6 +116,7 @@ fn take() -> *mut ThreadState {
                 Tally::enlist(&raw mut (*p).tally);
                 Holder::enlist(&raw const (*p).holder);
                 publish(p);
+                POOL.count.fetch_add(1, Relaxed);
             }
         }
     }
@@ -115,10 +132,51 @@ fn take() -> *mut ThreadState {
             } else {
                 0
             };
+            (*p).taken.store(1, Relaxed);
         }
     }
     sys::restore_signals(signals);
     p
+}
+
+/// Without a key nobody tells that a thread has ended: looks which ones are gone, and takes their
+/// states back. Each time there may be twice as many threads before it looks again. The pool's lock
+/// is held.
+#[cold]
+fn sweep() {
+    if SETSPECIFIC.load(Relaxed) != 0 || !permit::allows(SNAPSHOT.and(ASK)) {
+        POOL.sweep_at.store(u32::MAX, Relaxed);
+        return;
+    }
+    let mut alive = 0;
+    // Acquire pairs with the release in `publish`.
+    let mut next = POOL.made.load(Acquire);
+    while !next.is_null() {
+        // SAFETY: states are never freed. One that is taken by a thread that does not exist any
+        // more is nobody's; its id may be that of a younger thread, which makes it wait longer.
+        unsafe {
+            let p = next;
+            next = (*p).made_before;
+            let taken = (*p).taken.load(Relaxed) != 0;
+            if taken && !sys::thread_exists(state::pid(), (*p).tid) {
+                put_in_pool(p);
+            } else {
+                alive += u32::from(taken);
+            }
+        }
+    }
+    POOL.sweep_at.store((alive * 2).max(FIRST_SWEEP), Relaxed);
+}
+
+/// # Safety
+/// The state is nobody's, and the pool's lock is held.
+unsafe fn put_in_pool(p: *mut ThreadState) {
+    // SAFETY: the state is ours until it is in the list.
+    unsafe {
+        (*p).taken.store(0, Relaxed);
+        (*p).next = POOL.free.load(Relaxed);
+    }
+    POOL.free.store(p, Relaxed);
 }
 
 /// Puts a state into the list of all, where it stays.
@@ -163,9 +221,8 @@ pub fn countdowns() -> impl Iterator<Item = &'static Countdown> + Clone {
 unsafe fn give_back(p: *mut ThreadState) {
     let signals = sys::block_signals();
     POOL.lock.lock_raw();
-    // SAFETY: the state is ours until it is in the list.
-    unsafe { (*p).next = POOL.free.load(Relaxed) };
-    POOL.free.store(p, Relaxed);
+    // SAFETY: the state is ours until it is in the list; the lock is held.
+    unsafe { put_in_pool(p) };
     // SAFETY: taken above by this thread.
     unsafe { POOL.lock.unlock_raw() };
     sys::restore_signals(signals);

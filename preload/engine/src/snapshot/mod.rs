@@ -31,7 +31,7 @@ use crate::recorder::{Failure, Recorder};
 use crate::sampler::budget;
 use crate::scan::Caller;
 use crate::text::Text;
-use crate::{control, helper, lifecycle, message, sites, state, sys};
+use crate::{control, guard, helper, lifecycle, message, sites, state, sys};
 use begin::Start;
 use losses::Losses;
 pub use scanning::{scan, scan_if_due};
@@ -116,11 +116,32 @@ impl State {
     }
 }
 
-/// Runs `f` under the lock.
-fn with<R>(f: impl FnOnce(&mut State, &mut Start) -> R) -> R {
-    let _guard = LOCK.lock();
+/// How long a thread waits for a snapshot that another takes.
+const PATIENCE_MS: u64 = 10_000;
+/// Somebody waited in vain: a file system hangs. Until a snapshot ends nobody waits any more.
+static HANGS: AtomicBool = AtomicBool::new(false);
+
+/// Runs `f` under the lock; `None` if it cannot be had in time. Whoever writes may hang with the
+/// file system, and the program must not hang with him.
+fn with<R>(f: impl FnOnce(&mut State, &mut Start) -> R) -> Option<R> {
+    let mut waits_until_ms = None;
+    let guard = LOCK.lock_while(|| {
+        // Under a seccomp filter the time may not be asked for.
+        if guard::QUIET.load(Relaxed) != 0 {
+            return true;
+        }
+        let now_ms = state::tick();
+        !HANGS.load(Relaxed) && now_ms < *waits_until_ms.get_or_insert(now_ms + PATIENCE_MS)
+    });
+    HANGS.store(guard.is_none(), Relaxed);
+    let _guard = guard?;
     // SAFETY: the lock is held, and nothing called from here comes back.
-    unsafe { f(&mut *STATE.0.get(), &mut *START.0.get()) }
+    Some(unsafe { f(&mut *STATE.0.get(), &mut *START.0.get()) })
+}
+
+/// True if somebody waited for a snapshot in vain and none has ended since.
+pub fn hangs() -> bool {
+    HANGS.load(Relaxed)
 }
 
 /// The options in force.
@@ -132,13 +153,12 @@ pub fn config<R>(f: impl FnOnce(&Config) -> R) -> R {
 /// process is not to be recorded; what went wrong has been said.
 pub fn begin(env: crate::facts::env::Environment) -> bool {
     message::remember_stderr();
-    let wanted = with(|_, start| start.read(env));
-    if !wanted {
+    if with(|_, start| start.read(env)) != Some(true) {
         return false;
     }
     state::start_clock();
     state::set_pid(sys::getpid());
-    with(|state, start| start.is_lazy() || state.create(start))
+    with(|state, start| start.is_lazy() || state.create(start)) == Some(true)
 }
 
 impl State {
@@ -293,7 +313,7 @@ fn finish(recorder: &mut Recorder, reason: Reason) -> Result<(), Failure> {
 
 /// Takes a snapshot.
 pub fn take(reason: Reason) {
-    with(|state, start| state.take(start, reason));
+    let _ = with(|state, start| state.take(start, reason));
 }
 
 /// Takes a snapshot because a tool asks for it; false when recording is over.
@@ -302,21 +322,22 @@ pub fn take_asked() -> bool {
         state.take(start, Reason::Asked);
         !state.over && state.recorder.is_some()
     })
+    .unwrap_or(false)
 }
 
 /// Runs `f` on the recording, if there is one.
 pub fn with_recorder<R>(f: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
-    with(|state, _| state.recorder.as_mut().map(f))
+    with(|state, _| state.recorder.as_mut().map(f)).flatten()
 }
 
 /// Figures of the allocator for the next snapshot.
 pub fn set_allocator_stats(stats: AllocatorStats) {
-    with(|state, _| state.writer.set_allocator_stats(stats));
+    let _ = with(|state, _| state.writer.set_allocator_stats(stats));
 }
 
 /// The thread that ends the process, as it was when it called: for the scan at exit.
 pub fn set_caller(caller: Caller) {
-    with(|state, _| state.losses.set_caller(caller));
+    let _ = with(|state, _| state.losses.set_caller(caller));
 }
 
 /// In a forked child, alone, before anything is reset: forgets the parent's recording. The child's
@@ -341,7 +362,7 @@ pub fn begin_child() {
 
 /// In a forked child, before its first change: reads what it inherited. Does nothing elsewhere.
 pub fn inherit() {
-    with(State::inherit);
+    let _ = with(State::inherit);
 }
 
 /// A forked child does enough to be recorded: from now on it may have a helper.
@@ -352,7 +373,7 @@ pub fn activate_child() {
 /// The process is about to lose the right to open its recording: creates it if there is none yet,
 /// and reserves room in it.
 pub fn secure(bytes: u64) {
-    with(|state, start| {
+    let _ = with(|state, start| {
         state.inherit(start);
         if state.create(start)
             && let Some(recorder) = state.recorder.as_mut()
@@ -371,11 +392,12 @@ pub fn comes_near_limit() -> bool {
                 .use_of_limit()
                 .is_some_and(|(used, limit)| state.watch.would_come_near(used, Some(limit)))
     })
+    .unwrap_or(false)
 }
 
 /// Writes an event.
 pub fn note(kind: EventKind, text: &[u8]) {
-    with(|state, _| {
+    let _ = with(|state, _| {
         if let Some(recorder) = state.recorder.as_mut() {
             let text = text.get(..text.len().min(1_500)).unwrap_or_default();
             let _ = recorder.append_event(&Record::Event {
@@ -390,7 +412,7 @@ pub fn note(kind: EventKind, text: &[u8]) {
 /// Address of the word that a control request raises, for a shared futex; only the kernel may
 /// touch it.
 pub fn control_word() -> Option<usize> {
-    with(|state, _| state.recorder.as_ref()?.control_word())
+    with(|state, _| state.recorder.as_ref()?.control_word()).flatten()
 }
 
 #[cfg(test)]

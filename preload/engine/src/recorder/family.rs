@@ -333,7 +333,7 @@ fn past(path: &mut Path, bytes: u64, host: &[u8]) -> Option<Past> {
     let recording = Recording::open(content.get(..read)?).ok()?;
     let mut gone = false;
     let mut lost = false;
-    let mut last = None;
+    let mut last: Option<(u64, u64, Totals)> = None;
     for record in recording.segments().flat_map(|segment| segment.records()) {
         match record {
             Record::Process(process) => {

@@ -32,7 +32,7 @@ pub use signals::{
     block_signals, forbid_blocking_signals, is_writable_now, on_alternate_stack, restore_signals,
     write_without_sigpipe,
 };
-pub use spawn::{STACK_BYTES, reap, start_program};
+pub use spawn::{STACK_BYTES, execveat, reap, start_program};
 pub use thread::{
     borrow_descriptor, can_fence_others, fence_others, keep_descriptor_table,
     leave_descriptor_table, robust_list, set_thread_name,

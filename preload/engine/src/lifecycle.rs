@@ -239,14 +239,15 @@ fn poll(t: &Local) {
     let interval_ms = INTERVAL_MS.load(Relaxed);
     // While blocks are sampled few calls come here.
     let every = if sampler::is_on() { 1 } else { EVERY };
-    if interval_ms == 0 && !AWAITS_END.load(Relaxed)
+    let awaits = AWAITS_END.load(Relaxed);
+    if interval_ms == 0 && !awaits
         || !CALLS.fetch_add(1, Relaxed).is_multiple_of(every)
         || !permit::allows(SNAPSHOT)
         || !state::in_recorded_process()
-        || awaits_end_of_helper(t)
-        || interval_ms == 0
-        || !has_room_for_snapshot()
     {
+        return;
+    }
+    if awaits && awaits_end_of_helper(t) || interval_ms == 0 || !has_room_for_snapshot() {
         return;
     }
     let now_ms = state::tick();

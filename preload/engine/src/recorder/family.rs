@@ -1,6 +1,6 @@
 //! Owns how much the recordings of a family take together (option `family-disk`), and what goes when
 //! that is used up: recordings of children that are gone, the oldest first; those that lost memory or
-//! grew to their end only when no others are left. How many those were and
+//! grew to their end only when they take half of it. How many those were and
 //! what they held is added up in the control page of the family's first recording.
 //!
 //! All recordings of a family that lie in one folder count; each says in its header whose it is.
@@ -60,6 +60,16 @@ struct Seen {
     len: usize,
 }
 
+/// What became of a recording that was to be folded.
+enum Fold {
+    /// It is gone.
+    Done,
+    /// It may have a finding.
+    Spared,
+    /// Its process lives, or it cannot be read or removed.
+    Impossible,
+}
+
 /// What is known of a recording whose process is gone.
 struct Past {
     allocations: u64,
@@ -112,18 +122,26 @@ impl Family {
                 .saturating_sub(seen.others_bytes)
                 .saturating_sub(own_bytes)
         };
+        let mut suspects_bytes = 0_u64;
         for spares in [true, false] {
             for at in 0..seen.len {
-                if room(seen) >= wanted {
+                // Without others to fold, suspects have half of what the family may take.
+                let enough = room(seen) >= wanted;
+                if enough || !spares && suspects_bytes <= self.limit_bytes / 2 {
                     break;
                 }
                 let Some(candidate) = seen.candidates.get_mut(at).filter(|it| it.bytes > 0) else {
                     continue;
                 };
                 let bytes = candidate.bytes;
-                if folder.fold(candidate, &seen.first, host, spares) {
-                    candidate.bytes = 0;
-                    seen.others_bytes = seen.others_bytes.saturating_sub(bytes);
+                match folder.fold(candidate, &seen.first, host, spares) {
+                    Fold::Done => {
+                        candidate.bytes = 0;
+                        seen.others_bytes = seen.others_bytes.saturating_sub(bytes);
+                        suspects_bytes = suspects_bytes.saturating_sub(bytes);
+                    }
+                    Fold::Spared => suspects_bytes = suspects_bytes.saturating_add(bytes),
+                    Fold::Impossible => {}
                 }
             }
         }
@@ -232,14 +250,16 @@ impl Folder {
 
     /// Removes a recording whose process is gone, and adds what it held to the family's first. Not
     /// one that may have a finding, if it is to be spared.
-    fn fold(&self, candidate: &Candidate, first: &Name, host: &[u8], spares: bool) -> bool {
+    fn fold(&self, candidate: &Candidate, first: &Name, host: &[u8], spares: bool) -> Fold {
         let mut path = self.full(&candidate.name);
-        let past = past(&mut path, candidate.bytes, host);
-        let Some(past) = past.filter(|past| !(spares && past.is_suspect)) else {
-            return false;
+        let Some(past) = past(&mut path, candidate.bytes, host) else {
+            return Fold::Impossible;
         };
+        if spares && past.is_suspect {
+            return Fold::Spared;
+        }
         if path.c_str().is_none_or(|path| sys::unlink(path).is_err()) {
-            return false;
+            return Fold::Impossible;
         }
         self.add(first, |counts| {
             counts.folded = counts.folded.saturating_add(1);
@@ -247,7 +267,7 @@ impl Folder {
             counts.frees = counts.frees.saturating_add(past.frees);
             counts.live_bytes = counts.live_bytes.saturating_add(past.live_bytes);
         });
-        true
+        Fold::Done
     }
 
     /// Changes the sums in the control page of the family's first recording.

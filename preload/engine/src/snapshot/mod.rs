@@ -349,6 +349,7 @@ pub fn begin_child() {
     bytes.fetch_add(freed.inherited_freed_bytes, Relaxed);
     blocks.fetch_add(freed.inherited_freed_blocks, Relaxed);
     command::forget_in_child();
+    HANGS.store(false, Relaxed);
     state::start_clock();
     // SAFETY: the only thread. What the parent's state owned is left alone: its mapping is not
     // here, its memory is shared with the parent until written, and it may be in any condition.

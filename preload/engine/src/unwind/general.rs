@@ -165,6 +165,7 @@ unsafe fn step(scratch: &mut Scratch, registers: &mut Registers, exact: bool) ->
         (Rule::Broken, _) => return Step::Astray,
         (Rule::Chain, _) => chain(registers, &mut memory, bounds),
         (Rule::Signal, _) => signal(registers, &memory),
+        (Rule::Sp { cfa, bp }, None) => by_words(cfa, bp, registers, &mut memory, bounds),
         (_, Some((row, tables))) => by_row(row, &tables, registers, &mut memory, bounds),
         _ => None,
     };
@@ -200,6 +201,27 @@ fn chain(registers: &Registers, memory: &mut Memory, bounds: &mut Bounds) -> Opt
     next.set(RBP, memory.word(bp));
     next.set(RETURN, memory.word(bp + 8));
     next.set(RSP, Some(end));
+    Some(next)
+}
+
+/// By a rule that code itself gave, which changes nothing but SP and perhaps RBP.
+fn by_words(
+    cfa: u32,
+    bp: u32,
+    registers: &Registers,
+    memory: &mut Memory,
+    bounds: &mut Bounds,
+) -> Option<Registers> {
+    let cfa = registers.get(RSP)?.checked_add(cfa as usize * 8)?;
+    if cfa > memory.high {
+        memory.high = bounds.extend(cfa)?;
+    }
+    let mut next = *registers;
+    next.set(RSP, Some(cfa));
+    if bp > 0 {
+        next.set(RBP, memory.word(cfa.checked_sub(bp as usize * 8)?));
+    }
+    next.set(RETURN, Some(memory.word(cfa.checked_sub(8)?)?));
     Some(next)
 }
 

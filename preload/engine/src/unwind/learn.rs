@@ -8,7 +8,7 @@ use super::eh_frame;
 use super::reader::Tables;
 use super::rule::Rule;
 use super::rules;
-use super::x86_64::{CALL_MAX_BYTES, RESTORER, RETURN, ends_in_call};
+use super::x86_64::{CALL_MAX_BYTES, EPILOGUE_BYTES, RESTORER, RETURN, ends_in_call, epilogue};
 use crate::modules::{self, Placement};
 
 /// The mapped tables of an object.
@@ -41,7 +41,13 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
         let mut before = [0; CALL_MAX_BYTES];
         let called = exact
             || bounds::read_unknown(pc - CALL_MAX_BYTES, &mut before) && ends_in_call(&before);
-        return bare(if called { Rule::Chain } else { Rule::Broken });
+        if !called {
+            return bare(Rule::Broken);
+        }
+        let mut after = [0; EPILOGUE_BYTES];
+        let leaves = !exact && bounds::read_unknown(pc, &mut after);
+        let rule = leaves.then(|| epilogue(&after)).flatten();
+        return bare(rule.unwrap_or(Rule::Chain));
     };
     let tables = Loaded(placement);
     let found = match placement.image.eh_frame_hdr {

@@ -4,6 +4,7 @@
 use core::arch::asm;
 
 use super::cfi::COLUMNS;
+use super::rule::Rule;
 
 /// DWARF numbers.
 pub const RBX: usize = 3;
@@ -52,6 +53,27 @@ pub fn ends_in_call(before: &[u8; CALL_MAX_BYTES]) -> bool {
             .any(|&n| byte(n) == 0xff && byte(n - 1) >> 3 & 7 == 2)
 }
 
+/// Bytes after a return address that [`epilogue`] looks at.
+pub const EPILOGUE_BYTES: usize = 8;
+
+/// The rule that the code at a return address amounts to, if all that it does is to leave: `add
+/// $n, %rsp; ret` or `pop %rbp; ret`. Nobody describes generated code, but this will be executed.
+pub fn epilogue(after: &[u8; EPILOGUE_BYTES]) -> Option<Rule> {
+    let words = |bytes: i32| {
+        let words = u32::try_from(bytes / 8).ok()?;
+        (bytes > 0 && bytes % 8 == 0).then_some(Rule::Sp {
+            cfa: words + 1,
+            bp: 0,
+        })
+    };
+    match *after {
+        [0x48, 0x83, 0xc4, n, 0xc3, ..] => words(i32::from(n as i8)),
+        [0x48, 0x81, 0xc4, a, b, c, d, 0xc3] => words(i32::from_le_bytes([a, b, c, d])),
+        [0x5d, 0xc3, ..] => Some(Rule::Sp { cfa: 2, bp: 2 }),
+        _ => None,
+    }
+}
+
 /// The registers of the function this is inlined into, as far as a callee must keep them, with the
 /// others zero, indexed by DWARF number.
 #[inline(always)]
@@ -75,4 +97,26 @@ pub fn own_registers() -> [usize; COLUMNS] {
         );
     }
     registers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_that_only_leaves_says_where_to() {
+        let sp = |cfa, bp| Some(Rule::Sp { cfa, bp });
+        for (code, rule) in [
+            (b"\x48\x83\xc4\x08\xc3\xcc\xcc\xcc", sp(2, 0)),
+            (b"\x48\x83\xc4\x78\xc3\xcc\xcc\xcc", sp(16, 0)),
+            (b"\x48\x81\xc4\x00\x01\x00\x00\xc3", sp(33, 0)),
+            (b"\x5d\xc3\xcc\xcc\xcc\xcc\xcc\xcc", sp(2, 2)),
+            (b"\x48\x83\xc4\xf8\xc3\xcc\xcc\xcc", None), // takes room instead
+            (b"\x48\x83\xc4\x0c\xc3\xcc\xcc\xcc", None), // no whole words
+            (b"\x48\x83\xc4\x08\x90\xc3\xcc\xcc", None), // does more
+            (b"\xc3\xcc\xcc\xcc\xcc\xcc\xcc\xcc", None),
+        ] {
+            assert_eq!(epilogue(code), rule, "{code:x?}");
+        }
+    }
 }

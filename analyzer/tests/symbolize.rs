@@ -539,6 +539,7 @@ fn a_module_without_build_id_is_used_if_it_fits() {
         let mut symbolizer = Symbolizer::new(SymbolOptions::default());
         let path = program.path.as_os_str().as_encoded_bytes();
         let module = ModuleRef {
+            content: None,
             path,
             build_id: &[],
             mapped_bytes,

@@ -163,6 +163,9 @@
 //!        head    at_ms n
 //!        loss    site - site of the loss before n (at least 1), since_ms n, bytes n and blocks n
 //!                of each kind: definite, indirect, possible, reachable
+//! 41 Content     module n, hash n: of the file of a module without build-id
+//! 40 Code        name s, nodes up to the end of the record
+//!        node    id - id of the node before n (at least 1)
 //! 25 Faults      length of head n, head, sites up to the end of the record; in a segment of ages
 //!        head    at_ms n, source b (0 off, 1 all, 2 user, 3 refused, 4 too many), error n,
 //!                period n, since_ms n, before (minor n, major n), all (the same),
@@ -185,6 +188,15 @@
 //! // Frame 300, called from frame 299, returns to 0x1234 in module 2.
 //! let node = Node { id: 300, parent: 299, module: 2, offset: 0x1234, exact: false };
 //! assert_eq!(bytes_of(Record::Node(node)), [7, 0xac, 0x02, 1, 2, 0xb4, 0x24, 0]);
+//!
+//! // Frames 7 and 9 are in code that its runtime calls `f`.
+//! let mut buffer = [0; 16];
+//! let mut sink = SliceSink::new(&mut buffer);
+//! let mut writer = CodeWriter::new(&mut sink);
+//! writer.push(7)?;
+//! writer.push(9)?;
+//! let code = Code { name: b"f", nodes: sink.written() };
+//! assert_eq!(bytes_of(Record::Code(code)), [40, 1, b'f', 7, 2]);
 //!
 //! // One of 13 minor faults is looked at; two such were on blocks of site 3.
 //! let mut buffer = [0; 16];
@@ -341,6 +353,8 @@
 )]
 
 mod account;
+mod code;
+mod content;
 pub mod control;
 mod crc32c;
 mod deltas;
@@ -364,6 +378,8 @@ pub use account::{
     Account, AccountHead, Arena, ArenaList, ArenaWriter, Arenas, Part, PartWriter, Parts,
     Residency, ResidencyWriter, SiteResidencies, SiteResidency, part,
 };
+pub use code::{Code, CodeNodes, CodeWriter};
+pub use content::ContentHash;
 pub use crc32c::{Crc32c, crc32c};
 pub use deltas::{
     AgeWriter, DeltaWriter, Deltas, FaultWriter, LossWriter, SiteAges, SiteFaults, SiteLosses,

@@ -1,6 +1,7 @@
 //! What a recording holds, as plain borrowed values. Encoding lives elsewhere.
 
 use crate::account::{Account, Arenas, Residency};
+use crate::code::Code;
 use crate::spread::Spreads;
 use crate::system::System;
 
@@ -436,6 +437,15 @@ pub enum Record<'a> {
     Node(Node),
     /// A site.
     Site(Site),
+    /// What is in the file of a module that has no build-id.
+    Content {
+        /// The module's id.
+        module: u32,
+        /// [`ContentHash`](crate::ContentHash) of its file.
+        hash: u64,
+    },
+    /// What a runtime calls its generated code.
+    Code(Code<'a>),
     /// A thread's name.
     Thread {
         /// Thread id.

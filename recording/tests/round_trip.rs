@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use leaktrack_recording::*;
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 /// What `record` is after a way through a frame and back.
@@ -229,11 +229,22 @@ proptest! {
     }
 
     #[test]
+    fn code(name in s(), nodes in btree_set(1u32.., 0..40)) {
+        let mut packed = Bytes::default();
+        let mut writer = CodeWriter::new(&mut packed);
+        nodes.iter().for_each(|node| writer.push(*node).unwrap());
+        let code = Code { name: &name, nodes: &packed.0 };
+        assert!(code.nodes().eq(nodes.iter().copied()));
+        check(Record::Code(code));
+    }
+
+    #[test]
     fn modules(id in n32(), v in [n(), n(), n(), n()], generation in n32(), a in s(), b in s()) {
         let [bias, start, end, at_ms] = v;
         let (path, build_id) = (&a[..], &b[..]);
         check(Record::Module(Module { id, bias, start, end, generation, at_ms, path, build_id }));
         check(Record::ModuleGone { id, at_ms });
+        check(Record::Content { module: id, hash: at_ms });
     }
 
     #[test]

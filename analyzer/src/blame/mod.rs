@@ -24,10 +24,10 @@ impl Blame {
     /// Index of the frame to blame; the allocating frame if every frame would be skipped, `None`
     /// for an empty stack.
     pub fn of<'a>(&self, frames: impl IntoIterator<Item = &'a Frame>) -> Option<usize> {
+        let frames: Vec<&Frame> = frames.into_iter().collect();
+        let plumbing = plumbing(&frames);
         let mut first_user = None;
-        let mut count = 0;
-        for (index, frame) in frames.into_iter().enumerate() {
-            count = index + 1;
+        for (index, frame) in frames.iter().copied().enumerate() {
             if self
                 .skip
                 .iter()
@@ -38,15 +38,38 @@ impl Blame {
             if self.own.iter().any(|pattern| frame_matches(pattern, frame)) {
                 return Some(index);
             }
-            if first_user.is_none() && !is_plumbing(frame) {
+            if first_user.is_none() && plumbing.get(index) == Some(&false) {
                 if self.own.is_empty() {
                     return Some(index);
                 }
                 first_user = Some(index);
             }
         }
-        first_user.or((count > 0).then_some(0))
+        first_user.or((!frames.is_empty()).then_some(0))
     }
+}
+
+/// For each frame of a stack whether it passes memory on. Where a runtime says whose generated code
+/// is on the stack, its own frames only carry out what that code asks for.
+pub fn plumbing(frames: &[&Frame]) -> Vec<bool> {
+    let managed = frames.iter().any(|frame| is_managed(frame));
+    let is_runtime = |frame: &Frame| {
+        let module = crate::model::identity::file_name(&frame.module);
+        let of_runtime = |pattern: &&str| glob::matches(pattern, module);
+        managed
+            && ((frame.module.is_empty() && !is_managed(frame))
+                || table::MANAGED_RUNTIMES.iter().any(of_runtime))
+    };
+    let carries = |frame: &&Frame| is_plumbing(frame) || is_runtime(frame);
+    frames.iter().map(carries).collect()
+}
+
+/// The user's own code in a managed language: generated code with a name, and its source.
+fn is_managed(frame: &Frame) -> bool {
+    let of_user = |file: &str| !file.starts_with("node:");
+    frame.module.is_empty()
+        && frame.function.is_some()
+        && frame.file.as_deref().is_some_and(of_user)
 }
 
 /// True for frames that pass memory on to whoever called them: libc, standard libraries,
@@ -205,6 +228,40 @@ mod tests {
             Some(0)
         );
         assert_eq!(blamed(&[]), None);
+    }
+
+    #[test]
+    fn a_runtime_carries_out_what_managed_code_asks_for() {
+        let script = |function: &str, file: &str| Frame {
+            function: Some(function.to_owned()),
+            file: Some(file.to_owned()),
+            ..Frame::default()
+        };
+        let node = "/usr/bin/node";
+        let in_javascript = [
+            frame(
+                node,
+                "node::NodeArrayBufferAllocator::Allocate(unsigned long)",
+            ),
+            frame("", ""),
+            script("alloc", "node:buffer"),
+            script("keep", "/srv/app.js"),
+            frame(node, "node::Start(int, char**)"),
+        ];
+        let of = |frames: &[Frame]| Blame::default().of(frames);
+        assert_eq!(of(&in_javascript), Some(3));
+        let addon = [
+            vec![frame("/srv/zopfli.node", "AddBit")],
+            in_javascript.to_vec(),
+        ];
+        assert_eq!(of(&addon.concat()), Some(0));
+        let in_python = [
+            frame("/usr/lib/libpython3.12.so.1.0", "list_append"),
+            script("Pool.take", "/srv/pool.py"),
+        ];
+        assert_eq!(of(&in_python), Some(1));
+        // Without the program's own code on the stack the runtime is all that there is to name.
+        assert_eq!(of(&in_javascript[..3]), Some(0));
     }
 
     #[test]

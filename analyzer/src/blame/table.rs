@@ -53,6 +53,20 @@ pub const RUNTIME: &[&str] = &[
     "lang_start*",
 ];
 
+/// Executables and libraries of runtimes that run other languages' code.
+pub const MANAGED_RUNTIMES: &[&str] = &[
+    "node",
+    "nodejs",
+    "libnode.so*",
+    "python3*",
+    "libpython3*",
+    "libjvm.so",
+    "libcoreclr.so",
+    "libclrjit.so",
+    "deno",
+    "bun",
+];
+
 /// Allocation wrappers: module pattern, function patterns.
 pub const WRAPPERS: &[(&str, &[&str])] = &[
     // The C and C++ entry points themselves, when linked into the program.

@@ -33,6 +33,7 @@ pub fn symbols(process: &Process, symbolizer: &mut Symbolizer) -> Symbols {
         let module = ModuleRef {
             path: &module.path,
             build_id: &module.build_id,
+            content: module.content,
             mapped_bytes: module.mapped_bytes,
             loaded_unix_ns: process.started_unix_ns.saturating_add(loaded_after_ns),
         };

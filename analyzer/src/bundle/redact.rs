@@ -3,9 +3,21 @@
 
 use std::str::FromStr;
 
-use leaktrack_recording::{EventKind, Module, Process, Record};
+use leaktrack_recording::{Code, EventKind, Module, Process, Record};
 
 use crate::model::Frame;
+
+/// Variables that hold arguments, for every program of a runtime, or a command.
+const ARGUMENTS: &[&[u8]] = &[
+    b"NODE_OPTIONS",
+    b"JAVA_TOOL_OPTIONS",
+    b"JDK_JAVA_OPTIONS",
+    b"_JAVA_OPTIONS",
+    b"RUBYOPT",
+    b"LEAKTRACK_ON_ALERT",
+];
+/// The option of the library's that is a command.
+const COMMAND: &[u8] = b"on-alert=";
 
 /// What to take out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,9 +79,10 @@ impl Redactor {
                     value: &self.text(value),
                 });
             }
+            Record::Env { name, .. } if self.what.argv && ARGUMENTS.contains(&name) => {}
             Record::Env { name, value } => keep(&Record::Env {
                 name,
-                value: &self.text(value),
+                value: &self.text(&self.without_commands(value)),
             }),
             Record::Module(module) => {
                 keep(&Record::Module(Module {
@@ -77,6 +90,10 @@ impl Redactor {
                     ..module
                 }));
             }
+            Record::Code(code) => keep(&Record::Code(Code {
+                name: &self.text(code.name),
+                ..code
+            })),
             Record::Thread { tid, name } => keep(&Record::Thread {
                 tid,
                 name: &self.text(name),
@@ -91,6 +108,7 @@ impl Redactor {
                 });
             }
             Record::ModuleGone { .. }
+            | Record::Content { .. }
             | Record::Node(_)
             | Record::Site(_)
             | Record::Snapshot(_)
@@ -112,9 +130,24 @@ impl Redactor {
             exe: &self.path(process.exe),
             host: &self.text(process.host),
             allocator: &self.path(process.allocator),
-            options: &self.text(process.options),
+            options: &self.text(&self.without_commands(process.options)),
             ..*process
         }));
+    }
+
+    /// Options of the library's without the command that it is to run.
+    fn without_commands(&self, options: &[u8]) -> Vec<u8> {
+        let mut kept: Vec<u8> = Vec::new();
+        for part in split_options(options) {
+            if self.what.argv && part.trim_ascii_start().starts_with(COMMAND) {
+                continue;
+            }
+            if !kept.is_empty() {
+                kept.push(b',');
+            }
+            kept.extend(part);
+        }
+        kept
     }
 
     /// A frame without folders. Rust's standard library stays known as such: its sources have the
@@ -196,9 +229,36 @@ fn standard_library(file: &str) -> Option<&str> {
     at_build().or_else(installed).map(|(_, rest)| rest)
 }
 
+/// `key=value,key=value`, where `\,` does not separate.
+fn split_options(options: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut escaped = false;
+    options.split(move |&byte| {
+        let separates = byte == b',' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        separates
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_go_with_the_arguments() {
+        let redactor = Redactor::new("argv".parse().unwrap(), b"");
+        for (options, kept) in [
+            (
+                &br"output=x,on-alert=curl -H a\,b http://h/,depth=3"[..],
+                &b"output=x,depth=3"[..],
+            ),
+            (b"on-alert=x", b""),
+            (br"label=a:b\,on-alert=c", br"label=a:b\,on-alert=c"),
+        ] {
+            assert_eq!(redactor.without_commands(options), kept);
+        }
+        let plain = Redactor::new(Redaction::default(), b"");
+        assert_eq!(plain.without_commands(b"on-alert=x"), b"on-alert=x");
+    }
 
     #[test]
     fn folders_go_and_names_stay() {

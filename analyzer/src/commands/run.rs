@@ -246,7 +246,8 @@ fn preload(library: &Path, inherited: Option<&OsStr>) -> OsString {
 /// Python has an allocator of its own for small objects, which hides them.
 fn prepare_python(command: &mut Command, target: &Target) {
     command.env("PYTHONMALLOC", "malloc");
-    if python_minor(&target.program).is_some_and(|minor| minor >= 12) {
+    // Behind a wrapper the version is not known: older ones do not look at it.
+    if python_minor(&target.program).is_none_or(|minor| minor >= 12) {
         command.env("PYTHONPERFSUPPORT", "1");
         say!("set PYTHONMALLOC=malloc and PYTHONPERFSUPPORT=1");
     } else {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::symbolize::SymbolOptions;
+use crate::symbolize::{SymbolOptions, debuginfod};
 
 /// Where symbols may come from and how source paths are shown.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -17,7 +17,7 @@ pub struct SymbolArgs {
     /// Show source paths that begin with FROM as if they began with TO; repeatable, the last fits first
     #[arg(long, value_name = "FROM=TO", value_parser = path_mapping)]
     path_map: Vec<(String, String)>,
-    /// Do not ask debuginfod servers
+    /// Do not ask the debuginfod servers of $DEBUGINFOD_URLS
     #[arg(long)]
     no_debuginfod: bool,
     /// Functions only, no files and lines
@@ -32,6 +32,9 @@ impl SymbolArgs {
             sysroot: self.sysroot.clone(),
             symbols: self.symbols.clone(),
             path_map: self.path_map.clone(),
+            debuginfod: (!self.no_debuginfod)
+                .then(debuginfod::Config::from_env)
+                .flatten(),
             no_source: self.no_source,
         }
     }

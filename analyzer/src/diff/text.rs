@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::document::{Change, Diff, Run, Side, SiteChange};
-use crate::blame::{is_plumbing, short};
+use crate::blame::{plumbing, short};
 use crate::human;
 use crate::report::Look;
 use crate::report::text::page::{Page, Style, shorten, shorten_path};
@@ -161,12 +161,14 @@ fn one(site: &SiteChange, number: usize, page: &mut Page) {
             ),
         ]);
     }
+    let plumbing = plumbing(&site.frames.iter().collect::<Vec<_>>());
     let callers: Vec<String> = site
         .frames
         .iter()
+        .zip(plumbing)
         .skip(frame.map_or(0, |index| index + 1))
-        .filter(|frame| !is_plumbing(frame))
-        .filter_map(|frame| Some(short(frame.function.as_deref()?).to_owned()))
+        .filter(|(_, plumbing)| !plumbing)
+        .filter_map(|(frame, _)| Some(short(frame.function.as_deref()?).to_owned()))
         .take(CALLERS)
         .collect();
     if !callers.is_empty() {

@@ -5,9 +5,11 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use leaktrack_recording::SiteKind;
+use leaktrack_recording::{ContentHash, SiteKind};
 
 use super::frame::Frame;
+use super::process::Module;
+use crate::symbolize::CodeName;
 
 /// 128-bit FNV-1a, shown folded to 64 bits: 16 hex digits.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,8 @@ pub enum Place {
     Module(Vec<u8>, u64),
     /// In anonymous executable memory.
     Jit,
+    /// In generated code that its runtime has a name for: that name.
+    Code(CodeName),
 }
 
 /// Identities of modules without build-id, by path, so that each file is read once.
@@ -54,14 +58,19 @@ pub enum Place {
 pub struct ContentHashes(HashMap<Vec<u8>, Vec<u8>>);
 
 impl ContentHashes {
-    /// The build-id if there is one, else the hash of the file's content, else the path itself.
-    pub fn identity(&mut self, path: &[u8], build_id: &[u8]) -> Vec<u8> {
-        if !build_id.is_empty() {
-            return build_id.to_vec();
+    /// The build-id if there is one, else the hash of the file's content (as recorded, else of the
+    /// file that is there now), else the path itself.
+    pub fn identity(&mut self, module: &Module) -> Vec<u8> {
+        if !module.build_id.is_empty() {
+            return module.build_id.clone();
         }
+        if let Some(hash) = module.content {
+            return format!("{hash:016x}").into_bytes();
+        }
+        let path = &module.path;
         self.0
-            .entry(path.to_vec())
-            .or_insert_with(|| content_hash(path).unwrap_or_else(|| path.to_vec()))
+            .entry(path.clone())
+            .or_insert_with(|| content_hash(path).unwrap_or_else(|| path.clone()))
             .clone()
     }
 }
@@ -73,12 +82,12 @@ fn content_hash(path: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let mut file = std::fs::File::open(path).ok()?;
-    let mut hasher = Hasher::default();
+    let mut hasher = ContentHash::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Some(hasher.finish().into_bytes()),
-            Ok(read) => hasher.bytes(buffer.get(..read)?),
+            Ok(0) => return Some(format!("{:016x}", hasher.finish()).into_bytes()),
+            Ok(read) => hasher.add(buffer.get(..read)?),
             Err(_) => return None,
         }
     }
@@ -108,6 +117,13 @@ pub fn site_id<'a>(kind: SiteKind, places: impl IntoIterator<Item = &'a Place>) 
                     hasher.field(b"[jit]");
                 }
                 in_jit = true;
+            }
+            Place::Code(code) => {
+                hasher.field(b"[jit]");
+                hasher.field(code.function.as_bytes());
+                hasher.field(file_name(code.file.as_deref().unwrap_or_default()).as_bytes());
+                hasher.bytes(&code.line.unwrap_or(0).to_le_bytes());
+                in_jit = false;
             }
         }
     }
@@ -190,6 +206,11 @@ mod tests {
             id(&[at(1), Place::Jit, at(2)])
         );
         assert_ne!(id(&[at(1)]), id(&[at(2)]));
+        let code = |name: &str| Place::Code(CodeName::parse(name));
+        let optimised = [at(1), code("JS:*f /a.js:1:2"), at(2)];
+        assert_eq!(id(&optimised), id(&[at(1), code("JS:~f /a.js:1:2"), at(2)]));
+        assert_ne!(id(&optimised), id(&[at(1), code("JS:*g /a.js:1:2"), at(2)]));
+        assert_ne!(id(&optimised), id(&[at(1), Place::Jit, at(2)]));
         assert_ne!(id(&[at(1)]), site_id(SiteKind::Mmap, &[at(1)]));
         assert_eq!(id(&[at(1)]).len(), 16);
     }
@@ -243,10 +264,24 @@ mod tests {
     #[test]
     fn module_without_build_id_is_known_by_content_then_path() {
         let mut hashes = ContentHashes::default();
-        assert_eq!(hashes.identity(b"/x", b"ID"), b"ID");
-        assert_eq!(hashes.identity(b"/no/such/file", b""), b"/no/such/file");
+        let module = |path: &[u8], build_id: &[u8], content| Module {
+            path: path.to_vec(),
+            build_id: build_id.to_vec(),
+            content,
+            ..Module::default()
+        };
+        assert_eq!(hashes.identity(&module(b"/x", b"ID", None)), b"ID");
+        let gone = module(b"/no/such/file", b"", None);
+        assert_eq!(hashes.identity(&gone), b"/no/such/file");
         let own = std::env::current_exe().expect("own path");
-        let identity = hashes.identity(own.as_os_str().as_encoded_bytes(), b"");
+        let own = own.as_os_str().as_encoded_bytes();
+        let identity = hashes.identity(&module(own, b"", None));
         assert_eq!(identity.len(), 16);
+        // What was recorded counts, whatever is there now.
+        let recorded = u64::from_str_radix(str::from_utf8(&identity).unwrap(), 16).unwrap();
+        assert_eq!(
+            hashes.identity(&module(b"/gone", b"", Some(recorded))),
+            identity
+        );
     }
 }

@@ -29,6 +29,8 @@ pub struct Module {
     pub path: Vec<u8>,
     /// GNU build-id; empty when it has none.
     pub build_id: Vec<u8>,
+    /// Hash of its file's content, of a module without build-id.
+    pub content: Option<u64>,
     /// Bytes of address space.
     pub mapped_bytes: u64,
     /// When it was first seen.
@@ -134,6 +136,8 @@ pub struct Process {
     pub modules: HashMap<u32, Module>,
     /// Frames by id.
     pub nodes: HashMap<u32, format::Node>,
+    /// What runtimes call the generated code that frames are in, by the frame's id.
+    pub code: HashMap<u32, Arc<str>>,
     /// Names of threads by id.
     pub threads: HashMap<u32, String>,
     /// Every snapshot of the recording, in order; those of the window are `window_heads()`.
@@ -245,6 +249,7 @@ impl Process {
             env: BTreeMap::new(),
             modules: HashMap::new(),
             nodes: HashMap::new(),
+            code: HashMap::new(),
             threads: HashMap::new(),
             heads: Vec::new(),
             grid: Vec::new(),
@@ -282,6 +287,7 @@ impl Process {
                     Module {
                         path: module.path.to_vec(),
                         build_id: module.build_id.to_vec(),
+                        content: None,
                         mapped_bytes: module.end.saturating_sub(module.start),
                         at_ms: module.at_ms,
                     },
@@ -292,6 +298,16 @@ impl Process {
             }
             Record::Site(site) => {
                 sites.insert(site.id, site);
+            }
+            Record::Content { module, hash } => {
+                if let Some(module) = self.modules.get_mut(&module) {
+                    module.content = Some(hash);
+                }
+            }
+            Record::Code(code) => {
+                let name: Arc<str> = text(code.name).into();
+                self.code
+                    .extend(code.nodes().map(|node| (node, name.clone())));
             }
             Record::Thread { tid, name } => {
                 self.threads.insert(tid, text(name));

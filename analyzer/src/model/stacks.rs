@@ -10,7 +10,7 @@ use leaktrack_recording as format;
 use super::frame::Frame;
 use super::identity::{ContentHashes, Place, file_name};
 use super::process::{Module, Process};
-use crate::symbolize::{ModuleRef, SymbolOptions, Symbolizer, Symbols};
+use crate::symbolize::{CodeName, ModuleRef, SymbolOptions, Symbolizer, Symbols};
 
 /// No stack is longer than this, whatever a damaged recording says.
 const LONGEST: usize = 4096;
@@ -94,16 +94,21 @@ impl Stacks {
             node.offset.saturating_sub(1)
         };
         let place = match module {
-            Some(module) => {
-                Place::Module(self.hashes.identity(&module.path, &module.build_id), svma)
-            }
-            None => Place::Jit,
+            Some(module) => Place::Module(self.hashes.identity(module), svma),
+            None => match process.code.get(&node.id) {
+                Some(name) => Place::Code(CodeName::parse(name)),
+                None => Place::Jit,
+            },
         };
         let symbolizer = &mut self.symbolizer;
         let frames = self.known.entry((place.clone(), svma)).or_insert_with(|| {
+            if let Place::Code(code) = &place {
+                return [symbolizer.generated(code, svma)].into();
+            }
             let module = module.map_or_else(ModuleRef::default, |module| ModuleRef {
                 path: &module.path,
                 build_id: &module.build_id,
+                content: module.content,
                 mapped_bytes: module.mapped_bytes,
                 loaded_unix_ns: process
                     .started_unix_ns

@@ -114,6 +114,7 @@ fn key(site: &Site, by: GroupBy) -> String {
 pub fn line(frame: &Frame) -> String {
     match (&frame.file, frame.line, &frame.function) {
         (Some(file), Some(line), _) => format!("{file}:{line}"),
+        (Some(file), None, Some(function)) => format!("{function} in {file}"),
         (_, _, Some(function)) => format!("{function} in {}", module(frame)),
         _ => place(frame),
     }

@@ -7,9 +7,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use leaktrack_recording::ContentHash;
 use object::Object;
 
 use super::candidates::{self, Candidate};
+use super::debuginfod::{Artifact, Debuginfod};
 use super::image::{Image, crc32};
 use super::{ModuleRef, SymbolOptions, hex, vdso};
 
@@ -35,6 +37,7 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Finder {
     options: SymbolOptions,
+    remote: Debuginfod,
     /// Files below the `--symbols` folders by build-id; made when nothing else helped.
     index: OnceCell<HashMap<Vec<u8>, Vec<PathBuf>>>,
 }
@@ -43,6 +46,7 @@ impl Finder {
     /// A finder that has looked at nothing yet.
     pub fn new(options: SymbolOptions) -> Self {
         Self {
+            remote: Debuginfod::new(options.debuginfod.clone()),
             options,
             index: OnceCell::new(),
         }
@@ -64,7 +68,15 @@ impl Finder {
             Err(note) => found.note = Some(note),
         }
         if !found.binary.as_ref().is_some_and(Image::has_dwarf) {
-            found.debug = self.debug(module, found.binary.as_ref());
+            found.debug = self
+                .debug(module, found.binary.as_ref())
+                .or_else(|| self.remote_debug(module));
+            if found.binary.is_none() && found.debug.is_none() && !vdso::is_vdso(module.path) {
+                found.binary = self.fetch(module.build_id, Artifact::Executable, module.path);
+                if found.binary.is_some() {
+                    found.note = None; // exported functions are better than none
+                }
+            }
             if found.binary.is_none() && found.debug.is_some() {
                 found.note = None; // it has all that is needed
             }
@@ -72,6 +84,28 @@ impl Finder {
         let with_dwarf = found.debug.as_ref().or(found.binary.as_ref());
         found.alternate = with_dwarf.and_then(|image| self.alternate(image));
         found
+    }
+
+    /// What the reader should know of debuginfod servers: one line each.
+    pub fn remote_notes(&self) -> Vec<String> {
+        self.remote.take_notes()
+    }
+
+    fn remote_debug(&self, module: &ModuleRef<'_>) -> Option<Image> {
+        if vdso::is_vdso(module.path) {
+            return None;
+        }
+        self.fetch(module.build_id, Artifact::DebugInfo, module.path)
+            .filter(Image::has_dwarf)
+    }
+
+    /// A file of a build-id from a server, if it is that of this build-id.
+    fn fetch(&self, build_id: &[u8], artifact: Artifact, path: &[u8]) -> Option<Image> {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let shown = String::from_utf8_lossy(name);
+        let file = self.remote.file(build_id, artifact, &shown)?;
+        let image = Image::open(&file).ok()?;
+        (image.build_id() == build_id).then_some(image)
     }
 
     fn binary(&self, module: &ModuleRef<'_>) -> Result<(Image, Option<String>), String> {
@@ -133,7 +167,9 @@ impl Finder {
         let (link, build_id) = image.alternate_link()?;
         let paths = candidates::alternates(&image.path, link, build_id, &self.options);
         let mut images = paths.iter().filter_map(|path| Image::open(path).ok());
-        images.find(|image| image.build_id() == build_id)
+        images
+            .find(|image| image.build_id() == build_id)
+            .or_else(|| self.fetch(build_id, Artifact::DebugInfo, link))
     }
 
     fn indexed(&self, build_id: &[u8]) -> &[PathBuf] {
@@ -179,6 +215,20 @@ fn fit(module: &ModuleRef<'_>, image: &Image, candidate: &Candidate) -> Fit {
     }
     if !found.is_empty() {
         return Fit::Yes(None);
+    }
+    if let Some(recorded) = module.content {
+        let mut content = ContentHash::default();
+        content.add(image.data);
+        return if content.finish() == recorded {
+            Fit::Yes(None)
+        } else if candidate.given && !same_name {
+            Fit::Other
+        } else {
+            Fit::No(format!(
+                "symbols of {} refused: it has no build-id, and its content is not what was recorded; name the file that was recorded with --symbols or --sysroot",
+                image.path.display()
+            ))
+        };
     }
     if candidate.given && !same_name {
         return Fit::Other;

@@ -5,6 +5,8 @@
 
 mod bundled;
 mod candidates;
+mod code;
+pub mod debuginfod;
 mod demangle;
 mod dwarf;
 mod find;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 use crate::model::Frame;
 pub use bundled::Symbols;
+pub use code::CodeName;
 pub use demangle::demangle;
 use dwarf::{DebugInfo, Named};
 use find::Finder;
@@ -34,6 +37,8 @@ pub struct SymbolOptions {
     pub symbols: Vec<PathBuf>,
     /// Prefixes of source paths to replace: (from, to); the last that fits wins.
     pub path_map: Vec<(String, String)>,
+    /// Servers to ask for what is not here.
+    pub debuginfod: Option<debuginfod::Config>,
     /// Functions only, no files and lines.
     pub no_source: bool,
 }
@@ -46,6 +51,8 @@ pub struct ModuleRef<'a> {
     pub path: &'a [u8],
     /// GNU build-id, empty when it has none.
     pub build_id: &'a [u8],
+    /// Hash of the content of its file, where it has no build-id.
+    pub content: Option<u64>,
     /// Bytes of address space it occupied (0: unknown). Tells a changed file without build-id.
     pub mapped_bytes: u64,
     /// When it was first seen mapped, Unix nanoseconds (0: unknown). Same use.
@@ -124,14 +131,28 @@ impl Symbolizer {
             Some(frames) => frames.to_vec(),
             None => self.look_up(module, svma),
         };
+        out.extend(found.into_iter().map(|frame| self.shown(frame)));
+    }
+
+    /// The frame in generated code that its runtime has a name for.
+    pub fn generated(&self, code: &CodeName, address: u64) -> Frame {
+        self.shown(Frame {
+            function: Some(code.function.clone()),
+            file: code.file.clone(),
+            line: code.line,
+            offset: address,
+            ..Frame::default()
+        })
+    }
+
+    /// The frame with its file as the options want it.
+    fn shown(&self, frame: Frame) -> Frame {
         let options = self.finder.options();
-        for frame in found {
-            let file = frame.file.filter(|_| !options.no_source);
-            out.push(Frame {
-                line: frame.line.filter(|_| file.is_some()),
-                file: file.map(|file| paths::shown(&file, &options.path_map)),
-                ..frame
-            });
+        let file = frame.file.filter(|_| !options.no_source);
+        Frame {
+            line: frame.line.filter(|_| file.is_some()),
+            file: file.map(|file| paths::shown(&file, &options.path_map)),
+            ..frame
         }
     }
 
@@ -219,6 +240,7 @@ impl Symbolizer {
             return opened; // code in no file
         }
         let found = self.finder.find(module);
+        self.notes.extend(self.finder.remote_notes());
         self.notes.extend(found.note);
         let with_dwarf = found.debug.as_ref().or(found.binary.as_ref());
         opened.debug_info = with_dwarf.and_then(|image| {

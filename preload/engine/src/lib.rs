@@ -22,6 +22,7 @@ pub mod alerts;
 pub mod allocator;
 pub mod arena;
 pub mod atomic;
+pub mod code_map;
 pub mod config;
 pub mod confine;
 pub mod control;

@@ -13,6 +13,7 @@ mod state;
 mod system;
 
 use crate::account::{ArenaWriter, ResidencyWriter};
+use crate::code::Code;
 use crate::deltas::{AgeWriter, DeltaWriter, FaultWriter, LossWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
@@ -44,6 +45,8 @@ mod tag {
     pub const SCAN: u8 = 30;
     pub const LOSSES: u8 = 31;
     pub const FAULTS: u8 = 25;
+    pub const CODE: u8 = 40;
+    pub const CONTENT: u8 = 41;
 }
 
 /// Writes one record, without a frame.
@@ -84,6 +87,16 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
         Record::Site(site) => {
             out.byte(tag::SITE)?;
             defs::put_site(site, &mut out)
+        }
+        Record::Content { module, hash } => {
+            out.byte(tag::CONTENT)?;
+            out.varint(*module)?;
+            out.varint(*hash)
+        }
+        Record::Code(code) => {
+            out.byte(tag::CODE)?;
+            out.bytes(code.name)?;
+            sink.put(code.nodes)
         }
         Record::Thread { tid, name } => {
             out.byte(tag::THREAD)?;
@@ -246,6 +259,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
             | tag::FAULTS
             | tag::SCAN
             | tag::LOSSES
+            | tag::CODE
+            | tag::CONTENT
     );
     if !known {
         return Ok(None);
@@ -273,6 +288,11 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         },
         tag::NODE => Record::Node(defs::get_node(input)?),
         tag::SITE => Record::Site(defs::get_site(input)?),
+        tag::CODE => Record::Code(get_code(input)?),
+        tag::CONTENT => Record::Content {
+            module: input.u32()?,
+            hash: input.varint()?,
+        },
         tag::THREAD => Record::Thread {
             tid: input.u32()?,
             name: input.bytes()?,
@@ -317,6 +337,8 @@ impl Record<'_> {
             | Record::ModuleGone { .. }
             | Record::Node(_)
             | Record::Site(_)
+            | Record::Code(_)
+            | Record::Content { .. }
             | Record::Thread { .. } => SegmentKind::Defs,
             Record::Snapshot(_) => SegmentKind::Snapshots,
             Record::Ages(_)
@@ -331,6 +353,15 @@ impl Record<'_> {
             }
         }
     }
+}
+
+fn get_code<'a>(input: &mut Input<'a>) -> Option<Code<'a>> {
+    let name = input.bytes()?;
+    let code = Code {
+        name,
+        nodes: input.0,
+    };
+    code.nodes().ends_well().then_some(code)
 }
 
 fn event_byte(kind: EventKind) -> u8 {

@@ -213,11 +213,19 @@ pub fn sample() -> File {
         },
         Record::Module(module),
         Record::ModuleGone { id: 1, at_ms: 900 },
+        Record::Content {
+            module: 1,
+            hash: u64::MAX,
+        },
         node(1, false),
         node(2, false),
         node(3, true),
         site(1, SiteKind::Heap),
         site(2, SiteKind::Mmap),
+        Record::Code(Code {
+            name: b"JS:*f",
+            nodes: &[2, 1],
+        }),
         Record::Thread {
             tid: 4711,
             name: b"server",

@@ -13,7 +13,7 @@ mod arenas;
 mod blocks;
 mod known;
 mod layout;
-mod maps;
+pub mod maps;
 mod pagemap;
 mod pages;
 mod regions;

@@ -3,6 +3,7 @@
 
 use leaktrack_recording::{Module, Record, Site, SiteKind};
 
+use super::content;
 use super::source::Source;
 use crate::arena::AVec;
 use crate::facts::threads;
@@ -79,6 +80,13 @@ impl Defs {
                     module.at_ms
                 };
                 result = recorder.append_def(&Record::Module(Module { at_ms, ..*module }), FOR_ALL);
+                if result.is_ok()
+                    && module.build_id.is_empty()
+                    && let Some(hash) = content::hash(module.path)
+                {
+                    let module = module.id;
+                    let _ = recorder.append_def(&Record::Content { module, hash }, FOR_ALL);
+                }
             });
             match result {
                 Ok(()) => self.modules += 1,

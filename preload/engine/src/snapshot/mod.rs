@@ -8,6 +8,8 @@ mod account;
 mod ages;
 mod begin;
 mod changes;
+mod code;
+mod content;
 mod counts;
 mod defs;
 mod epochs;

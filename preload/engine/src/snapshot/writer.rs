@@ -8,6 +8,7 @@ use leaktrack_recording::{
 
 use super::ages::Ages;
 use super::changes::{Changes, Definer, Pass, Sums};
+use super::code::Names;
 use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
@@ -44,6 +45,7 @@ pub struct Writer {
     /// What the sites' counters lacked by then.
     calls_base: Calls,
     defs: Defs,
+    names: Names,
     epochs: Epochs,
     index: u64,
     totals: Totals,
@@ -67,6 +69,7 @@ impl Writer {
             base: [Counts::ZERO; 2],
             calls_base: Calls::NONE,
             defs: Defs::new(),
+            names: Names::new(),
             epochs: Epochs::new(),
             index: 0,
             totals: NO_TOTALS,
@@ -172,6 +175,7 @@ impl Writer {
                 other => return other,
             }
         }
+        self.names.take(source, recorder, last)?;
         recorder.flush()?;
         self.tell_limits(recorder, now_ms)
     }

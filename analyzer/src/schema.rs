@@ -20,6 +20,7 @@ pub fn report() -> Value {
         ("fragmentation", fragmentation()),
         ("faults", faults()),
         ("system", or_null(system())),
+        ("gc", or_null(gc())),
         ("scans", list(scan())),
         (
             "finding_count",
@@ -469,6 +470,28 @@ fn system() -> Value {
     )
 }
 
+fn gc() -> Value {
+    described(
+        object(&[
+            ("minor", count()),
+            ("major", count()),
+            ("pause_s", number()),
+            ("longest_pause_s", number()),
+            ("heap_bytes", or_null(count())),
+            ("rate", or_null(estimate(&number()))),
+            (
+                "collections",
+                described(
+                    list(json!({"type": "array", "items": number()})),
+                    "Seconds, bytes before, bytes after, seconds of pause, 1 for the whole heap.",
+                ),
+            ),
+            ("verdict", string()),
+        ]),
+        "Garbage collections of V8, from the file given with --gc-log.",
+    )
+}
+
 fn moment() -> Value {
     object(&[
         ("t_s", number()),
@@ -491,7 +514,7 @@ fn moment() -> Value {
 
 fn event() -> Value {
     let kinds = [
-        "mark", "alert", "scan", "enable", "disable", "dlopen", "limit", "exec", "note",
+        "mark", "alert", "scan", "enable", "disable", "dlopen", "limit", "exec", "note", "gc",
     ];
     object(&[
         ("t_s", number()),

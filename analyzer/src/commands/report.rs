@@ -14,7 +14,7 @@ use crate::commands::symbol_args::SymbolArgs;
 use crate::model::window::Bound;
 use crate::model::{LoadOptions, Window};
 use crate::report::{self, Format, GroupBy, Look, ReportOptions, Suppressions};
-use crate::{read, relatives, units};
+use crate::{gc_log, read, relatives, units};
 
 /// Sites shown unless asked otherwise.
 const SITES: usize = 20;
@@ -51,6 +51,9 @@ pub struct Args {
     /// Sites matched by FILE are no findings: LeakSanitizer's leak: lines, valgrind's .supp blocks; repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub suppressions: Vec<PathBuf>,
+    /// Show V8's garbage collections beside: output of node --trace-gc, or a file of --trace-event-categories v8; repeatable
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub gc_log: Vec<PathBuf>,
     /// Also show these sites
     #[arg(long, value_enum)]
     pub show: Vec<Show>,
@@ -131,9 +134,19 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
         show_healthy: draws || args.format == Format::Json || args.show.contains(&Show::Healthy),
         group_by: args.group_by,
         now_unix_s: unix_s(),
+        gc_log: gc_log(&args.gc_log)?,
         no_source: args.symbols.options().no_source,
         curves: draws,
     })
+}
+
+/// The collections in some logs; `None` without a log.
+fn gc_log(files: &[PathBuf]) -> anyhow::Result<Option<Vec<gc_log::Collection>>> {
+    let mut all = Vec::new();
+    for path in files {
+        all.extend(gc_log::read(path)?);
+    }
+    Ok((!files.is_empty()).then_some(all))
 }
 
 /// The suppressions of some files.

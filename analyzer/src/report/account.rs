@@ -7,6 +7,7 @@ use leaktrack_recording::{Part, SiteKind, SiteResidency, part};
 
 use super::document::{ArenaReport, Fragmentation, Memory, MemoryMoment, MemoryPart, Pin};
 use super::memory::round;
+use super::runtime::{CPYTHON, Runtime};
 use crate::model::account::MemoryAccount;
 use crate::model::{Family, Process, Site};
 
@@ -99,9 +100,6 @@ const ORDER: [u32; 16] = [
     part::FILES,
     part::OWN,
 ];
-
-/// Told apart here: its mappings are the program's to the library.
-const CPYTHON: u32 = 1000;
 
 /// The accounts that a report is about: the last of each process that is there at the end.
 pub struct Accounts<'a> {
@@ -266,7 +264,7 @@ fn runtimes(family: &Family, process: usize) -> BTreeMap<u32, u64> {
         .iter()
         .filter(|site| site.kind == SiteKind::Mmap)
     {
-        let Some(number) = runtime(site) else {
+        let Some(number) = Runtime::of(site).map(Runtime::part) else {
             continue;
         };
         for part in site.parts.iter().filter(|part| part.process == process) {
@@ -276,34 +274,6 @@ fn runtimes(family: &Family, process: usize) -> BTreeMap<u32, u64> {
         }
     }
     sums
-}
-
-/// The runtime whose heap a site's mappings are.
-fn runtime(site: &Site) -> Option<u32> {
-    let inner = || site.frames().take(6);
-    let calls = |names: &[&str]| {
-        inner().any(|frame| {
-            let function = frame.function.as_deref().unwrap_or_default();
-            names.iter().any(|name| function.contains(name))
-        })
-    };
-    let module = |names: &[&str]| {
-        inner().any(|frame| {
-            let file = crate::model::identity::file_name(&frame.module);
-            names.iter().any(|name| file.starts_with(name))
-        })
-    };
-    let blocks = site.live_blocks();
-    let mean = site.live_bytes().checked_div(blocks).unwrap_or(0);
-    if calls(&["v8::"]) || module(&["libnode.so", "libv8"]) {
-        Some(part::V8)
-    } else if module(&["libjvm.so"]) {
-        Some(part::JVM)
-    } else if module(&["python3", "libpython"]) && matches!(mean, 0x4_0000 | 0x10_0000) {
-        Some(CPYTHON)
-    } else {
-        None
-    }
 }
 
 /// Moves what runtimes made out of the program's mappings; how much was moved.

@@ -2,15 +2,17 @@
 
 use super::diagnosis::{self, Evidence};
 use super::document::*;
+use super::gc;
 use super::group::{self, GroupBy, Members};
 use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
+use super::runtime::Runtime;
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
 use super::{
     ReportOptions, account, correlate, coverage, faults, memory, scans, source, system, timeline,
 };
-use crate::blame::is_plumbing;
+use crate::blame::plumbing;
 use crate::model::{Family, Site};
 use crate::parallel;
 use crate::verdict::{self, Estimate, Opinion, Verdict};
@@ -70,7 +72,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         .collect();
     extra.plumbing = reports
         .iter()
-        .map(|site| site.frames.iter().map(is_plumbing).collect())
+        .map(|site| plumbing(&site.frames.iter().collect::<Vec<_>>()))
         .collect();
     if !options.no_source {
         let places = reports
@@ -119,6 +121,9 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     extra.limit_in_s = memory::headroom_bytes(family)
         .zip(extra.finding_rate)
         .and_then(|(left, rate)| rate.time_for(left as f64));
+    let mut events = timeline::events(family);
+    events.extend(gc::events(family, options.gc_log.as_deref()));
+    events.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
     Report {
         schema: SCHEMA.to_owned(),
         generator: Generator {
@@ -133,16 +138,31 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         fragmentation,
         faults,
         system,
+        gc: gc::gc(
+            family,
+            options.gc_log.as_deref(),
+            native_rate(family, &judgement),
+        ),
         scans: scans::scans(family),
         finding_count,
         sites: reports,
         groups,
-        events: timeline::events(family),
+        events,
         totals,
         memory,
         timeline,
         extra,
     }
+}
+
+/// Growth of findings that are not a runtime's own heap, bytes per second.
+fn native_rate(family: &Family, judgement: &Judgement) -> f64 {
+    let sites = family.sites.iter().zip(&judgement.opinions);
+    let findings =
+        sites.filter(|(site, opinion)| opinion.verdict.is_finding() && !Runtime::owns(site));
+    findings
+        .filter_map(|(_, opinion)| Some(opinion.rate?.value))
+        .sum()
 }
 
 /// Lines quoted around the blamed line of a finding, on each side.

@@ -6,6 +6,7 @@
 use leaktrack_recording::SiteKind;
 
 use super::document::{Fragmentation, Memory, Moment};
+use super::runtime::Runtime;
 use crate::human::{bytes, count, plural, rate};
 use crate::model::{Family, Site};
 use crate::verdict::{Opinion, Verdict};
@@ -103,6 +104,13 @@ impl Evidence<'_> {
         let sum = growing.iter().map(|(site, _)| site.live_bytes()).sum();
         let total: f64 = growing.iter().map(|(_, opinion)| speed(opinion)).sum();
         let at = place(worst);
+        if let Some(runtime) = Runtime::of(worst) {
+            return Some(format!(
+                "Growth of {}, by {}: that is memory of the runtime's own, and only the runtime can say what it keeps in it (see the finding's advice).",
+                runtime.heap(),
+                rate(total)
+            ));
+        }
         Some(match worst.kind {
             SiteKind::Mmap => format!(
                 "Growth of mappings: the program maps {} more and does not unmap it ({} so far), most \

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::faults::{FaultRegion, TouchPlace};
+pub use super::gc::GcReport;
 pub use super::lifetimes::LifetimesReport;
 use super::system::{SystemMoment, SystemReport};
 use crate::model::Frame;
@@ -39,6 +40,8 @@ pub struct Report {
     pub faults: Faults,
     /// The system around the processes; unknown in recordings that did not look.
     pub system: Option<SystemReport>,
+    /// Garbage collections, if a log of them was given.
+    pub gc: Option<GcReport>,
     /// Reachability scans.
     pub scans: Vec<Scan>,
     /// Blamed lines with a site, or all sites together, that are lost or growing; suppressed ones

@@ -9,6 +9,7 @@ pub mod coverage;
 mod diagnosis;
 pub mod document;
 pub mod faults;
+pub mod gc;
 pub mod group;
 mod html;
 mod json;
@@ -18,6 +19,7 @@ mod markdown;
 mod means;
 mod memory;
 mod recording;
+pub mod runtime;
 mod sampled;
 mod scans;
 mod select;
@@ -35,6 +37,7 @@ mod tests;
 
 use std::io::Write;
 
+use crate::gc_log::Collection;
 pub use assemble::assemble;
 pub use document::Report;
 pub use group::GroupBy;
@@ -72,6 +75,8 @@ pub struct ReportOptions {
     pub group_by: GroupBy,
     /// When the report is made, Unix seconds.
     pub now_unix_s: u64,
+    /// What logs of garbage collections say, if any were given.
+    pub gc_log: Option<Vec<Collection>>,
     /// Do not read source files.
     pub no_source: bool,
     /// With what formats need that draw: each site's allocations over time, more source lines.
@@ -88,6 +93,7 @@ impl Default for ReportOptions {
             show_healthy: false,
             group_by: GroupBy::Site,
             now_unix_s: 0,
+            gc_log: None,
             no_source: false,
             curves: false,
         }

@@ -8,13 +8,22 @@ use super::faults;
 use super::judge::Judgement;
 use super::lifetimes;
 use super::memory::round;
+use super::runtime::Runtime;
 use super::scans;
 use super::select::Selected;
 use super::suppress;
 use crate::model::sampling::SampleBasis;
 use crate::model::site::Part;
 use crate::model::{Counters, Family, Site};
-use crate::verdict::{self, Estimate};
+use crate::verdict::{self, Estimate, Opinion, Verdict};
+
+/// What to do; where only a runtime knows what it keeps, how to ask it.
+fn advice(opinion: &Opinion, site: &Site) -> String {
+    match Runtime::of(site).filter(|_| opinion.verdict == Verdict::Growing) {
+        Some(runtime) => runtime.advice().to_owned(),
+        None => verdict::advice::advice(opinion, site.kind),
+    }
+}
 
 /// The report on a selected site.
 pub fn site_report(
@@ -60,7 +69,7 @@ pub fn site_report(
         .to_owned(),
         verdict: opinion.verdict,
         why: opinion.why.clone(),
-        advice: verdict::advice::advice(opinion, site.kind),
+        advice: advice(opinion, site),
         suppression: match opinion.verdict.is_finding() {
             true => {
                 let frames: Vec<_> = site.frames().cloned().collect();

@@ -3,6 +3,7 @@
 mod answer;
 mod faults;
 mod footer;
+mod gc;
 mod groups;
 mod line;
 mod losses;
@@ -36,6 +37,7 @@ pub fn write(
     } else {
         groups::write(report, options, &mut page);
     }
+    gc::write(report, &mut page);
     faults::write(report, &mut page);
     footer::write(report, options, &mut page);
     out.write_all(page.finish().as_bytes())?;

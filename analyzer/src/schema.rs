@@ -170,6 +170,16 @@ fn memory() -> Value {
         ("measured_at_s", or_null(number())),
         ("measured_in_s", or_null(number())),
         (
+            "nodes",
+            or_null(list(object(&[
+                ("node", count()),
+                ("resident_bytes", or_null(count())),
+                ("host_bytes", count()),
+                ("host_free_bytes", count()),
+                ("threads", count()),
+            ]))),
+        ),
+        (
             "over_time",
             described(
                 list(object(&[
@@ -196,6 +206,9 @@ fn fragmentation() -> Value {
         ("free_bytes", or_null(count())),
         ("releasable_bytes", or_null(count())),
         ("ratio", or_null(number())),
+        ("own_held_bytes", or_null(count())),
+        ("own_free_bytes", or_null(count())),
+        ("own_releasable_bytes", or_null(count())),
         ("pinned_by", or_null(list(pin))),
         (
             "arenas",
@@ -223,6 +236,7 @@ fn faults() -> Value {
         ("attributed_major", or_null(count())),
         ("in_kernel", or_null(count())),
         ("before", or_null(count())),
+        ("user_only", or_null(boolean())),
         ("sampled_one_in", or_null(count())),
         (
             "regions",

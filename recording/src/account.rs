@@ -79,6 +79,8 @@ pub struct AccountHead {
 pub struct Account<'a> {
     /// The sums.
     pub head: AccountHead,
+    /// Encoded [`NumaNode`]s, ascending by number; read with `nodes()`. Empty where there is one node.
+    pub nodes: &'a [u8],
     /// Encoded [`Part`]s, ascending by number; read with `parts()`.
     pub parts: &'a [u8],
 }
@@ -94,6 +96,21 @@ pub struct Part {
     pub proportional_bytes: u64,
     /// Swapped out.
     pub swapped_bytes: u64,
+}
+
+/// One NUMA node: what of the process is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NumaNode {
+    /// From 1: the kernel's number plus one.
+    pub number: u32,
+    /// Resident memory of the process on it; 0 for all nodes: it was not looked at.
+    pub resident_bytes: u64,
+    /// The node's memory.
+    pub host_bytes: u64,
+    /// Of it, free.
+    pub host_free_bytes: u64,
+    /// Threads of the process that ran there last.
+    pub threads: u64,
 }
 
 /// Residency of sites' live memory at a moment.
@@ -209,6 +226,14 @@ packed!(
     [resident_bytes, proportional_bytes, swapped_bytes]
 );
 packed!(
+    NumaNodeWriter,
+    NumaNodes,
+    NumaNode,
+    number,
+    4,
+    [resident_bytes, host_bytes, host_free_bytes, threads]
+);
+packed!(
     ResidencyWriter,
     SiteResidencies,
     SiteResidency,
@@ -243,6 +268,11 @@ impl<'a> Account<'a> {
     /// The parts, ascending by number. Of an account that a reader returned the list is whole.
     pub fn parts(&self) -> Parts<'a> {
         Parts::of(self.parts)
+    }
+
+    /// The NUMA nodes, ascending by number.
+    pub fn nodes(&self) -> NumaNodes<'a> {
+        NumaNodes::of(self.nodes)
     }
 }
 

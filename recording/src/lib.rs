@@ -143,7 +143,8 @@
 //!        head    flags b (1 has pss, 2 by mincore), at_ms n, rss_bytes n, swap_bytes n,
 //!                huge_bytes n, mappings n, duration_us n, cpu_us n, live_bytes n,
 //!                untouched_bytes n, live_swapped_bytes n, skipped_bytes n, stacks n,
-//!                [pss_bytes n]
+//!                [pss_bytes n], since added: nodes (length n, bytes): number - number of the node
+//!                before n (at least 1), resident_bytes n, host_bytes n, host_free_bytes n, threads n
 //!        part    number - number of the part before n (at least 1; see [`part`]),
 //!                resident_bytes n, proportional_bytes n, swapped_bytes n
 //! 21 Residency   length of head n, head, sites up to the end of the record
@@ -240,9 +241,9 @@
 //! PartWriter::new(&mut sink).push(&Part { number, resident_bytes, ..Default::default() })?;
 //! assert_eq!(sink.written(), [5, 0x80, 0x80, 0x40, 0, 0]);
 //! let head = AccountHead { at_ms: 9, rss_bytes: 3 << 20, ..Default::default() };
-//! let account = bytes_of(Record::Account(Account { head, parts: sink.written() }));
-//! assert_eq!(account[..7], [20, 16, 0, 9, 0x80, 0x80, 0xc0]); // tag, length of head, flags, ...
-//! assert_eq!(account[2 + 16..], *sink.written());
+//! let account = bytes_of(Record::Account(Account { head, nodes: &[], parts: sink.written() }));
+//! assert_eq!(account[..7], [20, 17, 0, 9, 0x80, 0x80, 0xc0]); // tag, length of head, flags, ...
+//! assert_eq!(account[2 + 17..], *sink.written());
 //!
 //! // Sites 4 and 5 allocated: 2 blocks of 64 bytes, of which one was freed, and one of 300.
 //! let mut buffer = [0; 64];
@@ -375,8 +376,9 @@ mod system;
 mod types;
 
 pub use account::{
-    Account, AccountHead, Arena, ArenaList, ArenaWriter, Arenas, Part, PartWriter, Parts,
-    Residency, ResidencyWriter, SiteResidencies, SiteResidency, part,
+    Account, AccountHead, Arena, ArenaList, ArenaWriter, Arenas, NumaNode, NumaNodeWriter,
+    NumaNodes, Part, PartWriter, Parts, Residency, ResidencyWriter, SiteResidencies, SiteResidency,
+    part,
 };
 pub use code::{Code, CodeNodes, CodeWriter};
 pub use content::ContentHash;

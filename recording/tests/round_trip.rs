@@ -298,7 +298,14 @@ proptest! {
     #[test]
     fn accounts(v in [n(), n(), n(), n()], w in [n(), n(), n(), n()], x in [n(), n(), n(), n()],
                 pss in any::<Option<u64>>(), by_mincore in any::<bool>(),
-                list in btree_map(1..=u32::MAX, [n(), n(), n()], 0..20)) {
+                list in btree_map(1..=u32::MAX, [n(), n(), n()], 0..20),
+                places in btree_map(1..=u32::MAX, [n(), n(), n(), n()], 0..5)) {
+        let places: Vec<NumaNode> = places.into_iter().map(|(number, [resident_bytes, host_bytes, host_free_bytes, threads])| NumaNode {
+            number, resident_bytes, host_bytes, host_free_bytes, threads,
+        }).collect();
+        let mut nodes = Bytes::default();
+        let mut writer = NumaNodeWriter::new(&mut nodes);
+        places.iter().for_each(|node| writer.push(node).unwrap());
         let [at_ms, rss_bytes, swap_bytes, huge_bytes] = v;
         let [mappings, duration_us, cpu_us, live_bytes] = w;
         let [untouched_bytes, live_swapped_bytes, skipped_bytes, stacks] = x;
@@ -312,10 +319,11 @@ proptest! {
         let mut parts = Bytes::default();
         let mut writer = PartWriter::new(&mut parts);
         list.iter().for_each(|part| writer.push(part).unwrap());
-        back(&Record::Account(Account { head, parts: &parts.0 }), |read| {
+        back(&Record::Account(Account { head, nodes: &nodes.0, parts: &parts.0 }), |read| {
             let Record::Account(read) = read else { panic!("{read:?}") };
             assert_eq!(read.head, head);
             assert!(read.parts().eq(list.iter().copied()));
+            assert!(read.nodes().eq(places.iter().copied()));
         });
     }
 

@@ -2,6 +2,7 @@
 
 mod case;
 mod compile;
+mod kernel;
 mod leftovers;
 mod outcome;
 mod product;
@@ -12,6 +13,7 @@ mod valgrind;
 
 pub use case::{Case, Checked, Running, Tracked};
 pub use compile::{example, program, program_as, program_source};
+pub use kernel::{Cgroup, Swap};
 pub use outcome::Outcome;
 pub use product::{Product, product};
 pub use report::{Amount, Frame, Lost, Report, Site};

@@ -1,7 +1,8 @@
 /* Touches known numbers of pages of known sites, and nothing else of size.
- * usage: faults_by_site [fork]
+ * usage: faults_by_site [fork|read]
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,15 @@ __attribute__((noinline)) static void churn(int times)
     }
 }
 
+__attribute__((noinline)) static char *read_area(size_t pages)
+{
+    char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (area == MAP_FAILED)
+        exit(1);
+    madvise(area, pages * PAGE, MADV_NOHUGEPAGE);
+    return area;
+}
+
 int main(int argc, char **argv)
 {
     /* Attribution begins some milliseconds after the process does. */
@@ -68,6 +78,13 @@ int main(int argc, char **argv)
             _exit(0);
         }
         waitpid(child, NULL, 0);
+    }
+    if (argc > 1 && strcmp(argv[1], "read") == 0) {
+        /* The kernel touches this memory, for the program. */
+        int zeros = open("/dev/zero", O_RDONLY);
+        if (read(zeros, read_area(3000), 3000 * PAGE) != 3000 * PAGE)
+            return 3;
+        close(zeros);
     }
     puts("done");
     return 0;

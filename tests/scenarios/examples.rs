@@ -242,3 +242,19 @@ fn is_in_memory(folder: &std::path::Path) -> bool {
     };
     [libc::TMPFS_MAGIC, libc::OVERLAYFS_SUPER_MAGIC].contains(&kind)
 }
+
+#[test]
+fn copy_on_write() {
+    let run = run("copy_on_write.c");
+    assert_eq!(run.recordings.len(), 2, "{:?}", run.recordings);
+    let family = run.family();
+    if family.json["faults"]["source"] != "perf" {
+        return assert!(number(&family.json["faults"]["minor"]) > 16_384 * 4);
+    }
+    near("copied", minor(&family, "copied"), 2 * 16_384, 2 * SLACK);
+    let touched = &site(&family, "copied")["faults"]["first_touch"]["function"];
+    assert!(touched == "write_all" || touched == "filled", "{touched}");
+    expect_advice(&family, "copied", &["since the fork are copied"]);
+    let child = number(&site(&family, "only_read")["faults"]["minor"]);
+    near("only read", child, 16_384, SLACK);
+}

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use leaktrack_tests::{Case, Report, Tracked, program};
+use leaktrack_tests::{Case, Report, Tracked, program, tool};
 use serde_json::Value;
 
 fn number(value: &Value) -> u64 {
@@ -112,6 +112,57 @@ fn a_forked_child_counts_its_own() {
     near("mapped", minor(parent, "map_area"), 20_000, 4, parent);
     let (sum, all) = parts(parent);
     near("all parts together", sum, all, 1, parent);
+}
+
+/// As root all faults are seen, those of the kernel in a system call too; as another user only the program's own.
+#[test]
+fn what_the_kernel_touches_is_told_apart() {
+    if !leaktrack_tests::is_root() {
+        return told_where_refused();
+    }
+    let run = Case::of("faults_by_site.c").arg("read").check();
+    let report = planted(&run);
+    assert_eq!(report.json["faults"]["user_only"], false);
+    near("read", minor(&report, "read_area"), 3_000, 6, &report);
+
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
+    if level.trim() > "2" {
+        return;
+    }
+    let run = Case::new(tool("setpriv"))
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(program("faults_by_site.c"))
+        .arg("read")
+        .option("only=faults_by_site*")
+        .check();
+    let report = planted(&run);
+    let faults = &report.json["faults"];
+    assert_eq!(faults["user_only"], true, "{faults}");
+    assert!(minor(&report, "read_area") <= 200, "{faults}");
+    near(
+        "in the kernel",
+        number(&faults["in_kernel"]),
+        3_000,
+        6,
+        &report,
+    );
+    let text = run.text();
+    assert!(text.contains("where this user may not watch"), "{text}");
+}
+
+/// More faults than are looked at one by one: their number is right all the same.
+#[test]
+fn a_flood_is_looked_at_now_and_then() {
+    if !allowed() {
+        return told_where_refused();
+    }
+    let run = Case::of("faulting.c").args(["250000", "8"]).check();
+    let touched: u64 = run.outcome.text().trim().parse().expect("a number");
+    let report = run.report();
+    assert_eq!(report.json["faults"]["source"], "perf");
+    near("touched", minor(&report, "main"), touched, 3, &report);
+    let (sum, all) = parts(&report);
+    near("all parts together", sum, all, 1, &report);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use leaktrack_tests::{Case, Report};
+use leaktrack_tests::{Case, Report, find_tool, is_root, program};
 
 const MIB: u64 = 1 << 20;
 
@@ -276,4 +276,148 @@ fn the_sentence_on_memory_is_right() {
             );
         }
     }
+}
+
+/// 51 GiB of address space in 60,000 mappings: accounted for, and not a page of it touched.
+#[test]
+fn very_many_mappings_are_accounted_for() {
+    let case = Case::of("memory_sparse.c").arg("60000").any_stderr();
+    let tracked = case.tracked();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    expect_whole(&report);
+    let touched = 60_000 * 2 * 4096;
+    expect_near("mappings", part(&report, "program's mappings"), touched, 0);
+    let site = report.json["sites"].as_array().expect("sites").iter();
+    let mut of_one = site.filter(|site| site["blame"]["function"] == "map_one");
+    let resident: u64 = of_one
+        .clone()
+        .filter_map(|site| site["resident_bytes"].as_u64())
+        .sum();
+    assert_eq!(resident, touched);
+    let untouched = of_one
+        .next()
+        .and_then(|site| site["untouched_bytes"].as_u64());
+    assert_eq!(untouched, Some(60_000 * (896 << 10) - touched));
+    assert!(report.json["memory"]["measured_in_s"].as_f64() > Some(0.0));
+}
+
+/// What other allocators say of themselves, asked by the program, is what the report says that they say; and what leaktrack
+/// found page by page agrees.
+#[test]
+fn other_allocators_are_asked_themselves() {
+    for (library, name) in [
+        ("libjemalloc.so.2", "jemalloc"),
+        ("libtcmalloc_minimal.so.4", "tcmalloc"),
+    ] {
+        let path = std::path::Path::new("/usr/lib/x86_64-linux-gnu").join(library);
+        if !path.exists() {
+            assert!(
+                find_tool("dpkg").is_none(),
+                "{library}: tests/run installs what the tests need"
+            );
+            continue;
+        }
+        let tracked = Case::of("allocator_figures.c").behind(&path).tracked();
+        tracked.outcome.expect_code(0);
+        let text = tracked.outcome.text();
+        let mut words = text.split_whitespace();
+        assert_eq!(words.next(), Some(name), "{text}");
+        let figures: Vec<u64> = words.map(|word| word.parse().expect("a number")).collect();
+        let (held, free, live) = match figures.as_slice() {
+            // Resident, less what it holds of its own.
+            &[resident, _, allocated, metadata] => {
+                (resident, resident - allocated - metadata, allocated)
+            }
+            &[held, _, allocated] => (held, held - allocated, allocated),
+            other => panic!("{other:?}"),
+        };
+        let report = tracked.report();
+        expect_whole(&report);
+        let fragmentation = &report.json["fragmentation"];
+        assert_eq!(fragmentation["allocator"], name);
+        let own = |field: &str| fragmentation[field].as_u64().expect("told");
+        expect_near(
+            "held by its own account",
+            own("own_held_bytes"),
+            held,
+            256 << 10,
+        );
+        expect_near(
+            "free by its own account",
+            own("own_free_bytes"),
+            free,
+            256 << 10,
+        );
+        // Page by page: blocks in the sizes asked for, against size classes. What tcmalloc keeps for itself it does not say,
+        // and counts as free.
+        let found = own("free_bytes") + part(&report, "allocator's overhead and rounding");
+        let slack = free / 10 + if name == "tcmalloc" { 2 * MIB } else { 0 };
+        assert!(
+            found.abs_diff(free) <= slack,
+            "{name}: {found} found free, {free} by its own account"
+        );
+        assert!(part(&report, "live blocks") <= live + (64 << 10));
+        let pinned = fragmentation["pinned_by"].as_array().expect("pins");
+        let worst = pinned.first().and_then(|pin| pin["pages"].as_u64());
+        assert!(
+            worst.is_some_and(|pages| pages.abs_diff(5_000) <= 100),
+            "{worst:?}"
+        );
+    }
+}
+
+/// Memory and threads by node, from files laid over the kernel's: this machine has one node.
+#[test]
+fn numa_nodes_are_told_where_there_are_several() {
+    let one = Case::of("keep_some.c").check();
+    assert!(one.report().json["memory"]["nodes"].is_null());
+    assert!(!one.text().contains("NUMA"));
+    if !is_root() {
+        return;
+    }
+    let case = Case::of("numa_view.c");
+    let folder = case.folder().join("view");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    };
+    write("node/online", "0-1\n");
+    write("node/node0/cpulist", "0-63\n");
+    write("node/node1/cpulist", "64-127\n");
+    write(
+        "node/node0/meminfo",
+        "Node 0 MemTotal: 4096 kB\nNode 0 MemFree: 1024 kB\n",
+    );
+    write(
+        "node/node1/meminfo",
+        "Node 1 MemTotal: 8192 kB\nNode 1 MemFree: 6144 kB\n",
+    );
+    let maps = "55a0 default file=/bin/x mapped=5 N0=5 kernelpagesize_kB=4\n7f00 default anon=300 N0=44 N1=256 kernelpagesize_kB=4\n";
+    write("numa_maps", maps);
+    let run = case
+        .arg(&folder)
+        .arg(program("keep_some.c"))
+        .option("only=keep_some*")
+        .tracked();
+    run.outcome.expect_code(0);
+    let report = run.report();
+    let nodes = report.json["memory"]["nodes"].as_array().expect("nodes");
+    let figure = |node: usize, name: &str| nodes[node][name].as_u64().expect("a number");
+    assert_eq!(nodes.len(), 2);
+    assert_eq!(
+        [figure(0, "resident_bytes"), figure(1, "resident_bytes")],
+        [49 * 4096, MIB]
+    );
+    assert_eq!(
+        [figure(0, "host_free_bytes"), figure(1, "host_free_bytes")],
+        [MIB, 6 * MIB]
+    );
+    assert!(figure(0, "threads") >= 1 && figure(1, "threads") == 0);
+    let text = run.text();
+    assert!(
+        text.contains("NUMA: 196 KiB on node 0 (") && text.contains("1.0 MiB on node 1 (0 threads"),
+        "{text}"
+    );
 }

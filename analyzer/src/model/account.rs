@@ -9,6 +9,8 @@ pub struct MemoryAccount {
     pub head: format::AccountHead,
     /// Its parts, ascending by number.
     pub parts: Vec<format::Part>,
+    /// NUMA nodes, ascending; none where there is one.
+    pub nodes: Vec<format::NumaNode>,
 }
 
 impl MemoryAccount {
@@ -17,6 +19,7 @@ impl MemoryAccount {
         Self {
             head: account.head,
             parts: account.parts().collect(),
+            nodes: account.nodes().collect(),
         }
     }
 

@@ -65,6 +65,21 @@ pub struct RawSite {
     pub basis: Option<SampleBasis>,
 }
 
+impl RawSite {
+    /// A site that did nothing yet.
+    fn idle(site: format::Site) -> Self {
+        Self {
+            site,
+            history: History::default(),
+            ages: None,
+            residency: None,
+            lifetimes: None,
+            losses: None,
+            basis: None,
+        }
+    }
+}
+
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -489,17 +504,9 @@ impl Process {
                     for delta in snapshot.deltas() {
                         sites
                             .entry(delta.site)
-                            .or_insert_with(|| RawSite {
-                                site: definitions
-                                    .get(&delta.site)
-                                    .copied()
-                                    .unwrap_or_else(|| undefined(delta.site)),
-                                history: History::default(),
-                                ages: None,
-                                residency: None,
-                                lifetimes: None,
-                                losses: None,
-                                basis: None,
+                            .or_insert_with(|| {
+                                let known = definitions.get(&delta.site).copied();
+                                RawSite::idle(known.unwrap_or_else(|| undefined(delta.site)))
                             })
                             .history
                             .add_part(at, share, &Counters::from(&delta));
@@ -541,6 +548,12 @@ impl Process {
             }
         }
         self.scans.retain(|scan| scan.at_ms <= self.to_ms);
+        // A forked child touches memory of its parent's sites, where it never allocated itself.
+        for id in self.faults.iter().flat_map(|faults| faults.sites.keys()) {
+            if let Some(site) = definitions.get(id) {
+                sites.entry(*id).or_insert_with(|| RawSite::idle(*site));
+            }
+        }
         let asked = match self.mode {
             Mode::Sample { mean_bytes } => Some(mean_bytes),
             _ => None,

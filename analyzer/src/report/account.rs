@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use leaktrack_recording::{Part, SiteKind, SiteResidency, part};
 
-use super::document::{ArenaReport, Fragmentation, Memory, MemoryMoment, MemoryPart, Pin};
+use super::document::{
+    ArenaReport, Fragmentation, Memory, MemoryMoment, MemoryPart, NodeReport, Pin,
+};
 use super::memory::round;
 use super::runtime::{CPYTHON, Runtime};
 use crate::model::account::MemoryAccount;
@@ -180,7 +182,31 @@ impl<'a> Accounts<'a> {
             .reduce(f64::max)
             .map(round);
         memory.measured_in_s = Some(round(self.sum(|a| a.head.duration_us) as f64 / 1e6));
+        memory.nodes = self.nodes();
         memory.over_time = over_time(family);
+    }
+
+    /// NUMA nodes, all processes together.
+    fn nodes(&self) -> Option<Vec<NodeReport>> {
+        let mut nodes: BTreeMap<u32, NodeReport> = BTreeMap::new();
+        for (.., account) in &self.list {
+            let known = account.nodes.iter().any(|node| node.resident_bytes > 0);
+            for of in &account.nodes {
+                let node = nodes.entry(of.number).or_insert(NodeReport {
+                    node: of.number.saturating_sub(1),
+                    resident_bytes: Some(0),
+                    ..NodeReport::default()
+                });
+                let bytes = known.then_some(of.resident_bytes);
+                node.resident_bytes = node
+                    .resident_bytes
+                    .zip(bytes)
+                    .map(|(sum, bytes)| sum.saturating_add(bytes));
+                node.threads = node.threads.saturating_add(of.threads);
+                (node.host_bytes, node.host_free_bytes) = (of.host_bytes, of.host_free_bytes);
+            }
+        }
+        (!nodes.is_empty()).then(|| nodes.into_values().collect())
     }
 
     /// Puts what the walks over the heaps found into the report's fragmentation section.

@@ -49,15 +49,27 @@ pub fn sentence(evidence: &Evidence<'_>) -> Option<String> {
     ]
     .iter()
     .find_map(|rule| rule(evidence, rss));
-    Some(first.unwrap_or_else(|| {
-        format!(
-            "Healthy: nothing grows, and of {} resident no part stands out.",
-            bytes(rss)
-        )
-    }))
+    Some(first.unwrap_or_else(|| evidence.healthy(rss)))
 }
 
 impl Evidence<'_> {
+    fn healthy(&self, rss: u64) -> String {
+        let parts = self.memory.parts.iter();
+        let largest = parts.max_by_key(|part| part.bytes);
+        match largest.filter(|part| part.bytes >= rss / 2) {
+            Some(part) => format!(
+                "Healthy: nothing grows; most of {} resident is {} ({}).",
+                bytes(rss),
+                part.name,
+                bytes(part.bytes)
+            ),
+            None => format!(
+                "Healthy: nothing grows, and of {} resident no part stands out.",
+                bytes(rss)
+            ),
+        }
+    }
+
     /// Sites of these verdicts, those with most live bytes first.
     fn sites(&self, verdict: Verdict) -> Vec<(&Site, &Opinion)> {
         let pairs = self.family.sites.iter().zip(self.opinions);

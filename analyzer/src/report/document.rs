@@ -261,8 +261,25 @@ pub struct Memory {
     pub measured_at_s: Option<f64>,
     /// How long that took, in leaktrack's own thread.
     pub measured_in_s: Option<f64>,
+    /// NUMA nodes; `null` where there is one.
+    pub nodes: Option<Vec<NodeReport>>,
     /// The resident parts whenever they were measured, process by process.
     pub over_time: Vec<MemoryMoment>,
+}
+
+/// A NUMA node, and what of the processes is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The kernel's number.
+    pub node: u32,
+    /// Resident memory on it; unknown of large processes while they run.
+    pub resident_bytes: Option<u64>,
+    /// The node's memory.
+    pub host_bytes: u64,
+    /// Of it, free.
+    pub host_free_bytes: u64,
+    /// Threads that ran there last.
+    pub threads: u64,
 }
 
 /// Resident memory of a process at a moment.
@@ -304,6 +321,12 @@ pub struct Fragmentation {
     pub releasable_bytes: Option<u64>,
     /// Free as a share of held.
     pub ratio: Option<f64>,
+    /// Bytes that the allocator itself says it holds from the system, asked at the end.
+    pub own_held_bytes: Option<u64>,
+    /// Of these, free by its own account.
+    pub own_free_bytes: Option<u64>,
+    /// Of these, what it could return at once by its own account.
+    pub own_releasable_bytes: Option<u64>,
     /// Sites whose blocks keep pages from being returned.
     pub pinned_by: Option<Vec<Pin>>,
     /// The allocator's arenas, those with most free memory first.
@@ -362,6 +385,9 @@ pub struct Faults {
     pub in_kernel: Option<u64>,
     /// Faults before attribution began.
     pub before: Option<u64>,
+    /// Only faults in the program's own code may be watched; those that the kernel takes for it
+    /// (`read(2)` into fresh memory) are among `in_kernel`.
+    pub user_only: Option<bool>,
     /// One of so many minor faults was looked at.
     pub sampled_one_in: Option<u64>,
     /// Attributed to something other than a site's blocks.

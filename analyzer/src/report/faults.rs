@@ -75,6 +75,7 @@ pub fn faults(family: &Family) -> Faults {
                 .iter()
                 .fold(0_u64, |sum, it| sum.saturating_add(total(it.before)))
         }),
+        user_only: by_address.then(|| known.iter().any(|it| it.source == FaultSource::User)),
         sampled_one_in: known.first().map(|faults| faults.period),
         regions: by_address.then(|| regions(&known)),
         why_not: (!by_address).then(|| why_not(family)),
@@ -276,8 +277,8 @@ fn advice(
         })
         .filter_map(|part| Some(part.faults.as_ref()?.count.minor))
         .sum();
-    if copies * 2 > minor {
-        return Some("Pages shared since the fork are copied when one side writes: fork before they are filled, write less to them afterwards, or share them (MAP_SHARED).".to_owned());
+    if copies >= MANY_MINOR && copies * 4 >= minor {
+        return Some("A forked child faults on it again. Private pages are copied when one side writes: fork before they are filled, write less to them afterwards, or share them (MAP_SHARED). Pages of a shared mapping are not copied, only mapped again.".to_owned());
     }
     let pages = counted.allocated_bytes / PAGE_BYTES;
     let mean_bytes = counted.allocated_bytes / counted.allocations.max(1);

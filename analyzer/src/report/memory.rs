@@ -231,6 +231,9 @@ pub fn fragmentation(family: &Family) -> Fragmentation {
         ratio: stats
             .filter(|stats| stats.held_bytes > 0)
             .map(|stats| round(stats.free_bytes as f64 / stats.held_bytes as f64)),
+        own_held_bytes: stats.map(|stats| stats.held_bytes),
+        own_free_bytes: stats.map(|stats| stats.free_bytes),
+        own_releasable_bytes: stats.map(|stats| stats.releasable_bytes),
         pinned_by: None,
         arenas: Vec::new(),
     };

@@ -27,6 +27,7 @@ fn account(r: &mut Recording, head: AccountHead, parts: &[(u32, u64, u64)]) {
         writer.push(&part).expect("ascending parts");
     }
     r.record(&Record::Account(Account {
+        nodes: &[],
         head,
         parts: sink.written(),
     }));

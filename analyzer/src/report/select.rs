@@ -1,5 +1,7 @@
 //! Which sites are in the report, and in which order.
 
+use leaktrack_recording::FaultCount;
+
 use super::ReportOptions;
 use super::document::Extra;
 use crate::model::{Counters, Family, Frame};
@@ -27,7 +29,9 @@ pub fn select(
     let mut sites = Vec::new();
     for (index, (site, opinion)) in family.sites.iter().zip(opinions).enumerate() {
         let live_bytes = site.live_bytes();
-        if site.counted() == Counters::default() && live_bytes == 0 {
+        let mut faults = site.parts.iter().filter_map(|part| part.faults.as_ref());
+        let faulted = faults.any(|faults| faults.count != FaultCount::default());
+        if site.counted() == Counters::default() && live_bytes == 0 && !faulted {
             continue; // did nothing in the window and holds nothing
         }
         let oldest_ms = site

@@ -9,14 +9,15 @@ use crate::types::TimeMs;
 const HAS_PSS: u8 = 1;
 const BY_MINCORE: u8 = 2;
 
-pub(super) fn put_head(head: &AccountHead, out: &mut Output<'_>) -> Result<(), Full> {
+pub(super) fn put_head(account: &Account<'_>, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
-    put_fields(head, &mut Output(&mut len))?;
+    put_fields(account, &mut Output(&mut len))?;
     out.varint(len.0 as u64)?;
-    put_fields(head, out)
+    put_fields(account, out)
 }
 
-fn put_fields(head: &AccountHead, out: &mut Output<'_>) -> Result<(), Full> {
+fn put_fields(account: &Account<'_>, out: &mut Output<'_>) -> Result<(), Full> {
+    let head = &account.head;
     let pss = if head.pss_bytes.is_some() { HAS_PSS } else { 0 };
     let mincore = if head.by_mincore { BY_MINCORE } else { 0 };
     out.byte(pss | mincore)?;
@@ -34,10 +35,10 @@ fn put_fields(head: &AccountHead, out: &mut Output<'_>) -> Result<(), Full> {
         head.skipped_bytes,
         head.stacks,
     ])?;
-    match head.pss_bytes {
-        Some(pss_bytes) => out.varint(pss_bytes),
-        None => Ok(()),
+    if let Some(pss_bytes) = head.pss_bytes {
+        out.varint(pss_bytes)?;
     }
+    out.bytes(account.nodes)
 }
 
 pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Account<'a>> {
@@ -62,7 +63,13 @@ pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Account<'a>> {
     } else {
         None
     };
+    // A head of the first version ends here.
+    let nodes = match fields.is_empty() {
+        true => &[][..],
+        false => fields.bytes()?,
+    };
     let account = Account {
+        nodes,
         head: AccountHead {
             at_ms,
             rss_bytes,
@@ -81,7 +88,8 @@ pub(super) fn get<'a>(input: &mut Input<'a>) -> Option<Account<'a>> {
         },
         parts: input.0,
     };
-    account.parts().ends_well().then_some(account)
+    let whole = account.parts().ends_well() && account.nodes().ends_well();
+    whole.then_some(account)
 }
 
 pub(super) fn put_moment(at_ms: TimeMs, out: &mut Output<'_>) -> Result<(), Full> {

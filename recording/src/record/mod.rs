@@ -113,7 +113,7 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
         }
         Record::Account(account) => {
             out.byte(tag::ACCOUNT)?;
-            account::put_head(&account.head, &mut out)?;
+            account::put_head(account, &mut out)?;
             sink.put(account.parts)
         }
         Record::Residency(residency) => {

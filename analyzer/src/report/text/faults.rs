@@ -42,6 +42,7 @@ pub fn write(report: &Report, page: &mut Page) {
         let per_mib = site
             .faults
             .per_mib
+            .filter(|per_mib| *per_mib >= 0.5)
             .map(|value| format!(", {value:.0} per MiB allocated"))
             .unwrap_or_default();
         let blamed = site
@@ -169,7 +170,11 @@ fn elsewhere(report: &Report, all: u64, page: &mut Page) {
         })
         .collect();
     if let Some(count) = faults.in_kernel {
-        parts.push((count, "in the kernel, without an address".to_owned()));
+        let words = match faults.user_only {
+            Some(true) => "in the kernel, where this user may not watch: also what read(2) touches",
+            _ => "in the kernel, without an address",
+        };
+        parts.push((count, words.to_owned()));
     }
     if let Some(count) = faults.before {
         parts.push((count, "before attribution began".to_owned()));

@@ -3,7 +3,7 @@
 use super::page::{Page, Style};
 use crate::human;
 
-use super::super::document::{Memory, Report};
+use super::super::document::{Memory, NodeReport, Report};
 
 /// Cells of the longest bar.
 const BAR: usize = 30;
@@ -83,6 +83,26 @@ fn row(page: &mut Page, style: Style, name: &str, longest: usize, bytes: i64, wh
     page.pieces(&[(style, &text), (Style::Place, &bar)]);
 }
 
+/// Memory and threads by NUMA node.
+fn on_nodes(nodes: &[NodeReport]) -> String {
+    let told: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.resident_bytes.is_none_or(|bytes| bytes > 0) || node.threads > 0)
+        .map(|node| {
+            let memory = node
+                .resident_bytes
+                .map_or_else(String::new, |bytes| format!("{} on ", human::bytes(bytes)));
+            let threads = human::plural(node.threads, "thread");
+            let free = human::bytes(node.host_free_bytes);
+            format!(
+                "{memory}node {} ({threads} ran there last, {free} free)",
+                node.node
+            )
+        })
+        .collect();
+    format!("NUMA: {}.", told.join(", "))
+}
+
 /// What stands beside the parts.
 fn beside(report: &Report) -> Vec<String> {
     let memory = &report.memory;
@@ -106,6 +126,9 @@ fn beside(report: &Report) -> Vec<String> {
     if !also.is_empty() {
         lines.push(format!("Also: {}.", also.join("; ")));
     }
+    if let Some(nodes) = &memory.nodes {
+        lines.push(on_nodes(nodes));
+    }
     let fragmentation = &report.fragmentation;
     let arenas = &fragmentation.arenas;
     let free: u64 = arenas.iter().map(|arena| arena.free_bytes).sum();
@@ -128,6 +151,17 @@ fn beside(report: &Report) -> Vec<String> {
             human::plural(arenas.len() as u64, "arena"),
             human::bytes(free),
             told.join(", ")
+        ));
+    }
+    if let (Some(name), Some(held), Some(free)) = (
+        &fragmentation.allocator,
+        fragmentation.own_held_bytes,
+        fragmentation.own_free_bytes,
+    ) {
+        lines.push(format!(
+            "{name} itself says: {} held, {} of it free.",
+            human::bytes(held),
+            human::bytes(free)
         ));
     }
     for pin in fragmentation.pinned_by.iter().flatten().take(ARENAS) {

@@ -14,13 +14,15 @@ mod blocks;
 mod known;
 mod layout;
 pub mod maps;
+mod nodes;
 mod pagemap;
 mod pages;
 mod regions;
 mod tally;
 
-use leaktrack_recording::{AccountHead, Arena, Part};
+use leaktrack_recording::{AccountHead, Arena, NumaNode, Part};
 
+use crate::arena::AVec;
 use crate::facts::process;
 use crate::{allocator, sys};
 use arenas::ArenaList;
@@ -44,6 +46,7 @@ pub struct Account {
     parts: Parts,
     shares: Shares,
     arenas: ArenaList,
+    nodes: AVec<NumaNode>,
     walk: Option<Walk>,
 }
 
@@ -81,6 +84,7 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
         Some(sums) => sums.rss_bytes,
         None => process::read().rss_bytes,
     };
+    let nodes = nodes::read(b"", small || request.thorough);
     let skipped_bytes = pagemap.skipped_bytes;
     let by_mincore = !pagemap.is_exact();
     drop(pagemap);
@@ -124,6 +128,7 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
         parts: layout.parts,
         shares,
         arenas,
+        nodes,
         walk,
     })
 }
@@ -142,6 +147,11 @@ impl Account {
     /// What was found of each site, by id; empty if the blocks were not walked.
     pub fn rows(&self) -> &[Row] {
         self.walk.as_ref().map_or(&[], |walk| walk.rows.as_slice())
+    }
+
+    /// The NUMA nodes, if there are several.
+    pub fn nodes(&self) -> &[NumaNode] {
+        self.nodes.as_slice()
     }
 
     /// The allocator's arenas.

@@ -11,5 +11,7 @@ pub mod limit;
 pub mod lines;
 pub mod mask;
 pub mod process;
+pub mod sets;
 pub mod system;
+pub mod tasks;
 pub mod threads;

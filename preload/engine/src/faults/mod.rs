@@ -8,11 +8,11 @@
 //! All but [`large`] runs in the helper. It must never run in a hook or without the helper's own
 //! descriptor table.
 
+mod duty;
 pub mod large;
 mod owner;
 mod regions;
 mod tally;
-mod tasks;
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,12 +20,13 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use leaktrack_recording::{FaultCount, FaultSource, Faults};
 
 use crate::arena::AVec;
-use crate::facts::process;
+use crate::facts::{process, tasks};
 use crate::lock::WordLock;
 use crate::permit::{self, means::PERF};
 use crate::sampler::budget;
 use crate::sys::{self, Errno, perf};
-use crate::{config, modules, state};
+use crate::{config, helper, modules, state};
+use duty::{Duty, Scale, Step};
 use perf::{Event, PageFaults, Ring, Sample};
 use regions::Regions;
 pub use tally::OfSite;
@@ -75,9 +76,14 @@ struct Session {
     /// Without forked children in their counts.
     counts_exactly: bool,
     cpus: usize,
-    /// Counted by sessions before this helper's.
-    counted_before: FaultCount,
+    /// Faults that could be seen, those of sessions before this helper's included; those of times in
+    /// which nothing was looked at are estimated.
     counted: Option<FaultCount>,
+    /// What the events had counted when `counted` was brought up to date.
+    counted_raw: FaultCount,
+    duty: Duty,
+    /// CPU time of the last switch of the events.
+    switch_us: u64,
     lost: u64,
     since_ms: u64,
     before: FaultCount,
@@ -85,6 +91,8 @@ struct Session {
     map: Regions,
     graves: usize,
     own: (usize, usize),
+    /// Where the C library lies.
+    libc: (usize, usize),
     wait_ms: u64,
     drained_ms: u64,
     lookups: u64,
@@ -100,8 +108,10 @@ impl Session {
             events: AVec::new(),
             counts_exactly: false,
             cpus: 0,
-            counted_before: FaultCount { minor: 0, major: 0 },
             counted: None,
+            counted_raw: FaultCount { minor: 0, major: 0 },
+            duty: Duty::new(),
+            switch_us: 0,
             lost: 0,
             since_ms: 0,
             before: FaultCount { minor: 0, major: 0 },
@@ -109,6 +119,7 @@ impl Session {
             map: Regions::new(),
             graves: 0,
             own: (0, 0),
+            libc: (0, 0),
             wait_ms: LEAST_WAIT_MS,
             drained_ms: 0,
             lookups: LOOKUPS_SAVED,
@@ -155,7 +166,7 @@ pub fn attach() {
 /// Ends, before the helper does: what waits is taken in.
 pub fn detach() {
     with(|session| {
-        session.drain();
+        session.drain(true);
         session.close();
     });
 }
@@ -174,7 +185,7 @@ pub fn drain() {
         return;
     }
     let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
-    with(Session::drain);
+    with(|session| session.drain(false));
     let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
     CPU_NS.fetch_add(cost_ns, Relaxed);
 }
@@ -188,7 +199,7 @@ pub fn take_cpu_ns() -> u64 {
 pub fn bound(threads: u32) {
     with(|session| {
         if session.attached && threads as usize * session.cpus * 2 > MOST_EVENTS {
-            session.drain();
+            session.drain(true);
             session.close();
             session.source = FaultSource::TooMany;
         }
@@ -200,10 +211,23 @@ pub fn ring_bytes() -> u64 {
     RING_BYTES.load(Relaxed)
 }
 
+/// Calls `each` with every site that has faults.
+pub fn for_each_site(mut each: impl FnMut(u32)) {
+    with(|session| {
+        let sites = session.tally.sites().iter();
+        sites.for_each(|of| each(of.site));
+    });
+}
+
 /// Shows the sums: the head, the sites, and how an instruction is named.
 pub fn show<R>(at_ms: u64, all: FaultCount, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
     with(|session| {
-        session.count();
+        // Only the helper has the descriptors.
+        if helper::tid() == sys::gettid() {
+            session.drain(true);
+            session.count(Scale::ONE);
+        }
+        let seen = session.seen(all.minor);
         let faults = Faults {
             at_ms,
             source: session.source,
@@ -212,10 +236,8 @@ pub fn show<R>(at_ms: u64, all: FaultCount, f: impl FnOnce(&Faults<'_>, &[OfSite
             since_ms: session.since_ms,
             before: session.before,
             all,
-            seen: session
-                .counted
-                .map(|seen| seen.minor.saturating_add(seen.major)),
-            seen_major: session.counted.map(|seen| seen.major),
+            seen: seen.map(|seen| seen.minor.saturating_add(seen.major)),
+            seen_major: seen.map(|seen| seen.major),
             lost: session.lost,
             regions: session.tally.regions,
             touches: &[],
@@ -268,13 +290,13 @@ impl Session {
         let first = tids.get(0).copied().unwrap_or_else(state::pid);
         let cpus = tasks::processors(MOST_CPUS).ok_or(Errno::EMFILE)?;
         // The first attempt tells what is allowed.
-        let mut opened = perf::open_page_faults(&event, first, cpus.first());
+        let mut opened = perf::open_page_faults(&event, first, cpus.iter().next());
         for (user_only, threads_only) in [(true, true), (false, false), (true, false)] {
             if !matches!(opened, Err(Errno::EACCES | Errno::EPERM | Errno::EINVAL)) {
                 break;
             }
             (event.user_only, event.threads_only) = (user_only, threads_only);
-            opened = perf::open_page_faults(&event, first, cpus.first());
+            opened = perf::open_page_faults(&event, first, cpus.iter().next());
         }
         sys::close(opened?);
         for &tid in tids.as_slice() {
@@ -306,7 +328,10 @@ impl Session {
         self.own = modules::find(here)
             .and_then(|placement| modules::by_id(placement.module))
             .map_or((0, 0), |module| (module.start, module.end));
+        self.libc = libc_range();
         self.attached = true;
+        self.duty = Duty::new();
+        self.switch_us = 0;
         self.wait_ms = LEAST_WAIT_MS;
         self.drained_ms = state::tick();
         self.map.forget();
@@ -352,29 +377,50 @@ impl Session {
         Ok(())
     }
 
-    /// The exact number so far.
-    fn count(&mut self) {
+    /// What the events of this session have counted.
+    fn read_counts(&self) -> Option<FaultCount> {
         if !self.attached || !self.counts_exactly {
-            return;
+            return None;
         }
-        let mut sum = self.counted_before;
+        let mut sum = FaultCount::default();
         for event in self.events.as_slice() {
-            let Some(count) = perf::read_count(event.fd) else {
-                self.counted = None;
-                return;
-            };
+            let count = perf::read_count(event.fd)?;
             let of = match event.major {
                 true => &mut sum.major,
                 false => &mut sum.minor,
             };
             *of = of.saturating_add(count);
         }
-        self.counted = Some(sum);
+        Some(sum)
+    }
+
+    /// Brings the number of faults seen up to date; minor ones since the last time stand for so many.
+    fn count(&mut self, scale: Scale) {
+        let Some(now) = self.read_counts() else {
+            return;
+        };
+        let before = core::mem::replace(&mut self.counted_raw, now);
+        let counted = self.counted.get_or_insert_default();
+        let minor = scale.of(now.minor.saturating_sub(before.minor));
+        counted.minor = counted.minor.saturating_add(minor);
+        let major = now.major.saturating_sub(before.major);
+        counted.major = counted.major.saturating_add(major);
+    }
+
+    /// Faults that could be seen, those included that nobody looked at. `minor`: faults of the process.
+    fn seen(&self, minor: u64) -> Option<FaultCount> {
+        let unseen = match self.attached {
+            true => self.duty.unseen(minor),
+            false => 0,
+        };
+        self.counted.map(|counted| FaultCount {
+            minor: counted.minor.saturating_add(unseen),
+            ..counted
+        })
     }
 
     fn close(&mut self) {
-        self.count();
-        self.counted_before = self.counted.unwrap_or_default();
+        self.count(Scale::ONE);
         for event in self.events.as_slice() {
             sys::close(event.fd);
         }
@@ -384,11 +430,14 @@ impl Session {
         }
         self.events.clear();
         self.rings.clear();
+        self.counted_raw = FaultCount::default();
         self.attached = false;
         large::enable(false);
     }
 
-    fn drain(&mut self) {
+    /// Takes in what waits, and sees to it that the events cost no more than they may. `ends`: what is
+    /// known now is to be told.
+    fn drain(&mut self, ends: bool) {
         if !self.attached {
             return;
         }
@@ -397,23 +446,89 @@ impl Session {
         self.drained_ms = now_ms;
         let earned = passed_ms.saturating_mul(LOOKUPS_PER_S) / 1_000;
         self.lookups = self.lookups.saturating_add(earned).min(LOOKUPS_SAVED);
-        let rings = self.rings.as_slice();
+        let waiting = self.waiting().saturating_mul(PERIOD);
+        let spent = if self.duty.is_whole() { waiting } else { 0 };
+        match self.duty.step(now_ms, spent, ends) {
+            Step::Take => {
+                self.set_wait();
+                self.take_in(true, Scale::ONE);
+            }
+            Step::Wait => self.take_in(false, Scale::ONE),
+            Step::Settle => {
+                let scale = self.end_look(process::read().minor_faults, waiting);
+                self.take_in(true, scale);
+            }
+            Step::Off => {
+                let (cost_us, minor) = self.switch(false);
+                let scale = match self.duty.is_look() {
+                    true => self.end_look(minor, waiting),
+                    false => Scale::ONE,
+                };
+                self.take_in(true, scale);
+                self.duty.rests(now_ms, minor, cost_us);
+            }
+            Step::On => {
+                self.take_in(false, Scale::ONE);
+                let (cost_us, minor) = self.switch(true);
+                self.switch_us = cost_us;
+                self.duty.looks(now_ms, minor);
+            }
+        }
+        if let Some(wait_ms) = self.duty.wait_ms(now_ms) {
+            self.wait_ms = wait_ms;
+        }
+    }
+
+    /// What the samples of a look that is over stand for.
+    fn end_look(&mut self, minor: u64, estimate: u64) -> Scale {
+        let exact = self.read_counts();
+        let seen = exact.map(|now| now.minor.saturating_sub(self.counted_raw.minor));
+        let scale = self.duty.ends_look(minor, seen.unwrap_or(estimate));
+        self.count(scale);
+        scale
+    }
+
+    /// Switches the events of minor faults; CPU time of this switch and the last, in microseconds, and
+    /// the minor faults of the process when it was made.
+    fn switch(&mut self, on: bool) -> (u64, u64) {
+        let before = process::read().minor_faults;
+        let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
+        for event in self.events.as_slice().iter().filter(|it| !it.major) {
+            let _ = perf::switch(event.fd, on);
+        }
+        let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
+        // This thread may have waited for a processor before or after it: as often the one as the other.
+        let after = process::read().minor_faults;
+        let cost_us = cost_ns / 1_000 + core::mem::take(&mut self.switch_us);
+        (cost_us, before + after.saturating_sub(before) / 2)
+    }
+
+    /// Samples of minor faults that wait.
+    fn waiting(&self) -> u64 {
+        let rings = self.rings.as_slice().iter().filter(|ring| !ring.major);
+        let bytes: u64 = rings.map(|ring| ring.ring.waiting_bytes()).sum();
+        bytes / perf::SAMPLE_BYTES
+    }
+
+    /// How long the rings may be left alone, by how full they have become.
+    fn set_wait(&mut self) {
         let fullest = |ring: &MinorOrMajor| {
             let waiting = ring.ring.waiting_bytes().saturating_mul(100);
             waiting.checked_div(ring.ring.room_bytes()).unwrap_or(0)
         };
-        let fill = rings.iter().map(fullest).max().unwrap_or(0);
+        let fill = self.rings.as_slice().iter().map(fullest).max().unwrap_or(0);
         self.wait_ms = match fill {
             26.. => (self.wait_ms / 2).max(LEAST_WAIT_MS),
             0..=6 => (self.wait_ms * 2).min(MOST_WAIT_MS),
             _ => self.wait_ms,
         };
-        // Samples of 40 bytes; where there are more than may be looked up, one of so many is.
-        let waiting: u64 = rings
-            .iter()
-            .filter(|ring| !ring.major)
-            .map(|ring| ring.ring.waiting_bytes() / 40)
-            .sum();
+    }
+
+    /// Takes in what waits of major faults, and of minor ones if they are wanted: each stands for so
+    /// many.
+    fn take_in(&mut self, minor: bool, scale: Scale) {
+        // Where there are more than may be looked up, one of so many is.
+        let waiting = self.waiting();
         let step = waiting.div_ceil(self.lookups.max(64)).max(1);
         let (pid, mut turn) = (state::pid(), 0u64);
         let (own_start, own_end) = self.own;
@@ -421,10 +536,15 @@ impl Session {
         let began_ns = state::started_ns();
         // Blocks are looked up by the hundred.
         let _calm = (waiting != 0).then(|| state::LIVE.calm());
+        let (libc_start, libc_end) = self.libc;
+        let weight = scale.of(PERIOD.saturating_mul(step));
         for at in 0..self.rings.len() {
             let Some(&MinorOrMajor { ring, major, .. }) = self.rings.get(at) else {
                 break;
             };
+            if !major && !minor {
+                continue;
+            }
             let (tally, map, lookups) = (&mut self.tally, &mut self.map, &mut self.lookups);
             let lost = ring.drain(|sample: Sample| {
                 if sample.pid != pid {
@@ -435,29 +555,51 @@ impl Session {
                     return;
                 }
                 *lookups = lookups.saturating_sub(1);
-                let weight = if major {
-                    1
-                } else {
-                    PERIOD.saturating_mul(step)
-                };
+                let weight = if major { 1 } else { weight };
                 let is_own = (own_start..own_end).contains(&(sample.ip as usize));
                 let owner = owner::owner(sample.addr as usize, sample.time_ns, graves, is_own, map);
-                let at_ms = sample.time_ns.saturating_sub(began_ns) / 1_000_000;
-                tally.count(
-                    owner,
-                    weight,
-                    major,
-                    &Touch {
-                        at_ms,
-                        ..Touch::of(&sample)
-                    },
-                );
+                let of_libc = (libc_start..libc_end).contains(&(sample.ip as usize));
+                let touch = Touch {
+                    ip: toucher(&sample, of_libc),
+                    addr: sample.addr,
+                    at_ms: sample.time_ns.saturating_sub(began_ns) / 1_000_000,
+                };
+                tally.count(owner, weight, major, &touch);
             });
             if !major {
-                self.lost = self.lost.saturating_add(lost);
+                self.lost = self.lost.saturating_add(scale.of(lost));
             }
         }
     }
+}
+
+/// The instruction that touched memory; for libc's `memset` and the like, and for the kernel, the call
+/// that led there.
+fn toucher(sample: &Sample, of_libc: bool) -> u64 {
+    let of_kernel = sample.ip >> 63 != 0;
+    let caller = sample.stack.wrapping_sub(1);
+    if (of_libc || of_kernel)
+        && sample.stack != 0
+        && modules::find(caller as usize)
+            .is_some_and(|placement| placement.image.is_text(caller as usize))
+    {
+        return caller;
+    }
+    sample.ip
+}
+
+/// Where the C library's code and data lie; empty if it has none of its own.
+fn libc_range() -> (usize, usize) {
+    let mut range = (0, 0);
+    modules::for_each(|module| {
+        let name = module.path().rsplit(|&byte| byte == b'/').next();
+        let name = name.unwrap_or_default();
+        let is_libc = name.starts_with(b"libc.so") || name.starts_with(b"libc-2");
+        if is_libc && module.gone_ms() == 0 {
+            range = (module.start, module.end);
+        }
+    });
+    range
 }
 
 fn map_ring(fd: i32) -> sys::Result<Ring> {

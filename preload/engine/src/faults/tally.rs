@@ -5,7 +5,6 @@ use leaktrack_recording::{FAULT_REGIONS, FaultCount};
 use super::owner::Owner;
 use super::regions;
 use crate::arena::AVec;
-use crate::sys::perf::Sample;
 
 /// A fault is in order if it lies above the one before by at most an eighth of what was touched so
 /// far, between these: one of every so many pages is seen, and of files the kernel maps 16 at once.
@@ -21,17 +20,6 @@ pub struct Touch {
     pub addr: u64,
     /// When, since recording began.
     pub at_ms: u64,
-}
-
-impl Touch {
-    /// Of a sample, without the time.
-    pub fn of(sample: &Sample) -> Touch {
-        Touch {
-            ip: sample.ip,
-            addr: sample.addr,
-            at_ms: 0,
-        }
-    }
 }
 
 /// In which order a site's memory was touched, and when.

@@ -5,8 +5,8 @@
 //! accounts cost less than one part in a hundred of a CPU, whatever the size of the process.
 
 use leaktrack_recording::{
-    Account as Encoded, Mode, PartWriter, Record, SiteResidency, SliceSink, encode_arenas,
-    encode_residency,
+    Account as Encoded, Mode, NumaNodeWriter, PartWriter, Record, SiteResidency, SliceSink,
+    encode_arenas, encode_residency,
 };
 
 use crate::account::{self, Account, Request};
@@ -22,6 +22,8 @@ const INTERVAL_MS: u64 = 60_000;
 const COST_SHARE: u64 = 100;
 /// Room for the parts.
 const PARTS_BYTES: usize = 640;
+/// Room for 16 nodes.
+const NODES_BYTES: usize = 720;
 /// Room for a site, and for an arena.
 const ENTRY_BYTES: usize = 48;
 
@@ -81,8 +83,15 @@ fn write(account: &Account, recorder: &mut Recorder) -> Result<(), Failure> {
     for part in account.parts() {
         writer.push(&part).map_err(|_| Failure::Full)?;
     }
+    let mut room = [0u8; NODES_BYTES];
+    let mut nodes = SliceSink::new(&mut room);
+    let mut writer = NumaNodeWriter::new(&mut nodes);
+    for node in account.nodes() {
+        writer.push(node).map_err(|_| Failure::Full)?;
+    }
     recorder.append_event(&Record::Account(Encoded {
         head: account.head,
+        nodes: nodes.written(),
         parts: sink.written(),
     }))
 }

@@ -240,6 +240,22 @@ impl Changes {
         Ok(pass)
     }
 
+    /// Sees to a definition of a site that has not changed, but of which something else is to be told.
+    pub fn define(
+        &mut self,
+        id: u32,
+        source: &impl Source,
+        definer: &mut impl Definer,
+    ) -> Result<(), Failure> {
+        let place = (id as usize).checked_sub(1);
+        match place.and_then(|place| self.known.get_mut(place)) {
+            Some(known) if known.standing == Standing::New => {
+                known.define(id, &source.counts(id), definer)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The buffer from `front` bytes before the changes of the last pass on.
     pub fn record(&mut self, front: usize) -> &mut [u8] {
         self.buffer

@@ -170,6 +170,7 @@ impl Writer {
                 minor: head.minor_faults,
                 major: head.major_faults,
             };
+            self.define_faulted(source, recorder)?;
             match faults::write(recorder, now_ms, all) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
@@ -178,6 +179,27 @@ impl Writer {
         self.names.take(source, recorder, last)?;
         recorder.flush()?;
         self.tell_limits(recorder, now_ms)
+    }
+
+    /// A forked child may never have allocated where its parent did, and yet touch that memory.
+    fn define_faulted(
+        &mut self,
+        source: &impl Source,
+        recorder: &mut Recorder,
+    ) -> Result<(), Failure> {
+        let mut definer = FileDefiner {
+            defs: &mut self.defs,
+            source,
+            recorder,
+            weighty_bytes: 0,
+        };
+        let mut result = Ok(());
+        crate::faults::for_each_site(|id| {
+            if result.is_ok() {
+                result = self.changes.define(id, source, &mut definer);
+            }
+        });
+        result
     }
 
     /// What was seen at the last snapshot.

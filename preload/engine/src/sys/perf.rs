@@ -8,8 +8,12 @@ const PAGE_BYTES: usize = 4096;
 const TYPE_SOFTWARE: u64 = 1;
 /// Size of `struct perf_event_attr` up to the last field used (version 5, Linux 4.1).
 const ATTR_BYTES: u64 = 112;
-/// IP, TID, TIME, ADDR.
-const SAMPLE_TYPE: u64 = 1 | 2 | 4 | 8;
+/// IP, TID, TIME, ADDR, STACK_USER.
+const SAMPLE_TYPE: u64 = 1 | 2 | 4 | 8 | 1 << 13;
+/// Of the stack: where a function that keeps nothing there, such as `memset`, returns to.
+const STACK_BYTES: u64 = 8;
+/// Header and fields of a sample, with the size of the stack before it and after it.
+pub const SAMPLE_BYTES: u64 = 40 + 8 + STACK_BYTES + 8;
 const INHERIT: u64 = 1 << 1;
 /// The kernel's own code, and the hypervisor's.
 const EXCLUDE_KERNEL: u64 = 1 << 5 | 1 << 6;
@@ -17,6 +21,8 @@ const USE_CLOCKID: u64 = 1 << 25;
 const INHERIT_THREAD: u64 = 1 << 35;
 const CLOCK_MONOTONIC: u64 = 1;
 const CLOSE_ON_EXEC: usize = 8;
+const ENABLE: usize = 0x2400;
+const DISABLE: usize = 0x2401;
 const SET_OUTPUT: usize = 0x2405;
 
 /// What an event counts.
@@ -62,7 +68,7 @@ pub fn open_page_faults(event: &Event, tid: u32, cpu: Option<u32>) -> Result<i32
         (2, event.period),
         (3, sample_type),
         (5, flags),
-        (11, CLOCK_MONOTONIC << 32),
+        (11, STACK_BYTES | CLOCK_MONOTONIC << 32),
     ] {
         if let Some(slot) = attr.get_mut(at) {
             *slot = value;
@@ -90,6 +96,13 @@ pub fn redirect(fd: i32, to: i32) -> Result<()> {
     check(unsafe { syscall6(nr::IOCTL, fd as usize, SET_OUTPUT, to as usize, 0, 0, 0) }).map(drop)
 }
 
+/// Switches an event, with all that inherited it.
+pub fn switch(fd: i32, on: bool) -> Result<()> {
+    let order = if on { ENABLE } else { DISABLE };
+    // SAFETY: touches no memory.
+    check(unsafe { syscall6(nr::IOCTL, fd as usize, order, 0, 0, 0, 0) }).map(drop)
+}
+
 /// One sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -101,6 +114,8 @@ pub struct Sample {
     pub time_ns: u64,
     /// The address that it touched.
     pub addr: u64,
+    /// The innermost word of the program's stack; 0 if unknown.
+    pub stack: u64,
 }
 
 /// The ring of an event: shared with the kernel, never in a forked child.
@@ -184,6 +199,11 @@ impl Ring {
                     pid: self.data(at + 16) as u32,
                     time_ns: self.data(at + 24),
                     addr: self.data(at + 32),
+                    stack: if size >= SAMPLE_BYTES && self.data(at + 40) >= 8 {
+                        self.data(at + 48)
+                    } else {
+                        0
+                    },
                 }),
                 RECORD_LOST => lost = lost.saturating_add(self.data(at + 16)),
                 _ => {}

@@ -118,6 +118,8 @@ pub static CALLS: [Call; 64] = [
     Call(b"getrusage", nr::GETRUSAGE, [0; 6], SNAPSHOT),
     Call(b"perf_event_open", nr::PERF_EVENT_OPEN, [0; 6], PERF),
     Call(b"ioctl", nr::IOCTL, [BAD_FD, 0x2405, BAD_FD, 0, 0, 0], PERF),
+    Call(b"ioctl", nr::IOCTL, [BAD_FD, 0x2400, 0, 0, 0, 0], PERF),
+    Call(b"ioctl", nr::IOCTL, [BAD_FD, 0x2401, 0, 0, 0, 0], PERF),
     Call(b"mmap", nr::MMAP, [0, 4096, 3, 1, BAD_FD, 0], PERF),
     Call(b"getdents64", nr::GETDENTS64, [BAD_FD, 0, 0, 0, 0, 0], PERF),
     Call(b"wait4", nr::WAIT4, [NOBODY, 0, 1, 0, 0, 0], SNAPSHOT),

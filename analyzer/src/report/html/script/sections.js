@@ -69,14 +69,35 @@ function faults() {
     .map(([name, total, values]) => [name, count(total),
       span > 0 ? `${((values.at(-1) - values[0]) / span).toFixed(1)}/s` : '–',
       of[`attributed_${name.split(' ')[0]}`] == null ? 'not attributed' : count(of[`attributed_${name.split(' ')[0]}`])]);
-  if (of.in_kernel != null) rows.push(['inside the kernel', count(of.in_kernel), '–', '–']);
-  const out = [title, smallTable('Page faults', ['Kind', 'Since the start', 'Mean rate', 'At call sites'], rows)];
+  const out = [title, of.diagnosis && h('p', null, of.diagnosis),
+    smallTable('Page faults', ['Kind', 'Since the start', 'Mean rate', 'At call sites'], rows)];
+  if (of.why_not) out.push(missing(`Not attributed to call sites: ${of.why_not}.`));
   if (isMeasured('faults.minor')) {
     const most = Array.from({ length: SITE_COUNT }, (_, site) => [site, (field('faults.minor', site) ?? 0) + (field('faults.major', site) ?? 0)])
       .filter(([, faulted]) => faulted > 0).sort((a, b) => b[1] - a[1]).slice(0, 8);
-    out.push(bars(most.map(([site, faulted]) => [shortName(site), faulted]), count));
+    out.push(bars(most.map(([site, faulted]) => [shortName(site), faulted, touched(site)]), count));
+    const advised = new Map(); // what to do, and the sites that it is good for
+    for (const [site] of most) {
+      const advice = field('faults.advice', site);
+      if (advice) advised.set(advice, [...(advised.get(advice) ?? []), shortName(site)]);
+    }
+    for (const [advice, names] of advised) out.push(h('p', null, h('strong', null, [...new Set(names)].join(', ')), `: ${advice}`));
   }
+  const elsewhere = (of.regions ?? []).map((region) => [region.name, region.minor + region.major]);
+  if (of.in_kernel != null) elsewhere.push([of.user_only ? 'in the kernel, where this user may not watch' : 'in the kernel, without an address', of.in_kernel]);
+  if (of.before != null) elsewhere.push(['before attribution began', of.before]);
+  const found = elsewhere.filter(([, faulted]) => faulted > 0).sort((a, b) => b[1] - a[1]);
+  if (found.length > 0) out.push(h('h4', null, 'At no call site'), bars(found, count));
   return out;
+}
+
+// Who touched a site's memory first, in which order and when.
+function touched(site) {
+  const by = field('faults.first_touch.function', site);
+  if (!by) return null;
+  const [order, first, last] = [field('faults.order', site), field('faults.first_s', site), field('faults.last_s', site)];
+  const when = first == null ? '' : last - first < 0.1 ? `, after ${duration(first)}` : `, from ${duration(first)} to ${duration(last)}`;
+  return `first by ${shortFunction(by)}${order ? `, ${order}` : ''}${when}`;
 }
 
 function fragmentation() {

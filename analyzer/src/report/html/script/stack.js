@@ -92,8 +92,11 @@ function facts(site) {
   const limit = estimate('growth.limit_in_s', site);
   if (limit) rows.push(['Limit, by this alone', `in ${durationBetween(limit)}`]);
   if (get('lost.definite_bytes') != null) rows.push(['Lost', `${bytes(get('lost.definite_bytes') + get('lost.indirect_bytes'))} in ${plural(get('lost.definite_blocks') + get('lost.indirect_blocks'), 'block')}`]);
-  if (get('resident_bytes') != null) rows.push(['Resident', bytes(get('resident_bytes'))]);
+  if (get('resident_bytes') != null) rows.push(['Resident', `${bytes(get('resident_bytes'))}${get('faults.filled') ? `, filled ${get('faults.filled')}` : ''}`]);
+  if (get('swapped_bytes') > 0) rows.push(['Swapped out', bytes(get('swapped_bytes'))]);
+  if (get('untouched_bytes') >= 4096) rows.push(['Never touched', bytes(get('untouched_bytes'))]);
   if (get('faults.minor') != null) rows.push(['Page faults', `${count(get('faults.minor'))} minor, ${count(get('faults.major'))} major`]);
+  if (touched(site)) rows.push(['Touched', touched(site)]);
   const threads = get('threads') ?? [];
   if (threads.length > 0) rows.push(['Threads', threads.length > 4 ? `${threads.slice(0, 4).join(', ')} and ${threads.length - 4} more` : threads.join(', ')]);
   const shares = get('by_process');

@@ -245,6 +245,10 @@ function account(memory) {
   if (memory.huge_page_bytes > 0) rows.push(['of it in huge pages', bytes(memory.huge_page_bytes), 'the kernel']);
   if (memory.pss_bytes != null) rows.push(['proportional share', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
   if (memory.swap_bytes > 0) rows.push(['swapped out', bytes(memory.swap_bytes), 'the kernel']);
+  if (memory.untouched_bytes >= 4096) rows.push(['of live blocks never touched', bytes(memory.untouched_bytes), 'not resident: it costs nothing yet']);
+  for (const of of memory.nodes ?? []) {
+    rows.push([`NUMA node ${of.node}`, of.resident_bytes == null ? 'not known' : bytes(of.resident_bytes), `${plural(of.threads, 'thread')} ran there last; ${bytes(of.host_free_bytes)} of ${bytes(of.host_bytes)} free`]);
+  }
   if (memory.limit_bytes != null) rows.push(['limit', bytes(memory.limit_bytes), memory.limit_kind]);
   if (rows.length === 0) return [];
   return [

@@ -4,7 +4,7 @@
  * usage:  fault_cost events [ROUNDS]       nanoseconds for a fault, and microseconds to make and join a thread, under
  *                                          events of several kinds: the least of all rounds, taken in turn
  *         fault_cost rate PER_S SECONDS    takes minor faults at that rate; CPU time of a fault in this thread (least,
- *                                          tenth, half of the samples of 2,000) and of all other threads. Run it with
+ *                                          tenth, half of the samples of 2,000, mean) and of all other threads. Run it with
  *                                          and without LD_PRELOAD=libleaktrack.so, LEAKTRACK=faults=off too
  */
 #define _GNU_SOURCE
@@ -161,8 +161,11 @@ static void rate(long per_s, int seconds)
     whole = cpu_s(CLOCK_PROCESS_CPUTIME_ID) - whole;
     mine = cpu_s(CLOCK_THREAD_CPUTIME_ID) - mine;
     qsort(samples, steps, sizeof *samples, ascending);
-    printf("a fault: %.1f %.1f %.1f ns; other threads: %.3f%% of a CPU; %.0f faults/s\n", samples[0], samples[steps / 10],
-           samples[steps / 2], (whole - mine) / took * 100, (double)steps * STEP / took);
+    double sum = 0;
+    for (long step = 0; step < steps; step++)
+        sum += samples[step];
+    printf("a fault: %.1f %.1f %.1f, mean %.1f ns; other threads: %.3f%% of a CPU; %.0f faults/s\n", samples[0], samples[steps / 10],
+           samples[steps / 2], sum / steps, (whole - mine) / took * 100, (double)steps * STEP / took);
 }
 
 int main(int argc, char **argv)

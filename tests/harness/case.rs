@@ -336,6 +336,21 @@ impl Running {
         files(&self.recordings)
     }
 
+    /// The report of the whole family as it is, with memory accounted for now.
+    #[track_caller]
+    pub fn family_now(&self) -> Report {
+        let recordings = self.recordings();
+        for recording in &recordings {
+            // Those of ended processes answer no more.
+            let _ = Command::new(&product().command)
+                .arg("snapshot")
+                .arg(recording)
+                .output();
+        }
+        let paths: Vec<&Path> = recordings.iter().map(PathBuf::as_path).collect();
+        Report::read(&paths)
+    }
+
     /// What it has written to standard output so far.
     pub fn stdout_so_far(&self) -> String {
         std::fs::read_to_string(self.folder.with_extension("stdout")).unwrap_or_default()

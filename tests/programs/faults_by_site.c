@@ -54,7 +54,7 @@ __attribute__((noinline)) static void churn(int times)
 
 __attribute__((noinline)) static char *read_area(size_t pages)
 {
-    char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (area == MAP_FAILED)
         exit(1);
     madvise(area, pages * PAGE, MADV_NOHUGEPAGE);

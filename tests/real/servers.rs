@@ -50,7 +50,7 @@ fn redis_with_background_saves() {
         .args(args)
         .option("interval=100ms")
         .any_stderr();
-    let server = Server::start(&case, port);
+    let mut server = Server::start(&case, port);
     let cli = |args: &[&str]| client(&tool("redis-cli"), &[&["-p", &text][..], args].concat());
     let load = |tests: &str| {
         client(
@@ -74,6 +74,8 @@ fn redis_with_background_saves() {
     }
     assert_eq!(cli(&["set", "key", "value"]).trim(), "OK");
     assert_eq!(cli(&["get", "key"]).trim(), "value");
+    let now = server.running().family_now();
+    assert!(now.expect_memory_explained());
     let memory = cli(&["info", "memory"]);
     let used = field(&memory, "used_memory:");
     let tracked = server.stop(libc::SIGTERM);
@@ -161,6 +163,14 @@ fn nginx_master_and_workers() {
         ),
         "again"
     );
+    // Master and workers together, in proportional shares.
+    let now = server.running().family_now();
+    assert!(
+        now.json["processes"]
+            .as_array()
+            .is_some_and(|all| all.len() >= 3)
+    );
+    assert!(now.expect_memory_explained());
     let tracked = server.stop(libc::SIGQUIT);
     tracked.outcome.expect_code(0);
     let reports = tracked.reports();
@@ -223,7 +233,7 @@ fn postgresql_under_pgbench() {
         .env("BASE", &base)
         .native();
     prepared.expect_code(0);
-    let server = Server::start(&case.env("BASE", &base), port);
+    let mut server = Server::start(&case.env("BASE", &base), port);
     // It answers on its port before it lets anyone in.
     let host = ["-q", "-h", "127.0.0.1", "-p", &text];
     let ready = || Command::new(binary("pg_isready")).args(host).status();
@@ -261,6 +271,8 @@ fn postgresql_under_pgbench() {
     );
     assert_eq!(psql("set max_parallel_workers_per_gather = 2; select sum(g) from generate_series(1, 200000) g").trim().lines().last(), Some("20000100000"));
     assert_eq!(psql("select count(*) from (select a.aid from pgbench_accounts a join pgbench_accounts b using (aid) order by a.filler) x").trim(), "100000");
+    let now = server.running().family_now();
+    assert!(now.expect_memory_explained());
     let tracked = server.stop(libc::SIGINT);
     tracked.outcome.expect_code(0);
     assert!(tracked.recordings.len() >= 3, "{:?}", tracked.recordings);

@@ -254,7 +254,7 @@ fn copy_on_write() {
     near("copied", minor(&family, "copied"), 2 * 16_384, 2 * SLACK);
     let touched = &site(&family, "copied")["faults"]["first_touch"]["function"];
     assert!(touched == "write_all" || touched == "filled", "{touched}");
-    expect_advice(&family, "copied", &["since the fork are copied"]);
+    expect_advice(&family, "copied", &["A forked child faults on it again"]);
     let child = number(&site(&family, "only_read")["faults"]["minor"]);
     near("only read", child, 16_384, SLACK);
 }

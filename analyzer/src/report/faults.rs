@@ -43,8 +43,6 @@ const MANY_MAJOR: u64 = 10;
 
 /// Sums over the family since the processes' start.
 pub fn faults(family: &Family) -> Faults {
-    let heads = || family.processes.iter().filter_map(|it| it.last_head());
-    let sum = |f: fn(&SnapshotHead) -> u64| heads().map(f).reduce(u64::saturating_add);
     let known: Vec<&ProcessFaults> = family
         .processes
         .iter()
@@ -52,6 +50,19 @@ pub fn faults(family: &Family) -> Faults {
         .filter(|faults| faults.by_address())
         .collect();
     let by_address = !known.is_empty();
+    // The record of the faults is taken a moment after the head of its snapshot.
+    let all = |get: fn(&FaultCount) -> u64, of_head: fn(&SnapshotHead) -> u64| {
+        let of = |process: &Process| {
+            let head = process.last_head().map(of_head);
+            let faults = process.faults.as_ref().filter(|faults| faults.by_address());
+            head.map(|count| faults.map_or(count, |faults| count.max(get(&faults.all))))
+        };
+        family
+            .processes
+            .iter()
+            .filter_map(of)
+            .reduce(u64::saturating_add)
+    };
     let attributed = |get: fn(&FaultCount) -> u64| {
         by_address.then(|| {
             let counts = known.iter().flat_map(|it| it.sites.values());
@@ -60,8 +71,8 @@ pub fn faults(family: &Family) -> Faults {
     };
     let total = |count: FaultCount| count.minor.saturating_add(count.major);
     Faults {
-        minor: sum(|head| head.minor_faults),
-        major: sum(|head| head.major_faults),
+        minor: all(|count| count.minor, |head| head.minor_faults),
+        major: all(|count| count.major, |head| head.major_faults),
         source: if by_address { "perf" } else { "counters" }.to_owned(),
         attributed_minor: attributed(|count| count.minor),
         attributed_major: attributed(|count| count.major),

@@ -68,8 +68,8 @@ pub fn write(report: &Report, page: &mut Page) {
                     .unwrap_or_default(),
             };
             let when = when(site).unwrap_or_default();
-            let words = format!("{function}{line}{when}");
-            page.prose("       touched first by ", Style::Dim, &words);
+            let words = format!("touched first by {function}{line}{when}");
+            page.prose("       ", Style::Dim, &words);
         }
         if let Some(advice) = &site.faults.advice {
             page.prose("       Do: ", Style::Plain, advice);

@@ -220,13 +220,19 @@ pub fn for_each_site(mut each: impl FnMut(u32)) {
 }
 
 /// Shows the sums: the head, the sites, and how an instruction is named.
-pub fn show<R>(at_ms: u64, all: FaultCount, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
+pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
     with(|session| {
         // Only the helper has the descriptors.
         if helper::tid() == sys::gettid() {
             session.drain(true);
             session.count(Scale::ONE);
         }
+        // Of the same moment: the snapshot at hand has taken some faults itself.
+        let now = process::read();
+        let all = FaultCount {
+            minor: now.minor_faults,
+            major: now.major_faults,
+        };
         let seen = session.seen(all.minor);
         let faults = Faults {
             at_ms,

@@ -18,8 +18,8 @@ const MOST_TOUCHED: usize = 64;
 const TOUCH_BYTES: usize = 48;
 
 /// Puts the sums so far in the place of the last ones.
-pub fn write(recorder: &mut Recorder, at_ms: u64, all: FaultCount) -> Result<(), Failure> {
-    faults::show(at_ms, all, |head, sites| {
+pub fn write(recorder: &mut Recorder, at_ms: u64) -> Result<(), Failure> {
+    faults::show(at_ms, |head, sites| {
         if head.source == FaultSource::Off {
             return Ok(());
         }

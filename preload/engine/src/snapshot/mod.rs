@@ -247,6 +247,9 @@ impl State {
             return;
         };
         let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
+        if reason == Reason::Asked {
+            self.writer.tell_faults();
+        }
         let result = self
             .writer
             .take(&Engine, recorder, !periodic)

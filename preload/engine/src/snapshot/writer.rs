@@ -2,8 +2,8 @@
 //! limits met.
 
 use leaktrack_recording::{
-    AllocatorStats, EventKind, FaultCount, LifetimesHead, Record, SiteKind, SliceSink,
-    SnapshotHead, System, Totals, encode_ages, encode_lifetimes, encode_snapshot,
+    AllocatorStats, EventKind, LifetimesHead, Record, SiteKind, SliceSink, SnapshotHead, System,
+    Totals, encode_ages, encode_lifetimes, encode_snapshot,
 };
 
 use super::ages::Ages;
@@ -58,7 +58,7 @@ pub struct Writer {
     own_cpu_ns: u64,
     growth_told: bool,
     figures: Figures,
-    faults_ms: u64,
+    faults_ms: Option<u64>,
 }
 
 impl Writer {
@@ -82,7 +82,7 @@ impl Writer {
             own_cpu_ns: 0,
             growth_told: false,
             figures: Figures::NONE,
-            faults_ms: 0,
+            faults_ms: None,
         }
     }
 
@@ -107,6 +107,11 @@ impl Writer {
         let epoch = source.next_epoch();
         self.epochs.note(epoch, source.now_ms());
         epoch.saturating_sub(1)
+    }
+
+    /// The next snapshot tells page faults, whenever it did so last.
+    pub fn tell_faults(&mut self) {
+        self.faults_ms = None;
     }
 
     /// Adds to the CPU time of leaktrack.
@@ -164,14 +169,14 @@ impl Writer {
             }
         }
         crate::faults::bound(head.threads);
-        if last || now_ms >= self.faults_ms + faults::EVERY_MS || self.index <= 1 {
-            self.faults_ms = now_ms;
-            let all = FaultCount {
-                minor: head.minor_faults,
-                major: head.major_faults,
-            };
+        let told_ms = self.faults_ms;
+        if last
+            || told_ms.is_none_or(|told_ms| now_ms >= told_ms + faults::EVERY_MS)
+            || self.index <= 1
+        {
+            self.faults_ms = Some(now_ms);
             self.define_faulted(source, recorder)?;
-            match faults::write(recorder, now_ms, all) {
+            match faults::write(recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
             }

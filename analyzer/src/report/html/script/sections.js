@@ -75,7 +75,8 @@ function faults() {
   if (isMeasured('faults.minor')) {
     const most = Array.from({ length: SITE_COUNT }, (_, site) => [site, (field('faults.minor', site) ?? 0) + (field('faults.major', site) ?? 0)])
       .filter(([, faulted]) => faulted > 0).sort((a, b) => b[1] - a[1]).slice(0, 8);
-    out.push(bars(most.map(([site, faulted]) => [shortName(site), faulted, touched(site)]), count));
+    out.push(smallTable('Sites with most page faults', ['Call site', 'Faults', 'Touched'],
+      most.map(([site, faulted]) => [shortName(site), count(faulted), touched(site) ?? '–'])));
     const advised = new Map(); // what to do, and the sites that it is good for
     for (const [site] of most) {
       const advice = field('faults.advice', site);

@@ -25,7 +25,7 @@ pub const A_THREAD: [usize; 6] = [1; 6];
 pub const IN_HOOKS: usize = 17;
 
 /// Hooks' calls first. The very first also keeps a killed child from leaving a core file.
-pub static CALLS: [Call; 64] = [
+pub static CALLS: [Call; 66] = [
     Call(b"prctl", nr::PRCTL, [4, 0, 0, 0, 0, 0], SNAPSHOT), // PR_SET_DUMPABLE
     Call(b"getpid", nr::GETPID, [0; 6], ASK),
     Call(b"gettid", nr::GETTID, [0; 6], ASK),

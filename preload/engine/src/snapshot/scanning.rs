@@ -60,7 +60,7 @@ pub fn scan_if_due() {
         let wanted = config::get().scan;
         state.recorder.is_some() && state.scans.is_due(wanted, state::now_ms(), near)
     });
-    if due {
+    if due == Some(true) {
         let _ = scan(ScanKind::Live, ScanWish::default());
     }
 }
@@ -77,7 +77,7 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
         let own_file = state.recorder.as_ref()?.control_word();
         Some((state.writer.begin_epoch(&Engine), own_file))
     });
-    let (epoch, own_file) = begun.ok_or(ENDED)?;
+    let (epoch, own_file) = begun.flatten().ok_or(ENDED)?;
     let at_ms = state::tick();
     let mut scanned = live::scan(&live::Order {
         limit_ms: LIMIT_MS,
@@ -100,7 +100,8 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
         losses
             .record(recorder.as_mut()?, kind, at_ms, &mut scanned)
             .ok()
-    });
+    })
+    .flatten();
     match (recorded, scanned.found) {
         (_, Err(why)) => Err(why),
         (None, _) => Err(ENDED),

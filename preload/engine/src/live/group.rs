@@ -102,7 +102,10 @@ impl Group {
         }
         let (guard, abandoned) = self.lock.lock_checked();
         let owner = self.owner.load(Relaxed);
-        if !owner.is_null() && me.is_none_or(|me| !ptr::eq(owner, me)) {
+        if me.is_some_and(|me| ptr::eq(unmarked(owner), me)) {
+            // It was about to be taken from me: I am not inside, and nobody has to be waited for.
+            self.owner.store(ptr::null_mut(), Relaxed);
+        } else if !owner.is_null() {
             self.take_from(owner, me.is_some());
         }
         if abandoned || self.is_marked(TORN) {
@@ -122,7 +125,7 @@ impl Group {
     #[cold]
     fn take_from(&self, owner: *mut Holder, for_thread: bool) {
         // SAFETY: holders live for ever.
-        let owner = unsafe { &*owner.map_addr(|addr| addr & !LEAVING) };
+        let owner = unsafe { &*unmarked(owner) };
         self.owner.store(ptr::null_mut(), Relaxed);
         holder::fence_others();
         owner.wait_until_outside(self);
@@ -424,6 +427,11 @@ impl Group {
     }
 }
 
+/// An owner, whether or not it is about to lose the group.
+fn unmarked(owner: *mut Holder) -> *mut Holder {
+    owner.map_addr(|addr| addr & !LEAVING)
+}
+
 /// # Safety
 /// The table came from `rebuild`, and nobody uses it any more.
 unsafe fn free(cells: &Cells) {
@@ -443,4 +451,36 @@ fn fitting_shift(cells: &Cells, bits: u32) -> u32 {
     });
     let range = u32::from(high.saturating_sub(low)) + 1;
     (range >> (bits + 1)).checked_ilog2().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looking at all groups takes them away from everybody; whoever works on his meanwhile must not
+    /// be taken for another thread, or he would pay for the lock from then on.
+    #[test]
+    fn an_owner_that_works_while_all_are_looked_at_gets_its_group_back() {
+        static ME: Holder = Holder::new();
+        // SAFETY: all zeroes is a group without blocks.
+        static GROUP: Group = unsafe { core::mem::zeroed() };
+        // SAFETY: a static, given once.
+        unsafe { Holder::enlist(&raw const ME) };
+        holder::allow(true);
+        let owned = || {
+            // Other tests look at their tables meanwhile, when nothing is given.
+            (0..100_000).any(|_| {
+                drop(GROUP.enter(Some(&ME)));
+                GROUP.enter_as_owner(Some(&ME)).is_some()
+            })
+        };
+        assert!(owned(), "a thread that is alone gets the group");
+
+        assert!(GROUP.begin_taking());
+        drop(GROUP.enter(Some(&ME)));
+        GROUP.end_taking();
+
+        assert!(!GROUP.is_marked(SHARED), "no other thread was there");
+        assert!(owned(), "it gets the group again");
+    }
 }

@@ -15,7 +15,7 @@
 //! several are taken), side list of huge blocks, arena. Owners of other locks place themselves
 //! before these.
 
-use crate::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, spin_loop};
+use crate::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, sizes::SPINS, spin_loop};
 use core::marker::PhantomData;
 
 use crate::sys;
@@ -25,8 +25,6 @@ const FREE: usize = 0;
 /// value is the thread pointer of the holder.
 const ABANDONED: usize = 1;
 
-/// Pauses before a waiter sleeps: about two microseconds.
-const SPINS: u32 = 100;
 /// Longest sleep without looking at the lock again.
 const SLEEP_NS: u64 = 1_000_000;
 

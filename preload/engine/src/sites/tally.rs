@@ -12,12 +12,12 @@ use crate::arena::AVec;
 use crate::atomic::{
     AtomicPtr, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
-    fence, spin_loop,
+    fence,
+    sizes::TALLY_ENTRIES as ENTRIES,
+    spin_loop,
 };
 use core::ptr::null_mut;
 
-/// Entries: site ids are given in order, so those in use spread evenly.
-const ENTRIES: usize = 256;
 /// Every so many calls for a site that does not own its entry, it gets it.
 const PATIENCE: u32 = 4;
 /// The site of an entry that is being given away.

@@ -78,8 +78,9 @@ struct State {
     told: bool,
     /// What the alerts compare with.
     watch: Watch,
-    /// No periodic snapshot before this, so that they stay cheap.
-    not_before_ms: u64,
+    /// When the last one was taken, and what it cost: periodic ones wait, so that they stay cheap.
+    took_ms: u64,
+    cost_ns: u64,
 }
 
 /// Held while a snapshot is taken.
@@ -112,7 +113,8 @@ impl State {
             over: false,
             inherits,
             watch: Watch::new(),
-            not_before_ms: 0,
+            took_ms: 0,
+            cost_ns: 0,
             told: false,
         }
     }
@@ -236,7 +238,7 @@ impl State {
         }
         self.inherit(start);
         let now_ms = state::tick();
-        if reason == Reason::Periodic && now_ms < self.not_before_ms {
+        if reason == Reason::Periodic && now_ms < self.took_ms + rest_ms(self.cost_ns) {
             return;
         }
         if !self.create(start) {
@@ -275,8 +277,7 @@ impl State {
         if !helper::is_running() {
             budget::note_borrowed(cost_ns);
         }
-        let rest_ms = cost_ns.saturating_mul(COST_SHARE) / 1_000_000;
-        self.not_before_ms = now_ms + rest_ms.max(budget::rest_ms(cost_ns));
+        (self.took_ms, self.cost_ns) = (now_ms, cost_ns);
         if let Err(Failure::Stopped(error)) = result {
             let mut text = Text::<256>::new();
             text.push_bytes(b"recording ended: ");
@@ -289,6 +290,12 @@ impl State {
             lifecycle::become_unrecorded();
         }
     }
+}
+
+/// How long to wait after a snapshot of this cost. Under a budget that follows the load.
+fn rest_ms(cost_ns: u64) -> u64 {
+    let rest_ms = cost_ns.saturating_mul(COST_SHARE) / 1_000_000;
+    rest_ms.max(budget::rest_ms(cost_ns))
 }
 
 /// Writes how it ended.

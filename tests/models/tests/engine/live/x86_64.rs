@@ -1,0 +1,1 @@
+../../../../../preload/engine/src/live/x86_64.rs

@@ -1,0 +1,1 @@
+../../../../../preload/engine/src/sites/tally.rs

@@ -1,0 +1,32 @@
+//! What the engine asks the kernel for, as far as the models need it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::atomic::{AtomicU32, Ordering};
+
+thread_local! {
+    static THREADS: RefCell<HashMap<String, usize>> = RefCell::new(HashMap::new());
+}
+
+/// A number for each thread of the model, above the marks of free and abandoned locks.
+pub fn thread_pointer() -> usize {
+    let name = format!("{:?}", loom::thread::current().id());
+    THREADS.with(|threads| {
+        let mut threads = threads.borrow_mut();
+        let next = 0x1000 * (threads.len() + 1);
+        *threads.entry(name).or_insert(next)
+    })
+}
+
+/// Comes back at once if the word has changed, and otherwise at some time: a sleeper looks again
+/// after a while, so nothing may rely on being woken.
+pub fn futex_wait(word: &AtomicU32, expected: u32, _: Option<u64>, _: bool) -> Result<(), ()> {
+    if word.load(Ordering::Relaxed) == expected {
+        loom::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// Wakes nobody: see [`futex_wait`].
+pub fn futex_wake(_: &AtomicU32, _: u32, _: bool) {}

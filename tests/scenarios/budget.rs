@@ -1,0 +1,205 @@
+//! `mode=budget:PERCENT` and `memory=SIZE`: the mean follows the load and the room, and what is estimated is true.
+
+use leaktrack_tests::{Case, Report};
+
+const MIB: u64 = 1 << 20;
+
+struct Estimate {
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+/// The sum of what is live of all sites in `function`, and the sum of their variances as an interval of 95%.
+fn live_blocks(report: &Report, function: &str) -> Estimate {
+    let sites = report.json["sites"].as_array().expect("sites");
+    let (mut value, mut below, mut above) = (0.0, 0.0, 0.0);
+    for site in sites {
+        let frames = site["frames"].as_array().expect("frames");
+        if frames.iter().any(|frame| frame["function"] == function) {
+            let number = |bound: &str| site["live_blocks"][bound].as_f64().expect("a number");
+            value += number("value");
+            below += (number("value") - number("low")).powi(2);
+            above += (number("high") - number("value")).powi(2);
+        }
+    }
+    Estimate {
+        value,
+        low: value - below.sqrt(),
+        high: value + above.sqrt(),
+    }
+}
+
+/// Within two and a half times the interval, which one estimate in a million leaves.
+#[track_caller]
+fn expect_near(report: &Report, function: &str, truth: f64) {
+    let found = live_blocks(report, function);
+    assert!(
+        found.value - 2.5 * (found.value - found.low) <= truth
+            && truth <= found.value + 2.5 * (found.high - found.value),
+        "{function}: {truth} is not near {} ({} to {})",
+        found.value,
+        found.low,
+        found.high
+    );
+}
+
+/// The means in force, by second.
+fn means(report: &Report) -> Vec<(f64, u64)> {
+    let means = report.json["recording"]["sampling"]["means"].as_array();
+    let means = means.expect("a sampled recording").iter();
+    means
+        .map(|at| {
+            let seconds = at["at_s"].as_f64().expect("a time");
+            (seconds, at["mean_bytes"].as_u64().expect("a mean"))
+        })
+        .collect()
+}
+
+#[test]
+fn a_budget_follows_the_load_and_estimates_truly() {
+    let case = Case::of("load.c")
+        .args(["3000", "4000", "2"])
+        .option("mode=budget:3")
+        .option("interval=200ms");
+    let tracked = case.tracked();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    assert_eq!(report.json["recording"]["mode"], "budget");
+    let sampling = &report.json["recording"]["sampling"];
+    assert_eq!(sampling["budget_percent"], 3.0);
+    // It begins as if a storm were on, comes down while it is quiet, goes up in the storm and down again after it.
+    let means = means(&report);
+    let at = |from: f64, to: f64| {
+        let before = means.iter().rev().find(|(at_s, _)| *at_s <= from);
+        let within = means.iter().filter(|(at_s, _)| from < *at_s && *at_s <= to);
+        before.into_iter().chain(within).map(|(_, mean)| *mean)
+    };
+    let quiet = at(2.0, 3.0).min().expect("a mean");
+    let storm = at(3.5, 7.0).max().expect("a mean");
+    let late = at(8.5, 60.0).min().expect("a mean");
+    assert!(quiet * 8 <= storm, "{means:?}");
+    assert!(late * 8 <= storm, "{means:?}");
+    let seconds = |name: &str| sampling[name].as_f64().expect("seconds");
+    let helper_s = report.json["recording"]["own_cpu_s"]
+        .as_f64()
+        .expect("seconds");
+    let share = (seconds("hooks_cpu_s") + helper_s) / seconds("program_cpu_s");
+    assert!(share > 0.0 && share <= 0.036, "{share}");
+    for (function, truth) in [
+        ("keep_quiet", 2_000.0),
+        ("keep_storm", 20_000.0),
+        ("keep_late", 2_000.0),
+    ] {
+        expect_near(&report, function, truth);
+    }
+    let notes = report.json["coverage"]["notes"].to_string();
+    assert!(notes.contains("under a budget of 3% of its CPU"), "{notes}");
+}
+
+#[test]
+fn totals_are_exact_under_a_budget_and_without_a_helper() {
+    let exact = Case::of("sampled.c").tracked().report();
+    for option in ["helper=auto", "helper=off"] {
+        let case = Case::of("sampled.c").option("mode=budget:2").option(option);
+        let report = case.check().report();
+        for name in ["allocations", "frees", "allocated_bytes"] {
+            assert_eq!(report.total(name), exact.total(name), "{option}: {name}");
+        }
+        for (function, truth) in [("keep_small", 30_000.0), ("grow", 2_000.0)] {
+            expect_near(&report, function, truth);
+        }
+    }
+}
+
+#[test]
+fn a_program_that_forbids_the_clock_is_sampled_all_the_same() {
+    let report = Case::of("no_clock.c")
+        .option("mode=budget:1")
+        .check()
+        .report();
+    expect_near(&report, "keep_it", 50_000.0);
+}
+
+#[test]
+fn more_blocks_than_memory_has_room_for_are_sampled_not_dropped() {
+    // 8 million blocks would take 170 MiB.
+    let case = Case::of("many_blocks.c")
+        .args(["8000", "steps"])
+        .option("memory=48m");
+    let mut running = case.option("interval=200ms").start_tracked();
+    running.wait_until("at 1", |running| running.stdout_so_far().contains("at 1\n"));
+    let own = |report: &Report| {
+        let recording = &report.json["recording"];
+        recording["own_memory_bytes"].as_u64().expect("bytes")
+    };
+    let mut most = 0;
+    running.wait_for_report("all blocks", |running| {
+        most = own(running).max(most);
+        running.total("allocations") >= 8_000_000
+    });
+    std::fs::write(running.folder().join("1"), "").expect("a step");
+    running.wait_until("at 2", |running| running.stdout_so_far().contains("at 2\n"));
+    std::fs::write(running.folder().join("2"), "").expect("a step");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    most = own(&report).max(most);
+    assert!(most <= 48 * MIB, "{most}");
+    assert_eq!(report.coverage("dropped"), 0);
+    // Allocations, and frees of keep_middle, are counted one by one.
+    assert!((8_000_000..8_000_100).contains(&report.total("allocations")));
+    assert!((3_000_000..3_000_100).contains(&report.total("frees")));
+    expect_near(&report, "keep_small", 4_000_000.0);
+    expect_near(&report, "keep_large", 1_000_000.0);
+    expect_near(&report, "keep_middle", 0.0);
+    let sampling = &report.json["recording"]["sampling"];
+    assert!(sampling["from_s"].as_f64().expect("a time") > 0.0);
+    // The mean rose step by step.
+    let coarsest = sampling["coarsest_bytes"].as_u64().expect("a mean");
+    assert!((128..=1 << 20).contains(&coarsest), "{coarsest}");
+    let notes = report.json["coverage"]["notes"].to_string();
+    assert!(
+        notes.contains("came near its cap (option memory)"),
+        "{notes}"
+    );
+}
+
+#[test]
+fn few_blocks_under_a_small_cap_stay_exact() {
+    let report = Case::of("sampled.c").option("memory=8m").check().report();
+    assert!(report.json["recording"]["sampling"].is_null());
+    report.expect_live("keep_small", 30_000, 30_000 * 64);
+}
+
+#[test]
+fn threads_and_sites_beyond_the_cap_fold_and_every_block_counts() {
+    let case = Case::of("threads_sites.c")
+        .args(["100", "20000"])
+        .option("memory=16m");
+    let report = case.check().report();
+    let own = report.json["recording"]["own_memory_bytes"].as_u64();
+    assert!(own.expect("bytes") <= 16 * MIB, "{own:?}");
+    assert_eq!(report.coverage("dropped"), 0);
+    assert!(report.coverage("folded_stacks") > 0);
+    assert!(report.total("allocations") >= 2_000_000);
+    // One kept of a hundred, in every thread.
+    let live = report.total("live_blocks");
+    assert!((20_000..20_400).contains(&live), "{live}");
+}
+
+#[test]
+fn code_without_end_folds_within_the_cap() {
+    let report = Case::of("jit.c")
+        .arg("3000")
+        .option("memory=8m")
+        .check()
+        .report();
+    let own = report.json["recording"]["own_memory_bytes"].as_u64();
+    assert!(own.expect("bytes") <= 8 * MIB, "{own:?}");
+    assert_eq!(report.coverage("dropped"), 0);
+    // 192,000 places, each called 32 times.
+    assert!(report.total("allocations") >= 3_000 * 64 * 32);
+    let live = report.total("live_blocks");
+    assert!((100..120).contains(&live), "{live}");
+}

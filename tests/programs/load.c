@@ -1,7 +1,8 @@
 /* A load that changes, for mode=budget: quiet, a storm of allocations, quiet again.
  * usage: load QUIET_MS STORM_MS THREADS: quiet is a little work and a few blocks every 10 ms; the storm is THREADS threads that
  * allocate, work and free without a pause. Kept, evenly over its phase: keep_quiet 2000 x 300 in the first quiet time,
- * keep_storm 20000 x 200 in the storm, keep_late 2000 x 300 in the last. Prints when each phase ended.
+ * keep_storm 20000 x 200 in the storm, keep_late 2000 x 300 in the last. Says "at quiet" and "at late" when
+ * four fifths of these are over, and when each phase ended.
  * build: -pthread */
 #include <pthread.h>
 #include <stdint.h>
@@ -36,13 +37,18 @@ NOIPA static void serve(uint64_t *random) {
     for (int i = 0; i < 8; i++) free(blocks[i]);
 }
 
-static void quiet(double ms, void (*keep)(size_t)) {
+static void quiet(const char *name, double ms, void (*keep)(size_t)) {
     double began = now_ms(CLOCK_MONOTONIC);
     uint64_t random = 1;
+    int is_told = 0;
     for (int kept = 0; kept < 2000;) {
         double part = (now_ms(CLOCK_MONOTONIC) - began) / ms;
         for (; kept < 2000 && kept < part * 2000; kept++) keep(300);
         serve(&random);
+        if (part >= 0.8 && !is_told) {
+            is_told = 1;
+            dprintf(1, "at %s\n", name);
+        }
         struct timespec pause = {0, 10000000};
         nanosleep(&pause, NULL);
     }
@@ -74,13 +80,13 @@ int main(int argc, char **argv) {
     threads = atoi(argv[3]);
     CHECK(threads >= 1 && threads <= 8 && 20000 % threads == 0);
     told("start");
-    quiet(quiet_ms, keep_quiet);
+    quiet("quiet", quiet_ms, keep_quiet);
     told("quiet");
     pthread_t all[8];
     for (long i = 0; i < threads; i++) CHECK(!pthread_create(&all[i], NULL, storm, (void *)i));
     for (int i = 0; i < threads; i++) CHECK(!pthread_join(all[i], NULL));
     told("storm");
-    quiet(quiet_ms, keep_late);
+    quiet("late", quiet_ms, keep_late);
     told("late");
     return 0;
 }

@@ -112,6 +112,14 @@ fn code_that_no_file_describes() {
 }
 
 #[test]
+fn generated_code_at_the_edge_of_its_mapping() {
+    let report = Case::of("jit_edge.c").check().report();
+    report.expect_live("keep_at_edge", 10, 720);
+    // And the stack goes on to who called it.
+    report.expect_live("by_way_of_code", 10, 720);
+}
+
+#[test]
 fn handlers_that_allocate_anywhere() {
     let report = storm("return");
     report.expect_live("keep_after", 100, 8000);

@@ -158,7 +158,8 @@ extern "C" fn run() {
         DUE_MS.store(due_ms, Ordering::Relaxed);
     }
     let mut seen = OBEYED.load(Ordering::Relaxed);
-    if has_own_table {
+    // A program that has come to its end already has no use for it.
+    if has_own_table && ORDER.load(Ordering::Relaxed) == seen {
         faults::attach();
     }
     let mut looked_ms = state::tick();

@@ -90,8 +90,15 @@ impl Placement {
         // In this order: a handle may be used again, and the build-id is read where it was.
         found.link_map == self.link_map
             && found.start <= self.image.start
-            && self.image.end <= found.end.next_multiple_of(arena::PAGE_BYTES)
+            && (self.image.end <= found.end.next_multiple_of(arena::PAGE_BYTES)
+                || self.reaches_its_end())
             && self.same_content()
+    }
+
+    /// Of an object with holes between its segments libc tells one segment at a time.
+    fn reaches_its_end(&self) -> bool {
+        let last_page = self.image.end.saturating_sub(1) / arena::PAGE_BYTES * arena::PAGE_BYTES;
+        loader::find_object(last_page).is_some_and(|found| found.link_map == self.link_map)
     }
 
     fn same_content(&self) -> bool {

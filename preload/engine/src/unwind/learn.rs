@@ -9,6 +9,7 @@ use super::reader::Tables;
 use super::rule::Rule;
 use super::rules;
 use super::x86_64::{CALL_MAX_BYTES, EPILOGUE_BYTES, RESTORER, RETURN, ends_in_call, epilogue};
+use crate::arena;
 use crate::modules::{self, Placement};
 
 /// The mapped tables of an object.
@@ -38,10 +39,7 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
     let looked_up = pc - usize::from(!exact);
     let bare = |rule| Described { rule, row: None };
     let Some(placement) = modules::find_current(looked_up) else {
-        let mut before = [0; CALL_MAX_BYTES];
-        let called = exact
-            || bounds::read_unknown(pc - CALL_MAX_BYTES, &mut before) && ends_in_call(&before);
-        if !called {
+        if !exact && !follows_call(pc) {
             return bare(Rule::Broken);
         }
         let mut after = [0; EPILOGUE_BYTES];
@@ -92,6 +90,21 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
         rule,
         row: Some((row, Loaded(placement))),
     }
+}
+
+/// True if a call stands before `pc`, in memory that may not be readable.
+fn follows_call(pc: usize) -> bool {
+    let mut before = [0; CALL_MAX_BYTES];
+    if bounds::read_unknown(pc - CALL_MAX_BYTES, &mut before) {
+        return ends_in_call(&before);
+    }
+    // Generated code often begins where its mapping does: nothing need be readable before that.
+    let page = (pc - 1) / arena::PAGE_BYTES * arena::PAGE_BYTES;
+    let missing = CALL_MAX_BYTES.saturating_sub(pc - page);
+    before
+        .get_mut(missing..)
+        .is_some_and(|part| bounds::read_unknown(page.max(pc - CALL_MAX_BYTES), part))
+        && ends_in_call(&before)
 }
 
 /// The packed rule of a plausible pc: looked up wherever it may be, or else learnt for all threads.

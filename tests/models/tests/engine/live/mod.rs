@@ -1,7 +1,6 @@
 //! The surroundings of a shard of the live table; see the engine's `live.rs`.
 
 mod huge;
-mod prefetch;
 mod shard;
 mod table;
 

@@ -1,1 +1,0 @@
-../../../../../preload/engine/src/live/prefetch.rs

@@ -1,1 +1,0 @@
-../../../../../preload/engine/src/live/x86_64.rs

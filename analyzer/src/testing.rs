@@ -1,5 +1,7 @@
 //! Hand-made recordings for tests: written with the encoder that the library uses.
 
+pub mod browser;
+
 use std::path::Path;
 
 use leaktrack_recording::{

@@ -6,7 +6,7 @@ use ::csv::Writer;
 
 use super::name;
 use crate::report::Report;
-use crate::report::document::SiteReport;
+use crate::report::document::{LifetimesReport, SiteReport};
 
 const COLUMNS: &[&str] = &[
     "id",
@@ -40,6 +40,7 @@ const COLUMNS: &[&str] = &[
     "module",
     "threads",
     "stack",
+    "temporary",
 ];
 
 /// Writes a heading and the rows.
@@ -94,6 +95,7 @@ fn row(site: &SiteReport) -> Vec<String> {
         words(blamed.map(|frame| frame.module.as_str())),
         words(Some(&site.threads.join(", "))),
         words(Some(&stack.join(";"))),
+        known(site.lifetimes.as_ref().map(LifetimesReport::temporary)),
     ]
 }
 

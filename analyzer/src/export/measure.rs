@@ -20,6 +20,12 @@ pub enum Measure {
     Growth,
     /// Bytes that no pointer leads to, after a scan
     Lost,
+    /// Blocks freed soon after: at the youngest age that is told apart
+    Temporary,
+    /// Page faults on its blocks
+    Faults,
+    /// Live bytes that are resident
+    Resident,
 }
 
 impl Measure {
@@ -38,6 +44,15 @@ impl Measure {
             Self::Lost => site.lost.map_or(0, |lost| {
                 lost.definite_bytes.saturating_add(lost.indirect_bytes)
             }),
+            Self::Temporary => {
+                let lifetimes = site.lifetimes.as_ref();
+                lifetimes.map_or(0, |lifetimes| lifetimes.temporary())
+            }
+            Self::Faults => {
+                let of = |count: Option<u64>| count.unwrap_or(0);
+                of(site.faults.minor).saturating_add(of(site.faults.major))
+            }
+            Self::Resident => site.resident_bytes.unwrap_or(0),
         }
     }
 
@@ -51,6 +66,9 @@ impl Measure {
             Self::Peak => ("Highest live memory of each call site", "bytes"),
             Self::Growth => ("Growth", "bytes per hour"),
             Self::Lost => ("Lost memory", "bytes"),
+            Self::Temporary => ("Blocks freed soon after", "blocks"),
+            Self::Faults => ("Page faults", "faults"),
+            Self::Resident => ("Resident live memory", "bytes"),
         }
     }
 }

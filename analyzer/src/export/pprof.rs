@@ -22,6 +22,9 @@ const VALUES: &[(&str, &str, Measure)] = &[
     ("peak_space", "bytes", Measure::Peak),
     ("growth_per_hour", "bytes", Measure::Growth),
     ("lost_space", "bytes", Measure::Lost),
+    ("temporary_objects", "count", Measure::Temporary),
+    ("resident_space", "bytes", Measure::Resident),
+    ("page_faults", "count", Measure::Faults),
 ];
 
 /// Addresses in a file are made unique by giving each module so much room of its own.
@@ -214,9 +217,9 @@ impl Builder {
         if let Some(id) = self.locations.get(machine) {
             return *id;
         }
+        // Also where no function is known: speedscope leaves locations without a line out.
         let line: Vec<Line> = machine
             .iter()
-            .filter(|frame| frame.function.is_some() || frame.module.is_empty())
             .map(|frame| Line {
                 function_id: self.function(frame),
                 line: frame.line.map_or(0, i64::from),

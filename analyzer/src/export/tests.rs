@@ -12,6 +12,7 @@ use super::{Dialect, Format, Measure, listen, write, write_metrics};
 use crate::blame::Blame;
 use crate::report::document::{Report, SiteReport};
 use crate::report::{ReportOptions, assemble};
+use crate::testing::browser::Browser;
 use crate::testing::{self, Recording};
 
 /// Names that formats must not trip over: a separator, a formula, a quote, a line break, markup.
@@ -148,6 +149,8 @@ fn pprof_reads_its_profile() {
         locations.contains("cache_page /nowhere/cache.c:19"),
         "{locations}"
     );
+    // A frame without a name is there, too.
+    assert!(locations.contains("app+0xff"), "{locations}");
     let top = reader(
         "go",
         &[
@@ -349,6 +352,75 @@ print(json.dumps(titles))";
     );
     let nothing = python(script, &written(&report, Format::Flamegraph, Measure::Lost));
     assert_eq!(nothing, serde_json::json!([]));
+}
+
+#[test]
+fn the_flame_graph_works_in_a_browser() {
+    let report = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flame.svg");
+    std::fs::write(&path, written(&report, Format::Flamegraph, Measure::Live)).unwrap();
+    let browser = Browser::start();
+    browser.open(&path);
+    let frame = |name: &str| format!("//*[name()='g'][@data-n='{name}']");
+    let number = |script: String| browser.run(&script).as_f64().unwrap();
+    let width = |name: &str| {
+        number(format!(
+            "return Number([...document.querySelectorAll('#frames > g')].find((g) => g.dataset.n === '{name}')\
+             .querySelector('rect').getAttribute('width'))"
+        ))
+    };
+    let shown = || {
+        number(
+            "return [...document.querySelectorAll('#frames > g')].filter((g) => g.style.display !== 'none').length"
+                .to_owned(),
+        )
+    };
+    // Sessions 60,000, pages 30,000, the area 8,192, the other way to a session 1,440; what came and
+    // went is not there.
+    let live = sum(&report, |site| site.live_bytes.value) as f64;
+    assert_eq!(live, 99_632.0);
+    let whole = width("all");
+    let share = |name: &str| (width(name) / whole * live).round();
+    assert_eq!(share("serve"), 90_000.0);
+    assert_eq!(share("cache_page"), 30_000.0);
+    let all = shown();
+
+    // A click zooms: what is beside goes, what is under stays, pale.
+    browser.click(&frame("serve"));
+    assert_eq!(width("serve"), whole);
+    assert_eq!((width("cache_page") / whole * 90_000.0).round(), 30_000.0);
+    assert!(shown() < all);
+    let zoomed = browser.run("return location.hash");
+    assert!(zoomed.as_str().unwrap().contains("x="), "{zoomed}");
+    browser.click("//*[@id='reset']");
+    assert_eq!(shown(), all);
+
+    // A search marks, and tells its share: sessions by both ways are counted once each.
+    browser.click("//*[@id='search']");
+    browser.answer("CACHE_.*|serve");
+    assert_eq!(browser.text("//*[@id='matched']"), "Matched: 90.33%");
+    let hits = number("return document.querySelectorAll('.hit').length".to_owned());
+    assert_eq!(hits, 2.0);
+    browser.click("//*[@id='case']");
+    assert_eq!(browser.text("//*[@id='matched']"), "Matched: 90.33%");
+    browser.click("//*[@id='search']");
+    let hits = number("return document.querySelectorAll('.hit').length".to_owned());
+    assert_eq!(hits, 0.0);
+    // What was kept in the address is there again.
+    browser.click(&frame("cache_page"));
+    let address = browser.run("return location.href");
+    browser.run("location.hash = ''; return true");
+    browser.run(&format!(
+        "location.replace({address}); location.reload(); return true"
+    ));
+    browser.until("return document.documentElement.dataset.ready === '1' && document.querySelectorAll('.parent').length > 0");
+    // A hostile name is text.
+    assert_eq!(
+        number("return document.querySelectorAll('b').length".to_owned()),
+        0.0
+    );
+    assert_eq!(browser.console(), [""; 0]);
 }
 
 #[test]

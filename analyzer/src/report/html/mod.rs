@@ -11,8 +11,6 @@ mod page;
 mod stacks;
 
 #[cfg(test)]
-mod browser;
-#[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};

@@ -141,6 +141,20 @@ impl Browser {
         self.post(&format!("/element/{id}/value"), &json!({ "text": keys }));
     }
 
+    /// Answers a question that the page asks in a dialogue.
+    pub fn answer(&self, words: &str) {
+        self.post("/alert/text", &json!({ "text": words }));
+        self.post("/alert/accept", &json!({}));
+    }
+
+    /// Makes the window so large, in pixels.
+    pub fn size(&self, width: u32, height: u32) {
+        self.post("/goog/cdp/execute", &json!({
+            "cmd": "Emulation.setDeviceMetricsOverride",
+            "params": { "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false },
+        }));
+    }
+
     /// Drags from one place of an element to another, both as shares of its width from its left.
     pub fn drag(&self, xpath: &str, from: f64, to: f64) {
         let Element(id) = self.find(xpath);

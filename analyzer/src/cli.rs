@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
     self, bundle, check, completions, control, demo, diff, doctor, export, install, man, report,
-    run, scan,
+    run, scan, top,
 };
 use crate::exit;
 use crate::supervise::Inherited;
@@ -38,6 +38,8 @@ pub enum Command {
     Run(run::Args),
     /// Say what recordings say: what leaks, what grows, what stays
     Report(Box<report::Args>),
+    /// Watch tracked processes in the terminal while they run
+    Top(Box<top::Args>),
     /// Compare two runs: what grew, shrank, appeared and went away
     Diff(diff::Args),
     /// Fail a build that leaks: a gate for continuous integration
@@ -82,6 +84,7 @@ impl Command {
             Command::Demo(args) => commands::demo::execute(args, &inherited),
             Command::Run(args) => commands::run::execute(args, &inherited),
             Command::Report(args) => commands::report::execute(&args),
+            Command::Top(args) => commands::top::execute(&args),
             Command::Diff(args) => commands::diff::execute(&args),
             Command::Check(args) => commands::check::execute(&args),
             Command::Export(args) => commands::export::execute(&args),

@@ -27,6 +27,7 @@ pub mod symbolize;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod top;
 pub mod units;
 pub mod verdict;
 

@@ -8,6 +8,7 @@ mod outcome;
 mod product;
 mod report;
 mod server;
+mod terminal;
 mod tools;
 mod valgrind;
 
@@ -18,5 +19,6 @@ pub use outcome::Outcome;
 pub use product::{Product, product};
 pub use report::{Amount, Frame, Lost, Report, Site};
 pub use server::{Server, free_port, wait_for_port};
+pub use terminal::Terminal;
 pub use tools::{DEBIAN_PATH, copy_executable, find_tool, is_root, lines, tool};
 pub use valgrind::{Record, Valgrind};

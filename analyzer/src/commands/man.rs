@@ -20,7 +20,8 @@ pub struct Args {
 
 /// Prints one page or writes them all.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
+    // `help COMMAND` needs no page of its own for each command.
+    let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     match &args.dir {
         Some(dir) => {

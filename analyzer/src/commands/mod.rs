@@ -17,3 +17,4 @@ pub mod run;
 pub mod scan;
 pub mod schema;
 pub mod symbol_args;
+pub mod top;

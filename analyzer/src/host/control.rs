@@ -83,7 +83,7 @@ pub fn find(target: &str) -> Result<Target, ControlError> {
     let path = Path::new(target);
     match target.parse::<u32>() {
         Ok(pid) if !path.exists() => by_pid(pid),
-        _ => by_recording(path),
+        _ => of_recording(path),
     }
 }
 
@@ -115,7 +115,8 @@ fn by_pid(pid: u32) -> Result<Target, ControlError> {
     Err(ControlError::NotRecording(pid, why))
 }
 
-fn by_recording(path: &Path) -> Result<Target, ControlError> {
+/// The process that writes the recording at `path`.
+pub fn of_recording(path: &Path) -> Result<Target, ControlError> {
     let io = |error| ControlError::Io {
         path: path.to_owned(),
         error,

@@ -54,8 +54,19 @@ pub struct Family {
 impl Family {
     /// Links processes and merges their sites.
     pub fn merge(
+        processes: Vec<Process>,
+        options: &LoadOptions,
+    ) -> Result<Self, DifferentFamilies> {
+        let mut stacks = Stacks::new(options.symbols.clone());
+        Self::merge_with(processes, options, &mut stacks)
+    }
+
+    /// As [`Family::merge`], with the names that `stacks` has looked up before: for who reads the
+    /// same recording again and again.
+    pub fn merge_with(
         mut processes: Vec<Process>,
         options: &LoadOptions,
+        stacks: &mut Stacks,
     ) -> Result<Self, DifferentFamilies> {
         processes
             .sort_by_key(|process| (process.started_unix_ns, process.start_ticks, process.pid));
@@ -92,13 +103,12 @@ impl Family {
                 .into_iter()
                 .for_each(|head| head.rotate_right(1));
         }
-        let mut stacks = Stacks::new(options.symbols.clone());
         for process in &processes {
             stacks.add_bundled(process.symbols.clone());
         }
         let parents = link::parents(&processes);
         let superseded = link::superseded(&processes, &parents);
-        let sites = merge_sites(&processes, &superseded, &mut stacks, &options.blame);
+        let sites = merge_sites(&processes, &superseded, stacks, &options.blame);
         Ok(Self {
             processes,
             parents,

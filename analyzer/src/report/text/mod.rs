@@ -126,6 +126,13 @@ fn members(report: &Report, group: &Group) -> Vec<usize> {
     members
 }
 
+/// One site, as the report tells of findings.
+pub fn site_in_full(report: &Report, index: usize, number: usize, look: Look) -> String {
+    let mut page = Page::new(look);
+    site::full(report, index, number, &mut page);
+    page.finish()
+}
+
 pub use answer::{details, name, sentence, subjects};
 pub use footer::commands;
 pub use line::{advice_on, opinion_on};

@@ -191,7 +191,7 @@ fn glued(text: &str) -> Vec<String> {
 }
 
 /// Without control characters: a recorded name must not steer the terminal.
-fn clean(text: &str) -> Cow<'_, str> {
+pub fn clean(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,0 +1,215 @@
+//! Reads recordings again and again, in a thread of its own, each only when it has changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::view::{Condition, View};
+use crate::host::{ProcessFiles, State, Tracked, printable, tracked};
+use crate::model::stacks::Stacks;
+use crate::model::{Family, LoadOptions};
+use crate::read;
+use crate::report::{self, Report, ReportOptions};
+
+/// Sites of a view: findings, then those that hold most.
+const SITES: usize = 1_000;
+/// Reading takes no more than this share of the time.
+const SHARE: u32 = 4;
+/// All processes of the host are looked at this often.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Which recordings are shown.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// Of all tracked processes of this host, as they come and go.
+    Everything,
+    /// Of these: recordings and the processes that write them (0: none).
+    Recordings(Vec<(PathBuf, u32)>),
+}
+
+/// Reads them.
+pub struct Loader {
+    subject: Subject,
+    load: LoadOptions,
+    report: ReportOptions,
+    known: BTreeMap<PathBuf, Known>,
+    found: Vec<(Option<PathBuf>, u32, View)>,
+    looked: Option<Instant>,
+}
+
+/// A recording that was read before.
+struct Known {
+    stamp: Option<(u64, SystemTime)>,
+    /// Names that were looked up: most of what a first reading takes.
+    stacks: Stacks,
+    report: Result<Arc<Report>, String>,
+    /// What was read before that failed: shown with the reason.
+    last: Option<Arc<Report>>,
+    /// Its process was there then: when it is gone, the recording says how it ended.
+    was_alive: bool,
+}
+
+impl Loader {
+    /// Nothing is read yet.
+    pub fn new(subject: Subject, load: LoadOptions, report: ReportOptions) -> Self {
+        let report = ReportOptions {
+            top: SITES,
+            show_healthy: true,
+            curves: true,
+            ..report
+        };
+        Self {
+            subject,
+            load,
+            report,
+            known: BTreeMap::new(),
+            found: Vec::new(),
+            looked: None,
+        }
+    }
+
+    /// True if processes are looked for.
+    pub fn is_everything(&self) -> bool {
+        matches!(self.subject, Subject::Everything)
+    }
+
+    /// Reads as often as `interval` says, or less if it takes long, while `loaded` returns true.
+    pub fn spawn(
+        mut self,
+        interval: Duration,
+        loaded: impl Fn(Vec<View>) -> bool + Send + 'static,
+    ) {
+        std::thread::spawn(move || {
+            loop {
+                let begun = Instant::now();
+                let views = self.load();
+                let took = begun.elapsed();
+                if !loaded(views) {
+                    return;
+                }
+                std::thread::sleep(interval.saturating_sub(took).max(took * (SHARE - 1)));
+            }
+        });
+    }
+
+    /// All views as they are now.
+    pub fn load(&mut self) -> Vec<View> {
+        let subjects: Vec<(Option<PathBuf>, u32, View)> = match &self.subject {
+            Subject::Recordings(list) => list
+                .iter()
+                .map(|(path, pid)| {
+                    let name = path.display().to_string();
+                    let not_yet = Condition::Not("not read yet".to_owned());
+                    let view = View::without(name.clone(), *pid, name, not_yet);
+                    (Some(path.clone()), *pid, view)
+                })
+                .collect(),
+            Subject::Everything => {
+                if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                    self.found = everything();
+                    self.looked = Some(Instant::now());
+                }
+                self.found.clone()
+            }
+        };
+        self.known.retain(|path, _| {
+            subjects
+                .iter()
+                .any(|subject| subject.0.as_ref() == Some(path))
+        });
+        let views = subjects.into_iter().map(|(path, pid, bare)| match path {
+            Some(path) => self.view(path, pid, bare),
+            None => bare,
+        });
+        views.collect()
+    }
+
+    fn view(&mut self, path: PathBuf, pid: u32, bare: View) -> View {
+        let stamp = path.metadata().ok().and_then(|metadata| {
+            let modified = metadata.modified().ok()?;
+            Some((metadata.len(), modified))
+        });
+        let is_alive = pid != 0 && ProcessFiles::new(pid).exists();
+        let is_known = self
+            .known
+            .get(&path)
+            .is_some_and(|known| known.stamp == stamp && known.was_alive == is_alive);
+        if !is_known {
+            let (stacks, last) = match self.known.remove(&path) {
+                Some(known) => (Some(known.stacks), known.report.ok().or(known.last)),
+                None => (None, None),
+            };
+            let mut stacks = stacks.unwrap_or_else(|| Stacks::new(self.load.symbols.clone()));
+            let report = self.read(&path, &mut stacks);
+            let known = Known {
+                stamp,
+                stacks,
+                report,
+                last,
+                was_alive: is_alive,
+            };
+            self.known.insert(path.clone(), known);
+        }
+        let known = self.known.get(&path);
+        match known.map(|known| (&known.report, &known.last)) {
+            Some((Ok(report), _)) => {
+                let pid = if is_open(report) && is_alive { pid } else { 0 };
+                View::of(path, pid, Arc::clone(report))
+            }
+            Some((Err(error), Some(last))) => View {
+                condition: Condition::Not(error.clone()),
+                ..View::of(path, pid, Arc::clone(last))
+            },
+            Some((Err(error), None)) => View {
+                condition: Condition::Not(error.clone()),
+                recording: Some(path),
+                ..bare
+            },
+            None => bare,
+        }
+    }
+
+    fn read(&self, path: &Path, stacks: &mut Stacks) -> Result<Arc<Report>, String> {
+        let process = read::process(path, &self.load).map_err(|error| error.to_string())?;
+        let family = Family::merge_with(vec![process], &self.load, stacks)
+            .map_err(|error| error.to_string())?;
+        Ok(Arc::new(report::assemble(&family, &self.report)))
+    }
+}
+
+/// True if the recording has no end. A process in a container is not known as running by it: its
+/// number and host name are others there.
+fn is_open(report: &Report) -> bool {
+    report
+        .processes
+        .first()
+        .is_some_and(|root| matches!(root.ended.as_str(), "running" | "unfinished"))
+}
+
+/// The tracked processes of this host: those that record with their recordings.
+fn everything() -> Vec<(Option<PathBuf>, u32, View)> {
+    let processes = ProcessFiles::all().unwrap_or_default().into_iter();
+    let tracked = processes.filter_map(|process| tracked::look(process).ok().flatten());
+    tracked.map(subject).collect()
+}
+
+fn subject(tracked: Tracked) -> (Option<PathBuf>, u32, View) {
+    let pid = tracked.process.pid;
+    let name = printable(&tracked.process.name());
+    let without = |key: String, why: String| {
+        let condition = Condition::Not(printable(&why));
+        View::without(key, pid, name.clone(), condition)
+    };
+    match tracked.state {
+        State::Recording { path, .. } => {
+            let key = path.display().to_string();
+            (Some(path), pid, without(key, "not read yet".to_owned()))
+        }
+        State::Deleted(path) => {
+            let why = format!("its recording {path} was deleted");
+            (None, pid, without(pid.to_string(), why))
+        }
+        State::Idle(why) | State::Absent(why) => (None, pid, without(pid.to_string(), why)),
+    }
+}

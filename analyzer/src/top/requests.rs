@@ -1,0 +1,113 @@
+//! What a key asks of the process that is looked at.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use leaktrack_recording::control::{self as page, ScanWish};
+
+use crate::host::control::{self, Request as Message};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Scans of large heaps, made gently, take minutes.
+const PATIENCE_WITH_SCANS: Duration = Duration::from_secs(1_800);
+/// As `leaktrack scan` asks for them by itself.
+const GENTLY: ScanWish = ScanWish {
+    fork: false,
+    percent: 10,
+    apart_ms: 250,
+};
+
+/// A request of a running process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Take a snapshot now.
+    Snapshot,
+    /// Look for lost blocks now.
+    Scan,
+    /// Put a mark into the timeline.
+    Mark(String),
+}
+
+impl What {
+    /// While it is waited for.
+    pub fn doing(&self) -> String {
+        match self {
+            Self::Snapshot => "taking a snapshot".to_owned(),
+            Self::Scan => "looking for lost blocks".to_owned(),
+            Self::Mark(label) => format!("marking {label}"),
+        }
+    }
+
+    fn done(&self) -> String {
+        match self {
+            Self::Snapshot => "took a snapshot".to_owned(),
+            Self::Scan => "looked for lost blocks".to_owned(),
+            Self::Mark(label) => format!("marked {label}: report --since 'mark:{label}'"),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Scan => PATIENCE_WITH_SCANS,
+            Self::Snapshot | Self::Mark(_) => PATIENCE,
+        }
+    }
+
+    fn message(&self) -> Message<'_> {
+        let (kind, argument, text) = match self {
+            Self::Snapshot => (page::KIND_SNAPSHOT, 0, ""),
+            Self::Scan => (page::KIND_SCAN, GENTLY.encode(), ""),
+            Self::Mark(label) => (page::KIND_MARK, 0, label.as_str()),
+        };
+        Message {
+            kind,
+            argument,
+            text,
+        }
+    }
+}
+
+/// A request and whom it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked.
+    pub what: What,
+    /// The recording of the process.
+    pub recording: PathBuf,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// In words.
+    pub words: String,
+    /// It was not done.
+    pub failed: bool,
+}
+
+impl Request {
+    /// Asks in a thread of its own, and tells what came of it.
+    pub fn spawn(self, answered: impl FnOnce(Answer) + Send + 'static) {
+        std::thread::spawn(move || answered(self.ask()));
+    }
+
+    fn ask(&self) -> Answer {
+        let asked = control::of_recording(&self.recording)
+            .and_then(|target| control::ask(&target, self.what.message(), self.what.patience()));
+        match asked {
+            Ok(added) if added.is_empty() => Answer {
+                words: self.what.done(),
+                failed: false,
+            },
+            Ok(added) => Answer {
+                words: added,
+                failed: false,
+            },
+            Err(error) => Answer {
+                words: error.to_string(),
+                failed: true,
+            },
+        }
+    }
+}

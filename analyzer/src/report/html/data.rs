@@ -180,6 +180,9 @@ fn row(site: &SiteReport) -> io::Result<Value> {
             lifetimes.remove("survival");
         }
         let blamed = site.blame.as_ref().map(|blame| blame.frame);
+        // A block of several lines; line breaks in strings do not pass.
+        let lines: Vec<&str> = light.suppression.lines().collect();
+        fields.insert("suppression".to_owned(), json!(lines));
         fields.insert("blame".to_owned(), json!(blamed));
         if site.by_process.len() < 2 {
             fields.remove("by_process");
@@ -273,8 +276,20 @@ fn curves_within(report: &Report, room: usize) -> Value {
             .map(|curves| curves.get(at).map_or("", String::as_str))
             .collect()
     };
+    // Of all sites together at every moment: those that keep few points would show it in leaps.
+    let every = curves::samples(times.len(), times.len());
+    let all_together = |at: usize| {
+        let mut sums = vec![0_u64; times.len()];
+        for curve in values.iter().filter_map(|curves| curves.get(at)) {
+            for (sum, value) in sums.iter_mut().zip(curve) {
+                *sum = sum.saturating_add(*value);
+            }
+        }
+        curves::pack(&sums, &every)
+    };
     json!({
         "times": times, "full": FULL_CURVES, "points": points,
         "live": channel(0), "allocations": channel(1), "allocated": channel(2),
+        "all_allocations": all_together(1), "all_allocated": all_together(2),
     })
 }

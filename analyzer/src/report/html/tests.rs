@@ -3,11 +3,11 @@
 use leaktrack_recording::{EventKind, SiteKind};
 use serde_json::Value;
 
-use super::browser::Browser;
 use crate::blame::Blame;
 use crate::human;
 use crate::report::document::MemoryMoment;
 use crate::report::{Format, Look, ReportOptions, assemble, render};
+use crate::testing::browser::Browser;
 use crate::testing::{self, Recording};
 
 const HOSTILE: &str = "</script><img src=x onerror=\"document.title='owned'\">";
@@ -402,6 +402,79 @@ fn the_page_works_in_a_browser() {
         browser.text("//output[@id='table-says']"),
         "1 of 4 sites · 8.0 KiB live"
     );
+
+    // Functions with all they call: what `serve` holds through both, what the allocating functions hold.
+    let set = |id: &str, event: &str, value: &str| {
+        browser.run(&format!(
+            "const input = document.getElementById('{id}'); input.value = '{value}'; input.dispatchEvent(new Event('{event}'))"
+        ))
+    };
+    set("table-filter", "input", "");
+    set("table-by", "change", "inclusive");
+    browser.click("//button[@data-sort='live']");
+    assert_eq!(row(&browser, "main")[2], "95.9 KiB");
+    assert_eq!(row(&browser, "serve")[2], "87.9 KiB");
+    assert_eq!(row(&browser, "cache_page")[2], "29.3 KiB");
+    // Sums of functions that call one another would count twice.
+    assert_eq!(
+        browser.text("//output[@id='table-says']"),
+        "6 of 6 functions"
+    );
+    set("table-by", "change", "site");
+    // A filter finds callers, too.
+    set("table-filter", "input", "serve");
+    assert_eq!(
+        browser.text("//output[@id='table-says']"),
+        "2 of 4 sites · 87.9 KiB live"
+    );
+    set("table-filter", "input", "spool");
+
+    // The flame graph by thread, and back.
+    let first_boxes = "return [...document.querySelectorAll('.flame .box[aria-level=\"2\"]')].map((box) => box.textContent)";
+    assert_eq!(browser.run(first_boxes), serde_json::json!(["main"]));
+    browser.click("//section[@id='flame']//button[.='By thread']");
+    let threads = report.sites[0].threads.join(", ");
+    let expected = if threads.is_empty() {
+        "unknown thread".to_owned()
+    } else {
+        threads
+    };
+    assert_eq!(browser.run(first_boxes), serde_json::json!([expected]));
+    browser.click("//section[@id='flame']//button[.='By thread']");
+    assert_eq!(browser.run(first_boxes), serde_json::json!(["main"]));
+
+    // Allocations over time: a session and ten requests in the last second, and their bytes.
+    let chart = |name: &str| {
+        browser.run(&format!(
+            "[...document.querySelectorAll('#timeline button')].find((button) => button.textContent === '{name}').click()"
+        ));
+        browser.text("//section[@id='timeline']//ul[contains(@class, 'legend')]")
+    };
+    let legend = chart("Allocations per second");
+    assert!(
+        legend.contains("allocations at listed sites 11"),
+        "{legend}"
+    );
+    let legend = chart("Allocated per second");
+    assert!(legend.contains("bytes at listed sites 5.9 KiB"), "{legend}");
+
+    // How to suppress a finding, line by line as a file has it.
+    browser.run("document.querySelectorAll('#findings details').forEach((details) => { details.open = true; })");
+    let block = browser.run("return [...document.querySelectorAll('#findings pre')].map((pre) => pre.textContent).find((text) => text.startsWith('{'))");
+    let block = block.as_str().unwrap();
+    assert!(
+        block.lines().count() > 3 && block.contains("\n   leaktrack "),
+        "{block}"
+    );
+
+    // Nothing sticks out of a phone's screen.
+    browser.size(390, 844);
+    browser.until("return innerWidth < 600");
+    assert_eq!(
+        browser.run("return document.documentElement.scrollWidth <= innerWidth"),
+        true
+    );
+    browser.size(1280, 1000);
 
     // A site opens with its stack, and closes.
     browser.click("//tbody[@id='site-rows']//button[.='map_spool']");

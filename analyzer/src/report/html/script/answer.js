@@ -34,13 +34,21 @@ function keyFigures() {
     const growth = DATA.answer.rate;
     figures.push(figure('Growth of findings', growth ? rate(growth.value) : 'none',
       interval(growth, rate), Boolean(growth)));
-    figures.push(figure('Resident', bytes(memory.rss_bytes),
+    figures.push(figure('Resident', bytes(rss.at(-1) ?? memory.rss_bytes),
       memory.limit_bytes == null ? 'no limit known' : `limit ${bytes(memory.limit_bytes)}`));
     const limit = DATA.answer.limit_in_s;
     if (limit) figures.push(figure('Limit reached in', duration(limit.value),
       interval(limit, duration), true));
     figures.push(figure('Peak live heap', bytes(totals.peak_live_bytes), `after ${duration(totals.peak_at_s)}`));
     figures.push(figure('Allocations', count(totals.allocations), `${count(totals.frees)} freed`));
+    if (isMeasured('lifetimes.epoch_s')) {
+      let [young, finest] = [0, 0];
+      for (let site = 0; site < SITE_COUNT; site++) {
+        young += freedWithin(site);
+        finest = Math.max(finest, field('lifetimes.epoch_s', site) ?? 0);
+      }
+      figures.push(figure('Temporary', percent(young, totals.allocations), `${count(young)} freed within ${duration(finest)}`));
+    }
   }
   return figures;
 }

@@ -25,7 +25,7 @@ function card(finding, number) {
   draw();
   onRange(draw);
   const others = finding.sites.slice(1);
-  const suppression = worst == null ? '' : field('suppression', worst);
+  const suppression = (worst == null ? null : field('suppression', worst)) ?? [];
   return h('article', { class: `card ${finding.verdict}`, 'aria-labelledby': `finding-${number}` },
     h('header', null,
       h('span', { class: 'rank', 'aria-hidden': 'true' }, number), verdictBadge(finding.verdict),
@@ -43,14 +43,15 @@ function card(finding, number) {
     ranged,
     h('p', null, h('b', null, 'Why '), finding.why.join(' ')),
     finding.advice && h('p', { class: 'advice' }, h('b', null, 'Do '), finding.advice),
-    worst != null && h('details', null, h('summary', null, 'Stack and figures'), facts(worst), stackList(worst)),
+    worst != null && h('details', { class: 'on-paper' }, h('summary', null, 'Stack and figures'), facts(worst), stackList(worst)),
     others.length > 0 && h('details', null,
       h('summary', null, `${plural(others.length, 'other call stack')} of this line`),
       h('ul', { class: 'others' }, others.slice(0, 30).map((site) => h('li', null,
         h('button', { type: 'button', class: 'link', on: { click: () => showSite(site) } },
           `${bytes(field('live_bytes.value', site))} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`))))),
-    suppression && h('details', null, h('summary', null, 'If this is known and meant to be'),
-      h('p', null, 'A line for a file given to ', h('code', null, '--suppressions'), ': ', h('code', null, suppression))));
+    suppression.length > 0 && h('details', null, h('summary', null, 'If this is known and meant to be'),
+      h('p', null, 'For a file given to ', h('code', null, '--suppressions'), ':'),
+      h('pre', { class: 'source' }, h('code', null, suppression.join('\n')))));
 }
 
 function findingsSection() {

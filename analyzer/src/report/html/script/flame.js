@@ -1,6 +1,6 @@
 // The flame graph: outermost frames on top, width by value, colour by module. Click or Enter zooms.
 
-const flame = { measure: 'live', reverse: false, plumbing: true, pattern: null, root: null, zoom: null, focus: null };
+const flame = { measure: 'live', reverse: false, threads: false, plumbing: true, pattern: null, root: null, zoom: null, focus: null };
 
 // Modules by what they hold: the first ones have a colour of their own.
 function moduleTones() {
@@ -34,7 +34,7 @@ function flameSection() {
   const measure = () => MEASURES[flame.measure];
   const describe = (at) => {
     const own = at.own > 0 && at.children.size > 0 ? `, ${measure().format(at.own)} of it ends here` : '';
-    const where = at.label < 0 ? '' : ` · ${place(frame(labels[at.label].frame))}`;
+    const where = at.label < 0 || labels[at.label].frame == null ? '' : ` · ${place(frame(labels[at.label].frame))}`;
     return `${treeName(at)}${where} · ${measure().format(at.value)} (${percent(at.value, flame.root.value)} of all${own})`;
   };
   const say = (at) => {
@@ -62,7 +62,7 @@ function flameSection() {
         role: 'treeitem', tabindex: at === flame.focus ? 0 : -1, 'aria-level': depth + 1,
         'aria-expanded': at.children.size > 0 ? 'true' : null, 'aria-label': describe(at),
         style: { left: `${left * 100}%`, width: `${share * 100}%`, top: `${depth * rowHeight}px` },
-      }, share * width > 28 ? shortFunction(treeName(at)) : '');
+      }, share * width > 28 ? (label?.frame === null ? label.name : shortFunction(treeName(at))) : '');
       element.node = at;
       at.element = element;
       boxes.push(element);
@@ -185,7 +185,7 @@ function flameSection() {
       choice('What width means', options, flame.measure, (name) => { flame.measure = name; rebuild(); })),
     h('div', { class: 'controls' },
       h('label', null, 'Search ', search), found,
-      toggle('Reverse', 'reverse', false), toggle('Hide library frames', 'plumbing', true), reset),
+      toggle('Reverse', 'reverse', false), toggle('By thread', 'threads', false), toggle('Hide library frames', 'plumbing', true), reset),
     says, h('div', { class: 'flame-scroll' }, box), legend,
     reasons.length > 0 && h('p', { class: 'missing' }, `Not in this recording: ${reasons.join('; ')}.`));
   element.start = rebuild;

@@ -32,6 +32,16 @@ function navigation(sections) {
 function main() {
   themeButton();
   byId('print').addEventListener('click', () => print());
+  // On paper nothing opens: the stacks of findings are shown while it is printed.
+  const closed = () => [...document.querySelectorAll('details.on-paper:not([open])')];
+  let opened = [];
+  addEventListener('beforeprint', () => {
+    opened = closed();
+    for (const details of opened) details.open = true;
+  });
+  addEventListener('afterprint', () => {
+    for (const details of opened) details.open = false;
+  });
   const named = (element, short) => {
     if (element) element.dataset.short = short;
     return element;

@@ -80,12 +80,13 @@ function livePoints(site) {
   return points;
 }
 
-// Horizontal bars with their label and figure.
+// Horizontal bars with their label and figure; `second` continues a bar in another colour.
 function bars(rows, format) {
-  const highest = Math.max(...rows.map((row) => row[1] ?? 0), 1);
-  return h('ol', { class: 'bars' }, rows.map(([label, value, note]) =>
+  const highest = Math.max(...rows.map(([, value, , second]) => (value ?? 0) + (second ?? 0)), 1);
+  const part = (value, name) => h('span', { class: name, style: { width: `${((value ?? 0) / highest) * 100}%` } });
+  return h('ol', { class: 'bars' }, rows.map(([label, value, note, second]) =>
     h('li', null, h('span', { class: 'bar-label' }, label),
       h('span', { class: 'bar-track', 'aria-hidden': 'true' },
-        h('span', { class: 'bar', style: { width: `${((value ?? 0) / highest) * 100}%` } })),
+        part(value, 'bar'), second > 0 && part(second, 'bar second')),
       h('span', { class: 'bar-value' }, format(value), note && h('small', null, ` ${note}`)))));
 }

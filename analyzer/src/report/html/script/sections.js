@@ -41,8 +41,8 @@ function lifetimes() {
       });
     }
     const rows = [...ages].sort((a, b) => a[0] - b[0])
-      .map(([age, [freed, live]]) => [`up to ${duration(age)}`, freed, live > 0 ? `and ${count(live)} live` : null]);
-    return [title, h('p', { class: 'muted' }, 'Blocks by the age at which they were freed; live ones by their age now. Ages are known to a power of two of snapshots.'),
+      .map(([age, [freed, live]]) => [`up to ${duration(age)}`, freed, live > 0 ? `and ${count(live)} live` : null, live]);
+    return [title, h('p', { class: 'muted' }, 'Blocks by the age at which they were freed; live ones, in the other colour, by their age now. Ages are known to a power of two of snapshots.'),
       rows.length > 0 ? bars(rows, count) : missing('No block was counted.')];
   }
   const live = [];
@@ -120,7 +120,7 @@ function fragmentation() {
     out.push(missing('Which blocks keep pages from being returned was not measured.'));
   }
   if (of.arenas?.length > 0) {
-    const figures = Object.keys(of.arenas[0]).filter((name) => name.endsWith('_bytes'));
+    const figures = ['held_bytes', 'resident_bytes', 'live_bytes', 'overhead_bytes', 'free_bytes', 'releasable_bytes', 'top_bytes'];
     const heading = (name) => name.slice(0, -6).replaceAll('_', ' ');
     out.push(h('h4', null, 'Arenas, those with most free memory first'),
       smallTable('Arenas', ['Arena', ...figures.map(heading)], of.arenas.slice(0, 12).map((arena) =>

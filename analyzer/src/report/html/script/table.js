@@ -9,6 +9,10 @@ const GROUPINGS = {
   function: { label: 'function', of: (site) => (blamed(site) ? frameName(blamed(site)) : '(no stack)') },
   file: { label: 'file', of: (site) => blamed(site)?.file ?? '(no line numbers)' },
   module: { label: 'module', of: (site) => fileName(blamed(site)?.module) || '[jit]' },
+  inclusive: {
+    label: 'function with all it calls',
+    all: (site) => new Set(frameIndices(site).map((index) => labels[labelOf(index)].name)),
+  },
   thread: { label: 'thread', of: (site) => (field('threads', site) ?? []).join(', ') || '(unknown thread)' },
 };
 
@@ -16,10 +20,17 @@ const GROUPINGS = {
 const COLUMNS = [
   { id: 'verdict', label: 'Verdict', value: (row) => VERDICTS.indexOf(row.verdict), ascending: true },
   { id: 'name', label: 'Where', value: (row) => row.name, ascending: true },
-  { id: 'live', label: 'Live', value: (row) => row.live, format: bytes },
+  {
+    id: 'live', label: 'Live', value: (row) => row.live, format: bytes,
+    note: (row) => row.peak > row.live && `peak ${bytes(row.peak)}`,
+  },
   { id: 'growth', label: 'Change', value: (row) => row.growth, format: change, hint: 'live bytes at the end of the range less those at its first snapshot' },
   { id: 'rate', label: 'Rate', value: (row) => row.rate, format: (value) => (value == null ? '' : rate(value)), hint: 'growth that is judged real; in a range, net change per second' },
-  { id: 'allocations', label: 'Allocations', value: (row) => row.allocations, format: count },
+  {
+    id: 'allocations', label: 'Allocations', value: (row) => row.allocations, format: count,
+    note: (row) => row.temporary > 0 && `${percent(row.temporary, row.allocations)} temporary`,
+    hint: 'temporary: freed within one snapshot interval',
+  },
   { id: 'allocated', label: 'Allocated', value: (row) => row.allocated, format: bytes },
   { id: 'oldest', label: 'Oldest', value: (row) => row.oldest, format: (value) => (value == null ? '' : duration(value)) },
   { id: 'spark', label: 'Over time' },
@@ -36,13 +47,14 @@ function rowOf(sites) {
     sites, verdict: VERDICTS[Math.min(...sites.map((site) => VERDICTS.indexOf(field('verdict', site))))],
     live: sum(liveIn), growth: sum(growthIn), allocations: sum(allocationsIn), allocated: sum(allocatedIn),
     rate: known.length > 0 ? known.reduce((a, b) => a + b) : null,
+    peak: range ? 0 : sum((site) => field('peak_live_bytes', site)), temporary: range ? 0 : sum(freedWithin),
     oldest: ages.length > 0 ? Math.max(...ages) : null, name: '', place: '', first,
   };
 }
 
 function buildRows() {
   const grouping = GROUPINGS[table.by];
-  if (!grouping.of) {
+  if (table.by === 'site') {
     table.rows = Array.from({ length: SITE_COUNT }, (_, site) => {
       const of = blamed(site);
       return Object.assign(rowOf([site]), {
@@ -54,20 +66,27 @@ function buildRows() {
   }
   const groups = new Map();
   for (let site = 0; site < SITE_COUNT; site++) {
-    const key = grouping.of(site);
-    if (groups.has(key)) groups.get(key).push(site);
-    else groups.set(key, [site]);
+    for (const key of grouping.all ? grouping.all(site) : [grouping.of(site)]) {
+      if (groups.has(key)) groups.get(key).push(site);
+      else groups.set(key, [site]);
+    }
   }
   table.rows = [...groups].map(([key, sites]) => Object.assign(rowOf(sites), {
-    rank: sites[0], name: key, place: plural(sites.length, 'call stack'),
+    rank: sites[0], name: key, short: table.by === 'inclusive' ? shortFunction(key) : undefined, place: plural(sites.length, 'call stack'),
   }));
 }
 
+// What a filter looks at: the row's name, and of a single site every function of its stack.
+const siteText = [];
 function searchText(row) {
-  return (row.text ??= row.sites.map((site) => {
+  if (row.text !== undefined) return row.text;
+  const textOf = (site) => (siteText[site] ??= (() => {
     const of = blamed(site);
-    return [of?.function, of?.file && place(of), of?.module, field('id', site), field('growth.pattern', site), ...(field('threads', site) ?? [])].join(' ');
-  }).join(' ').toLowerCase());
+    const stack = frameIndices(site).map((index) => labels[labelOf(index)].name);
+    return [of?.file && place(of), of?.module, field('id', site), field('growth.pattern', site), ...(field('threads', site) ?? []), ...stack].join(' ').toLowerCase();
+  })());
+  const own = row.name.toLowerCase();
+  return (row.text = table.by === 'inclusive' ? own : `${own} ${row.sites.map(textOf).join(' ')}`);
 }
 
 function choose() {
@@ -120,7 +139,8 @@ function tableSection() {
           : row.sites.slice(0, 200).map(livePoints).reduce((sum, one) => sum.map(([t, value], index) => [t, value + one[index][1]]));
         return h('td', null, sparkline(points, { width: 90, height: 24, marks: range && rangeSeconds() }));
       }
-      return h('td', { class: 'number' }, column.format(column.value(row)));
+      const note = column.note?.(row);
+      return h('td', { class: 'number' }, column.format(column.value(row)), note && h('small', { class: 'under' }, note));
     };
     return h('tr', { 'aria-rowindex': at + 2 }, COLUMNS.map(cell));
   };
@@ -150,7 +170,9 @@ function tableSection() {
     });
     const what = table.by === 'site' ? 'site' : GROUPINGS[table.by].label;
     const live = table.shown.reduce((sum, row) => sum + row.live, 0);
-    says.textContent = `${count(table.shown.length)} of ${plural(table.rows.length, what)} · ${bytes(live)} live`;
+    // Functions that call one another hold the same bytes: their sum would say nothing.
+    const sum = table.by === 'inclusive' ? '' : ` · ${bytes(live)} live`;
+    says.textContent = `${count(table.shown.length)} of ${plural(table.rows.length, table.by === 'inclusive' ? 'function' : what)}${sum}`;
     view.scrollTop = 0;
     drawn = null;
     draw(false);

@@ -51,6 +51,15 @@ function siteLayers(limit) {
   return layers;
 }
 
+// What all listed sites together did between one moment and the next, per second.
+function perSecond(channel) {
+  const { at, values } = unpack(DATA.curves[channel]);
+  const total = new Array(CURVE_TIMES.length).fill(0);
+  at.forEach((index, change) => total.fill(values[change], index));
+  return total.slice(1).map((value, index) =>
+    (value - total[index]) / Math.max(CURVE_TIMES[index + 1] - CURVE_TIMES[index], 1e-9));
+}
+
 const CHARTS = {
   resident: {
     label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
@@ -65,6 +74,14 @@ const CHARTS = {
   sites: {
     label: 'Live memory by call site', unit: bytes, isBytes: true, times: () => CURVE_TIMES,
     layers: () => ({ times: CURVE_TIMES, layers: siteLayers(8) }), lines: () => [],
+  },
+  allocations: {
+    label: 'Allocations per second', unit: count, times: () => CURVE_TIMES.slice(1), layers: () => null,
+    lines: () => [{ name: 'allocations at listed sites', className: 'live', values: perSecond('all_allocations') }],
+  },
+  allocated: {
+    label: 'Allocated per second', unit: bytes, isBytes: true, times: () => CURVE_TIMES.slice(1), layers: () => null,
+    lines: () => [{ name: 'bytes at listed sites', className: 'live', values: perSecond('all_allocated') }],
   },
   faults: {
     label: 'Page faults per second', unit: count, times: () => TIMES.slice(1), layers: () => null,
@@ -229,7 +246,7 @@ function timelineSection() {
     };
     onRange(() => mark());
     const whyNot = CURVE_TIMES.length < 2 ? 'too few snapshots' : null;
-    const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, name === 'sites' ? whyNot : null]);
+    const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, chart.times() === TIMES || name === 'faults' ? null : whyNot]);
     out.push(choice('What to draw', options, 'resident', draw), legend, frameBox, rangeControls());
     draw('resident');
   }
@@ -241,7 +258,7 @@ function timelineSection() {
 function account(memory) {
   const rows = memory.parts.map((part) => [part.name, bytes(part.bytes), part.measured_by]);
   if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'the whole less all parts']);
-  if (memory.rss_bytes != null) rows.push(['resident', bytes(memory.rss_bytes), 'the kernel, at the end']);
+  if (memory.rss_bytes != null) rows.push(['resident', bytes(memory.rss_bytes), 'the kernel']);
   if (memory.huge_page_bytes > 0) rows.push(['of it in huge pages', bytes(memory.huge_page_bytes), 'the kernel']);
   if (memory.pss_bytes != null) rows.push(['proportional share', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
   if (memory.swap_bytes > 0) rows.push(['swapped out', bytes(memory.swap_bytes), 'the kernel']);
@@ -251,11 +268,14 @@ function account(memory) {
   }
   if (memory.limit_bytes != null) rows.push(['limit', bytes(memory.limit_bytes), memory.limit_kind]);
   if (rows.length === 0) return [];
+  const measured = memory.measured_at_s == null ? null
+    : `Measured part by part ${duration(memory.measured_at_s)} after the start.`;
   return [
-    h('h3', null, 'Where it is at the end'),
+    h('h3', null, 'Where it is'),
     memory.verdict && h('p', null, memory.verdict),
+    measured && h('p', { class: 'muted' }, measured),
     h('div', { class: 'scroll' }, h('table', { class: 'small account' },
-      h('caption', { class: 'hidden' }, 'Parts of memory at the end of the recording'),
+      h('caption', { class: 'hidden' }, 'Parts of resident memory'),
       h('thead', null, h('tr', null, ['Part', 'Size', 'Measured by'].map((name, at) =>
         h('th', { scope: 'col', class: at === 1 ? 'number' : null }, name)))),
       h('tbody', null, rows.map(([name, size, by]) => h('tr', null,

@@ -73,12 +73,26 @@ function labelOf(index) {
   return (labelOfFrame[index] = at);
 }
 
+// A box for a thread's sites: those that it was the first to allocate at.
+function threadLabel(site) {
+  const names = field('threads', site) ?? [];
+  const name = names.length === 0 ? 'unknown thread' : names.length > 3 ? 'many threads' : names.join(', ');
+  let at = labelAt.get(`thread\n${name}`);
+  if (at === undefined) {
+    at = labels.length;
+    labels.push({ name, module: undefined, frame: null, plumbing: false });
+    labelAt.set(`thread\n${name}`, at);
+  }
+  return at;
+}
+
 function node(label, parent) {
   return { label, parent, value: 0, own: 0, children: new Map(), depth: parent ? parent.depth + 1 : 0 };
 }
 
-// The tree of all sites with a value; `reverse`: from the allocating functions outwards.
-function buildTree(measure, { reverse = false, plumbing = true } = {}) {
+// The tree of all sites with a value; `reverse`: from the allocating functions outwards; `threads`: a
+// tree for each thread.
+function buildTree(measure, { reverse = false, plumbing = true, threads = false } = {}) {
   const value = valueOf(measure);
   const root = node(-1, null);
   for (let site = 0; site < SITE_COUNT; site++) {
@@ -86,6 +100,7 @@ function buildTree(measure, { reverse = false, plumbing = true } = {}) {
     if (!(amount > 0)) continue;
     const path = frameIndices(site).map(labelOf).filter((label) => plumbing || !labels[label].plumbing);
     if (!reverse) path.reverse();
+    if (threads) path.unshift(threadLabel(site));
     root.value += amount;
     let at = root;
     for (const label of path) {

@@ -9,7 +9,7 @@ use std::ffi::{c_int, c_void};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 
-use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch};
+use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch, Walked};
 use leaktrack_engine::{loader, modules, sites, sys};
 
 const ORACLE_DEPTH: usize = 2000;
@@ -38,6 +38,7 @@ static SKIPPED: AtomicU64 = AtomicU64::new(0);
 static LONGER: AtomicU64 = AtomicU64::new(0);
 static BROKEN: AtomicU64 = AtomicU64::new(0);
 static QUICK: AtomicU64 = AtomicU64::new(0);
+static REMEMBERED: AtomicU64 = AtomicU64::new(0);
 static CUT: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
@@ -117,12 +118,30 @@ extern "C" fn report() {
     };
     let program = std::env::args().next().unwrap_or_default();
     let frames = FRAMES.load(Relaxed) as f64 / CHECKED.load(Relaxed).max(1) as f64;
-    let [checked, quick, wrong, longer, broken, cut, skipped] =
-        [&CHECKED, &QUICK, &WRONG, &LONGER, &BROKEN, &CUT, &SKIPPED].map(|c| c.load(Relaxed));
+    let all = [
+        &CHECKED,
+        &QUICK,
+        &REMEMBERED,
+        &WRONG,
+        &LONGER,
+        &BROKEN,
+        &CUT,
+        &SKIPPED,
+    ];
+    let [
+        checked,
+        quick,
+        remembered,
+        wrong,
+        longer,
+        broken,
+        cut,
+        skipped,
+    ] = all.map(|c| c.load(Relaxed));
     let sites = sites::len();
     let _ = writeln!(
         file,
-        "{program}: checked {checked} quick {quick} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
+        "{program}: checked {checked} quick {quick} remembered {remembered} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
          broken {broken} cut {cut} skipped {skipped}"
     );
 }
@@ -187,13 +206,18 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
     let theirs = &theirs[from..];
     let generation = modules::generation();
     // SAFETY: the trampoline passes its own registers.
-    let quick = unsafe { unwind::hash(&mut thread.scratch, &entry, MAX_DEPTH) };
+    let quick = unsafe { unwind::walk_quickly(&mut thread.scratch, &entry, MAX_DEPTH, 0) };
     // SAFETY: as above.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, MAX_DEPTH) };
-    QUICK.fetch_add(quick.is_some().into(), Relaxed);
-    let quick_is_right =
-        quick.is_none_or(|hash| hash == stack.hash) || generation != modules::generation();
-    sites::intern(&stack, sites::Kind::Heap, 0, 0);
+    let hash = stack.hash;
+    let site = sites::intern(&stack, sites::Kind::Heap, 0, 0);
+    let quick_is_right = match quick {
+        Walked::Site(remembered) => remembered == site,
+        Walked::Hash(quick, _) => quick == hash,
+        Walked::Unknown => true,
+    } || generation != modules::generation();
+    QUICK.fetch_add((!matches!(quick, Walked::Unknown)).into(), Relaxed);
+    REMEMBERED.fetch_add(matches!(quick, Walked::Site(_)).into(), Relaxed);
     CHECKED.fetch_add(1, Relaxed);
     FRAMES.fetch_add(stack.pcs.len() as u64, Relaxed);
     BROKEN.fetch_add(stack.broken.into(), Relaxed);
@@ -207,6 +231,10 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
     if good && quick_is_right {
         // libgcc ends where nothing describes the code.
         LONGER.fetch_add((ours > oracle).into(), Relaxed);
+        if let Walked::Hash(_, Some(asked)) = quick {
+            // SAFETY: as above.
+            unsafe { unwind::note_site(&mut thread.scratch, &entry, MAX_DEPTH, asked, site) };
+        }
         return;
     }
     if WRONG.fetch_add(1, Relaxed) < 5 {

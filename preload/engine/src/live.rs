@@ -23,6 +23,7 @@ mod table;
 
 use crate::faults::large;
 use crate::lock::WordLock;
+pub(crate) use arch::line;
 use aside::Aside;
 use cells::Put;
 use directory::Directory;

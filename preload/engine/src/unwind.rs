@@ -10,6 +10,7 @@ pub mod eh_frame;
 pub mod expression;
 mod general;
 mod learn;
+mod memo;
 mod quick;
 pub mod reader;
 pub mod rule;
@@ -26,6 +27,8 @@ use rules::View;
 use trail::{Ending, Trail, finish, is_plausible, seed};
 
 pub use bounds::{forbid_probe, note_unmap};
+pub use memo::Asked;
+pub use quick::Walked;
 pub use trail::ExactMask;
 
 /// Frames kept of a stack at most.
@@ -89,17 +92,41 @@ pub fn init() {
     bounds::init();
 }
 
-/// The hash that [`capture`] would find, at a fraction of its cost; `None` for stacks that are not
-/// of the usual kind, deeper than asked for, or have frames not met before.
+/// The site of a stack that is remembered as a whole, or the hash that [`capture`] would find, at a
+/// fraction of its cost; neither for stacks that are not of the usual kind, deeper than asked for, or
+/// have frames not met before. `about`: what else the site depends on, 15 bits.
 ///
 /// # Safety
 /// As for [`capture`].
 #[inline(always)]
-pub unsafe fn hash(scratch: &mut Scratch, entry: &Entry, depth: usize) -> Option<u64> {
+pub unsafe fn walk_quickly(
+    scratch: &mut Scratch,
+    entry: &Entry,
+    depth: usize,
+    about: u64,
+) -> Walked {
     let Scratch { bounds, steps, .. } = scratch;
     let depth = depth.clamp(1, MAX_DEPTH);
     // SAFETY: passed on to the caller.
-    unsafe { steps.hash(bounds, entry, depth, modules::generation()) }
+    unsafe { steps.walk(bounds, entry, depth, modules::generation(), about) }
+}
+
+/// Tells to which site a stack led of which [`walk_quickly`] found the hash only: it may be worth
+/// remembering.
+///
+/// # Safety
+/// As for [`capture`], in the same call as the walk and with what was given to it.
+#[inline(always)]
+pub unsafe fn note_site(
+    scratch: &mut Scratch,
+    entry: &Entry,
+    depth: usize,
+    asked: Asked,
+    site: u32,
+) {
+    let depth = depth.clamp(1, MAX_DEPTH);
+    // SAFETY: passed on to the caller.
+    unsafe { scratch.steps.note(asked, entry, depth, site) }
 }
 
 /// Captures the stack of the calling thread from a hook's entry outwards.

@@ -12,10 +12,10 @@ use super::record::{forget, leave, record, restore, settle};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
 use crate::sampler::{self, EXACT, filter};
-use crate::state;
 use crate::thread;
 use crate::tls::{self, Local};
 use crate::unwind::{self, Entry};
+use crate::{live, state};
 
 type Malloc = unsafe extern "C" fn(usize) -> *mut u8;
 type Calloc = unsafe extern "C" fn(usize, usize) -> *mut u8;
@@ -234,6 +234,9 @@ pub unsafe extern "C" fn posix_memalign(
     r
 }
 
+/// What allocators keep before a block, if they do.
+const HEADER_BYTES: usize = 16;
+
 /// A block from this size on may be a mapping of its own, which glibc gives back in `free`.
 const MAPPED_FROM_BYTES: u64 = 32 << 10;
 
@@ -300,6 +303,8 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
     if p.is_null() {
         return;
     }
+    // The allocator's word before the block, which the original will wait for.
+    live::line(p.wrapping_sub(HEADER_BYTES));
     let t = local();
     if !(state::fast() && t.phase.load(Relaxed) == IDLE) {
         // SAFETY: passed on.

@@ -10,7 +10,7 @@ use crate::sites::Kind;
 use crate::state::{self, LIVE};
 use crate::thread::{Borrowed, ThreadState};
 use crate::tls::Local;
-use crate::unwind::{self, Entry};
+use crate::unwind::{self, Entry, Walked};
 use crate::{guard, modules, sites, thread};
 
 /// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
@@ -21,12 +21,23 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
     };
     let thread = borrowed.state();
     // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
-    let known = unsafe { unwind::hash(&mut thread.scratch, &entry, state::depth()) };
-    match known.map_or(0, |hash| sites::find(hash, kind)) {
-        // SAFETY: as above.
-        0 => unsafe { site_by_frames(thread, entry, kind) },
-        site => site,
+    let (scratch, depth) = (&mut thread.scratch, state::depth());
+    match unsafe { unwind::walk_quickly(scratch, &entry, depth, kind as u64) } {
+        Walked::Site(site) => return site,
+        Walked::Hash(hash, asked) => {
+            let site = sites::find(hash, kind);
+            if site != 0 {
+                if let Some(asked) = asked {
+                    // SAFETY: as above.
+                    unsafe { unwind::note_site(scratch, &entry, depth, asked, site) };
+                }
+                return site;
+            }
+        }
+        Walked::Unknown => {}
     }
+    // SAFETY: as above.
+    unsafe { site_by_frames(thread, entry, kind) }
 }
 
 /// The site of a stack that was not met before, or is not of the usual kind.

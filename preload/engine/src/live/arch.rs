@@ -5,4 +5,5 @@
 #[path = "x86_64.rs"]
 mod here;
 
-pub(super) use here::{Lanes, line};
+pub(super) use here::Lanes;
+pub(crate) use here::line;

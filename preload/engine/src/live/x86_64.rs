@@ -8,7 +8,7 @@ use core::arch::x86_64::{
 
 /// Starts fetching the line at `p`; does nothing if `p` is unmapped.
 #[inline(always)]
-pub(in crate::live) fn line(p: *const u8) {
+pub(crate) fn line(p: *const u8) {
     // SAFETY: every x86-64 processor has SSE, and prefetching any address is harmless.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(p as *const i8) }
 }

@@ -74,6 +74,29 @@ pub fn epilogue(after: &[u8; EPILOGUE_BYTES]) -> Option<Rule> {
     }
 }
 
+/// Of two pairs the one that begins with `pc`, or else the second. Without a branch, as it cannot be
+/// predicted, and with both pairs at hand before `pc` is, which a compiler would not do.
+#[inline(always)]
+pub fn choose(pc: usize, pcs: [usize; 2], rules: [u64; 2]) -> (usize, u64) {
+    let [mut found, other] = pcs;
+    let [mut rule, other_rule] = rules;
+    // SAFETY: compares and moves between registers.
+    unsafe {
+        asm!(
+            "cmp {found}, {pc}",
+            "cmovne {rule}, {other_rule}",
+            "cmovne {found}, {other}",
+            pc = in(reg) pc,
+            found = inout(reg) found,
+            other = in(reg) other,
+            rule = inout(reg) rule,
+            other_rule = in(reg) other_rule,
+            options(pure, nomem, nostack)
+        );
+    }
+    (found, rule)
+}
+
 /// The registers of the function this is inlined into, as far as a callee must keep them, with the
 /// others zero, indexed by DWARF number.
 #[inline(always)]

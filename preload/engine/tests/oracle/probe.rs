@@ -5,7 +5,8 @@ use std::ffi::{c_int, c_void};
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch};
+use leaktrack_engine::sites;
+use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch, Walked};
 
 const ORACLE_DEPTH: usize = 16_000;
 
@@ -164,16 +165,23 @@ extern "C" fn body(sp: usize, bp: usize) {
         .iter()
         .position(|&(pc, _)| pc == caller)
         .expect("libgcc sees the probe's caller");
-    // Twice: learning rules, and with the rules learnt.
-    for _ in 0..2 {
+    // Learning rules, with the rules learnt, and until the whole stack is remembered.
+    for _ in 0..6 {
         let entry = Entry { sp, bp };
         let generation = leaktrack_engine::modules::generation();
+        let mut noted = None;
         // SAFETY: as above.
-        let quick = unsafe { unwind::hash(&mut log.scratch, &entry, MAX_DEPTH) };
+        let quick = unsafe { unwind::walk_quickly(&mut log.scratch, &entry, MAX_DEPTH, 0) };
         // SAFETY: the trampoline passes its own registers.
         let stack = unsafe { unwind::capture(&mut log.scratch, entry, MAX_DEPTH) };
         if generation == leaktrack_engine::modules::generation() {
-            assert!(quick.is_none_or(|hash| hash == stack.hash));
+            let site = sites::intern(&stack, sites::Kind::Heap, 0, 0);
+            match quick {
+                Walked::Site(remembered) => assert_eq!(remembered, site),
+                Walked::Hash(hash, _) => assert_eq!(hash, stack.hash),
+                Walked::Unknown => {}
+            }
+            noted = Some((quick, site));
         }
         let ours = stack
             .pcs
@@ -188,5 +196,9 @@ extern "C" fn body(sp: usize, bp: usize) {
             broken: stack.broken,
         };
         log.seen.push(seen);
+        if let Some((Walked::Hash(_, Some(asked)), site)) = noted {
+            // SAFETY: as above.
+            unsafe { unwind::note_site(&mut log.scratch, &entry, MAX_DEPTH, asked, site) };
+        }
     }
 }

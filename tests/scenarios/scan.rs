@@ -33,6 +33,15 @@ fn pass(running: &Running, step: &str) {
     std::fs::write(running.folder().join(step), "").expect("a step");
 }
 
+/// Its children, as the kernel lists them.
+fn children_of(pid: i32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let lists = tasks.flatten().map(|task| task.path().join("children"));
+    lists
+        .filter_map(|list| std::fs::read_to_string(list).ok())
+        .collect()
+}
+
 /// What was found of the sites in a function.
 #[derive(Debug, Default, PartialEq)]
 struct Found {
@@ -168,7 +177,12 @@ fn a_running_process_is_scanned_in_place() {
 }
 
 #[test]
-fn what_moves_without_a_pause_is_never_called_lost() {
+fn a_forked_copy_of_a_running_process_is_scanned() {
+    all_kinds_of_roots(&["--fork", "--apart", "20ms", "--cpu", "50"], "fork");
+}
+
+/// Scans so often; more by hand, `LEAKTRACK_TEST_SCANS=1000`.
+fn scan_movers(usual: u64, how: &[&str]) {
     let scans = std::env::var("LEAKTRACK_TEST_SCANS")
         .ok()
         .and_then(|count| count.parse().ok());
@@ -176,8 +190,8 @@ fn what_moves_without_a_pause_is_never_called_lost() {
     reach(&mut running, "1");
     let pid = running.pid();
     let mut passes = 0;
-    for number in 0..scans.unwrap_or(4) {
-        let report = scan(pid, &["--apart", "5ms", "--cpu", "100"]);
+    for number in 0..scans.unwrap_or(usual) {
+        let report = scan(pid, &[&["--apart", "5ms", "--cpu", "100"], how].concat());
         for function in ["hold_moved", "hold_listed", "hold_rehashed", "hold_resized"] {
             let found = found(&report, function);
             assert_eq!(
@@ -197,14 +211,25 @@ fn what_moves_without_a_pause_is_never_called_lost() {
 }
 
 #[test]
+fn what_moves_without_a_pause_is_never_called_lost() {
+    scan_movers(4, &[]);
+}
+
+#[test]
+fn nor_is_it_in_a_forked_copy() {
+    scan_movers(2, &["--fork"]);
+}
+
+#[test]
 fn nobody_is_interrupted_and_no_child_is_seen() {
     let mut running = Case::of("undisturbed.c").start_tracked();
     reach(&mut running, "1");
-    for _ in 0..3 {
-        assert_eq!(
-            last(&scan(running.pid(), &["--apart", "20ms"]))["kind"],
-            "live"
-        );
+    for _ in 0..2 {
+        let in_place = scan(running.pid(), &["--apart", "20ms"]);
+        assert_eq!(last(&in_place)["kind"], "live");
+        let in_copy = scan(running.pid(), &["--fork", "--apart", "20ms"]);
+        assert_eq!(last(&in_copy)["kind"], "fork");
+        assert_eq!(children_of(running.pid()), "", "nothing is left behind");
     }
     std::thread::sleep(std::time::Duration::from_millis(700));
     pass(&running, "end");
@@ -243,6 +268,75 @@ fn scans_are_made_as_often_as_the_option_says() {
         events.iter().any(|event| event["type"] == "scan"),
         "{events:?}"
     );
+}
+
+#[test]
+fn a_process_near_its_limit_is_scanned_once() {
+    // The program maps nothing, so that what it may map is soon used up by four fifths.
+    let limit = 400u64 << 20;
+    let case = Case::of("near_limit.c").arg((limit / 1024).to_string());
+    let tracked = case.option("interval=50ms").option("memory=32M").tracked();
+    let report = tracked.report();
+    let scans = report.json["scans"].as_array().expect("scans");
+    let live: Vec<_> = scans.iter().filter(|scan| scan["kind"] == "live").collect();
+    assert_eq!(live.len(), 1, "{scans:?}");
+    assert_eq!(live[0]["complete"], true, "{scans:?}");
+    let events = report.json["events"].as_array().expect("events");
+    assert!(
+        events.iter().any(|event| event["type"] == "limit"),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_copy_that_the_kernel_refuses_is_named() {
+    let mut running = Case::of("no_children.c").start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid().to_string();
+    let output = leaktrack(&["scan", &pid, "--fork"]);
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{why}");
+    assert!(
+        why.contains("refuses a copy of the process") || why.contains("forbids a copy"),
+        "{why}"
+    );
+    // In place it goes.
+    assert_eq!(
+        last(&scan(running.pid(), &["--apart", "20ms"]))["complete"],
+        true
+    );
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn sampled_blocks_are_lost_when_no_word_points_to_them() {
+    let case = Case::of("lost_samples.c")
+        .option("mode=sample:16k")
+        .option("interval=100ms");
+    let mut running = case.start_tracked();
+    reach(&mut running, "1");
+    let report = scan(running.pid(), &["--apart", "20ms"]);
+    let scan = last(&report);
+    assert_eq!(
+        (&scan["complete"], &scan["lower_bound"]),
+        (&true.into(), &true.into()),
+        "{scan}"
+    );
+    let [lost, kept] = ["lose", "keep"].map(|function| found(&report, function));
+    // 20,000 blocks of 1,000 bytes each; one in 17 is sampled: five standard errors are a sixth.
+    let near = |blocks: u64| (16_000..=24_000).contains(&blocks);
+    assert!(near(lost.lost), "{lost:?}");
+    assert!(
+        kept.lost == 0 && near(kept.possible + kept.reachable),
+        "{kept:?}"
+    );
+    let notes = report["coverage"]["notes"].to_string();
+    assert!(notes.contains("more blocks may be lost"), "{notes}");
+    pass(&running, "1");
+    let at_exit = running.finish().report();
+    assert_eq!(last(&at_exit.json)["complete"], true);
+    assert!(near(found(&at_exit.json, "lose").lost));
 }
 
 #[test]

@@ -9,10 +9,12 @@
 //! walking the flags.
 
 use super::heuristics;
-use super::index::{BlockIndex, Hit, LARGE_BYTES};
-use super::memory::{Manner, Memory, Stop};
+use super::index::{Aim, BlockIndex, Hit, LARGE_BYTES};
+use super::memory::{MOST_PIECE_BYTES, MOST_PIECES, Manner, Memory, Piece, Stop};
 use super::regions::Region;
 use super::room::Room;
+use super::x86_64::prefetch;
+use crate::arena::PAGE_BYTES;
 
 /// How a block is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +42,13 @@ const TRIED_24: u8 = 32;
 /// A block on the stack: its number, and how far into it the pointer led that is still to be judged
 /// by the heuristics (0: none).
 const OFFSET_BITS: u32 = 32;
+/// Blocks up to this size are read together with others.
+const BATCH_BLOCK_BYTES: usize = 4 * PAGE_BYTES;
 /// Blocks on the stack at most.
 const STACK_BLOCKS: usize = 1 << 20;
+
+/// Words that are looked up together.
+const AIMS: usize = 32;
 
 /// What a word that leads to a block does to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,28 @@ impl Marks {
             .count()
     }
 
+    /// True if some block was not reached.
+    pub fn has_unreached(&self) -> bool {
+        self.unreached().next().is_some()
+    }
+
+    /// Takes over what a copy of the process has marked, a byte for each block.
+    pub fn take_from(&mut self, marks: &[u8]) {
+        for (to, from) in self.0.as_mut_slice().iter_mut().zip(marks) {
+            *to = *from;
+        }
+    }
+
+    /// Writes a byte for each block.
+    ///
+    /// # Safety
+    /// There is room for them, which nobody else uses.
+    pub unsafe fn copy_to(&self, to: *mut u8) {
+        let from = self.0.as_slice();
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
+    }
+
     /// Blocks that only pointers into them hold.
     pub fn possible(&self) -> impl Iterator<Item = u32> {
         let marks = (0u32..).zip(self.0.as_slice());
@@ -110,6 +139,9 @@ pub struct Marker<'a> {
     mode: Mode,
     /// Only blocks that are looked for count.
     wanted: bool,
+    /// Words on their way to a block, and whether they hold what they point to for certain.
+    aims: [(Aim, bool); AIMS],
+    aimed: usize,
 }
 
 impl<'a> Marker<'a> {
@@ -129,6 +161,8 @@ impl<'a> Marker<'a> {
             overflowed: false,
             mode: Mode::Reach,
             wanted,
+            aims: [(Aim::default(), false); AIMS],
+            aimed: 0,
         })
     }
 
@@ -169,6 +203,7 @@ impl<'a> Marker<'a> {
         for &word in words {
             self.point(word, true);
         }
+        self.settle();
     }
 
     /// True if nothing has led to a block yet.
@@ -206,6 +241,7 @@ impl<'a> Marker<'a> {
                 self.empty_stack(memory)?;
             }
         }
+        self.settle();
         self.follow(memory)
     }
 
@@ -214,16 +250,51 @@ impl<'a> Marker<'a> {
         for &word in words {
             self.point(word as usize, true);
         }
+        self.settle();
     }
 
+    /// Notes a word, which takes effect with [`Marker::settle`] or before.
     #[inline(always)]
     fn point(&mut self, word: usize, definite: bool) {
-        let hit = if self.wanted {
-            self.index.find_wanted(word)
-        } else {
-            self.index.find(word)
+        if self.index.may_point(word) {
+            self.aim(word, definite);
+        }
+    }
+
+    fn aim(&mut self, word: usize, definite: bool) {
+        let Some(aim) = self.index.aim(word, self.wanted) else {
+            return;
         };
-        if let Some(hit) = hit {
+        if let Some(place) = self.aims.get_mut(self.aimed) {
+            *place = (aim, definite);
+            self.aimed += 1;
+        }
+        if self.aimed == AIMS {
+            self.settle();
+        }
+    }
+
+    /// Looks up the words that were noted: step by step for all of them, since each step waits for
+    /// memory.
+    fn settle(&mut self) {
+        let count = core::mem::take(&mut self.aimed);
+        for (aim, _) in self.aims.iter_mut().take(count) {
+            self.index.narrow(aim);
+        }
+        let mut hits = [None; AIMS];
+        for (to, (aim, definite)) in hits.iter_mut().zip(&self.aims).take(count) {
+            *to = self.index.hit(aim).map(|hit| (hit, *definite));
+            if let Some((hit, _)) = to {
+                prefetch(
+                    self.marks
+                        .0
+                        .as_slice()
+                        .as_ptr()
+                        .wrapping_add(hit.block as usize),
+                );
+            }
+        }
+        for (hit, definite) in hits.into_iter().take(count).flatten() {
             match self.mode {
                 Mode::Reach => self.reach(hit, definite),
                 Mode::Lose(first) => self.lose(hit.block, first),
@@ -299,16 +370,86 @@ impl<'a> Marker<'a> {
     }
 
     fn empty_stack(&mut self, memory: &mut Memory) -> Result<(), Stop> {
-        while let Some(top) = self.stack.pop() {
-            let offset = top & ((1 << OFFSET_BITS) - 1);
-            self.look_into((top >> OFFSET_BITS) as u32, offset, memory)?;
+        loop {
+            let mut pieces = [Piece::default(); MOST_PIECES];
+            let (mut count, mut bytes) = (0, 0);
+            // A block of four pages at most, so that all of its pieces fit.
+            while count + 5 <= MOST_PIECES && bytes + BATCH_BLOCK_BYTES <= MOST_PIECE_BYTES {
+                let Some(top) = self.stack.pop() else { break };
+                let offset = top & ((1 << OFFSET_BITS) - 1);
+                let at = (top >> OFFSET_BITS) as u32;
+                let Some((addr, size)) = self.open(at, offset, memory)? else {
+                    continue;
+                };
+                if size as usize > BATCH_BLOCK_BYTES {
+                    self.read_block(at, addr, size, memory)?;
+                    continue;
+                }
+                self.split(at, addr, size, |piece| {
+                    if let Some(place) = pieces.get_mut(count) {
+                        *place = piece;
+                        count += 1;
+                        bytes += piece.bytes;
+                    }
+                });
+            }
+            if count == 0 {
+                if self.stack.is_empty() {
+                    return Ok(());
+                }
+                continue;
+            }
+            let pieces = pieces.get(..count).unwrap_or_default();
+            let mut words = memory.gather(pieces)?;
+            for piece in pieces {
+                let (own, rest) = words.split_at_checked(piece.bytes / 8).unwrap_or_default();
+                let definite = self.state(piece.block) == State::Reachable;
+                for &word in own {
+                    self.point(word as usize, definite);
+                }
+                words = rest;
+            }
+            self.settle();
         }
-        Ok(())
+    }
+
+    /// Shows the parts of a block that lie in touched pages.
+    fn split(&self, block: u32, addr: usize, size: u64, mut show: impl FnMut(Piece)) {
+        let (mut from, end) = (addr, addr + (size as usize & !7));
+        while from < end {
+            let page = from & !(PAGE_BYTES - 1);
+            let mut to = page + PAGE_BYTES;
+            if self.index.is_touched(page) {
+                while to < end && self.index.is_touched(to) {
+                    to += PAGE_BYTES;
+                }
+                let bytes = to.min(end) - from;
+                show(Piece {
+                    addr: from,
+                    bytes,
+                    block,
+                });
+            }
+            from = to;
+        }
     }
 
     fn look_into(&mut self, at: u32, offset: u64, memory: &mut Memory) -> Result<(), Stop> {
+        match self.open(at, offset, memory)? {
+            Some((addr, size)) => self.read_block(at, addr, size, memory),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges a pointer into a block; address and size if the block is to be read now.
+    fn open(
+        &mut self,
+        at: u32,
+        offset: u64,
+        memory: &mut Memory,
+    ) -> Result<Option<(usize, u64)>, Stop> {
         let Some((addr, block)) = self.index.block(at) else {
-            return Ok(());
+            return Ok(None);
         };
         if offset != 0
             && self.state(at) == State::Possible
@@ -316,16 +457,26 @@ impl<'a> Marker<'a> {
         {
             self.set(at, State::Reachable);
         }
-        if self.change(at, |mark| mark | SEEN) & SEEN != 0 {
-            return Ok(());
-        }
+        let seen = self.change(at, |mark| mark | SEEN) & SEEN != 0;
+        Ok((!seen).then_some((addr, block.size)))
+    }
+
+    fn read_block(
+        &mut self,
+        at: u32,
+        addr: usize,
+        size: u64,
+        memory: &mut Memory,
+    ) -> Result<(), Stop> {
         let definite = self.state(at) == State::Reachable;
         let index = self.index;
-        each_word(addr, block.size, index, memory, &mut |words| {
+        each_word(addr, size, index, memory, &mut |words| {
             for &word in words {
                 self.point(word as usize, definite);
             }
-        })
+        })?;
+        self.settle();
+        Ok(())
     }
 
     /// Looks at the words of a root that do not begin at a multiple of eight: packed structures hold

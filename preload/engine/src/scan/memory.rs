@@ -86,6 +86,28 @@ impl Pace {
     }
 }
 
+/// A part of a block, in touched pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Piece {
+    /// Of its first word.
+    pub addr: usize,
+    /// A multiple of eight.
+    pub bytes: usize,
+    /// Whose.
+    pub block: u32,
+}
+
+impl Piece {
+    fn parts(&self) -> (usize, usize) {
+        (self.addr, self.bytes)
+    }
+}
+
+/// Pieces read together at most, and bytes in them.
+pub const MOST_PIECES: usize = 64;
+/// See there.
+pub const MOST_PIECE_BYTES: usize = PIECE_BYTES;
+
 /// See the module.
 pub struct Memory {
     pagemap: Option<i32>,
@@ -310,7 +332,8 @@ impl Memory {
     fn window(&mut self, addr: usize, index: &BlockIndex) -> Result<&[u8], Stop> {
         let window = addr & !(WINDOW_BYTES - 1);
         let slots = self.tags.len().max(1);
-        let slot = (window / WINDOW_BYTES) % slots;
+        // Their number is a power of two.
+        let slot = (window / WINDOW_BYTES) & (slots - 1);
         let range = slot * WINDOW_BYTES..(slot + 1) * WINDOW_BYTES;
         if self.tags.get(slot) != Some(window) {
             self.look()?;
@@ -368,6 +391,43 @@ impl Memory {
             from = to;
         }
         Ok(())
+    }
+
+    /// Reads pieces of blocks, all at once. What has gone meanwhile reads as zero.
+    pub fn gather(&mut self, pieces: &[Piece]) -> Result<&[u64], Stop> {
+        self.look()?;
+        let total: usize = pieces.iter().map(|piece| piece.bytes).sum();
+        let words = self.piece.as_mut_slice();
+        let room = size_of_val(words);
+        // SAFETY: the words as bytes.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), room) };
+        let bytes: &mut [u8] = bytes.get_mut(..total).unwrap_or_default();
+        let (mut rest, mut done) = (pieces, 0);
+        while !rest.is_empty() {
+            let to = bytes.get_mut(done..).unwrap_or_default();
+            let mut got = match sys::read_own_pieces(rest.iter().map(Piece::parts), to) {
+                Ok(got) => got,
+                Err(sys::Errno::EPERM | sys::Errno::ENOSYS) => return Err(Stop::Refused),
+                Err(_) => 0,
+            };
+            self.read_bytes += got as u64;
+            // The kernel copies whole pieces up to the first that it cannot copy.
+            while let Some((piece, after)) = rest.split_first() {
+                if got < piece.bytes {
+                    break;
+                }
+                got -= piece.bytes;
+                done += piece.bytes;
+                rest = after;
+            }
+            if let Some((piece, after)) = rest.split_first() {
+                let gone = bytes.get_mut(done..done + piece.bytes);
+                gone.unwrap_or_default().fill(0);
+                done += piece.bytes;
+                rest = after;
+            }
+        }
+        Ok(self.piece.as_slice().get(..total / 8).unwrap_or_default())
     }
 
     /// Forgets what was read of the heap.

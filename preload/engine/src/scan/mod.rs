@@ -4,13 +4,14 @@
 //! more time than its limit, and never touches a page that was not touched before. What it cannot
 //! do it says, and then calls nothing lost.
 
+mod fork;
 mod heap;
 mod heuristics;
 mod index;
-pub mod live;
 mod mark;
 mod memory;
 mod outcome;
+mod passes;
 mod ranges;
 mod regions;
 mod room;
@@ -21,6 +22,7 @@ mod x86_64;
 mod young;
 
 pub use index::{BlockIndex, NoIndex};
+pub use memory::Pace;
 pub use outcome::{LostBlock, Outcome};
 pub use room::Room;
 pub use threads::{Caller, Registers};
@@ -28,28 +30,44 @@ pub use x86_64::with_registers;
 
 use crate::facts::{limit, process};
 use crate::state::{self, LIVE};
-use crate::{config, helper, permit, sampler, sites, sys};
-use mark::{Marker, Marks};
-use memory::{Limits, Memory, Stop};
+use crate::{config, permit, sampler};
+use memory::Stop;
 
 /// Memory beside the index: windows, buffers, lists.
 const WORK_BYTES: u64 = 24 << 20;
-/// Roots and reached blocks up to which odd words are looked at.
-const ODD_BYTES: u64 = 256 << 20;
 /// Swapped memory that a scan may bring back.
 const SWAP_BYTES: u64 = 64 << 20;
+
+/// How the process is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// When it ends: the thread that ends it waits, others may run.
+    AtEnd,
+    /// While it runs.
+    InPlace,
+    /// While it runs, first in a forked copy.
+    InCopy,
+}
 
 /// How a scan is to be made.
 #[derive(Clone, Copy)]
 pub struct Order {
+    /// How the process is looked at.
+    pub way: Way,
     /// Longest time.
     pub limit_ms: u64,
+    /// Time between passes.
+    pub apart_ms: u64,
+    /// Share of a processor.
+    pub pace: Option<Pace>,
     /// The thread that waits for it.
     pub caller: Caller,
     /// Asked now and then: true ends it.
     pub interrupted: fn() -> bool,
     /// An address in leaktrack's own recording, which holds no roots.
     pub own_file: Option<usize>,
+    /// Blocks born after this epoch are young: held, and holding others.
+    pub epoch: u32,
 }
 
 /// What a scan came to.
@@ -115,94 +133,9 @@ struct Notes {
     passes: u32,
 }
 
-impl Notes {
-    fn into_scanned(self, found: Result<Outcome, WhyNot>) -> Scanned {
-        Scanned {
-            found,
-            lower_bound: self.lower_bound,
-            unread_threads: self.unread_threads,
-            hidden: self.hidden,
-            passes: self.passes,
-        }
-    }
-}
-
-/// Scans once. Other threads may run: what they move meanwhile can be missed, so that only a process
-/// that has ended, or nearly so, may be judged by one such scan.
-pub fn once(order: &Order) -> Scanned {
-    let mut notes = Notes::default();
-    let found = try_once(order, &mut notes).map_err(|Failure(why)| why);
-    notes.into_scanned(found)
-}
-
-fn try_once(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
-    check_permits()?;
-    check_room()?;
-    let now_ns = sys::clock_ns(sys::clock::MONOTONIC);
-    let limits = Limits {
-        deadline_ns: now_ns.saturating_add(order.limit_ms.saturating_mul(1_000_000)),
-        interrupted: order.interrupted,
-        swap_bytes: SWAP_BYTES,
-        pace: None,
-    };
-    let mut memory = Memory::new(limits).ok_or(Failure(NO_MEMORY))?;
-    let sites = sites::len();
-    let mut index = BlockIndex::build(&LIVE)?;
-    memory.note_touched(&mut index);
-    let regions = regions::read().ok_or(Failure(NO_MAPS))?;
-    let regions = regions.as_slice();
-    let threads = threads::read(helper::tid(), &order.caller).ok_or(Failure(NO_MAPS))?;
-    notes.lower_bound = !every_block_is_known();
-    let roots = roots::find(
-        regions,
-        threads.as_slice(),
-        &index,
-        &mut memory,
-        notes.lower_bound,
-        order.own_file,
-    )?
-    .ok_or(Failure(NO_MEMORY))?;
-    notes.unread_threads = roots.unread_threads;
-    notes.hidden = roots.hidden;
-
-    let marks = Marks::new(index.len()).ok_or(Failure(NO_MEMORY))?;
-    let marker = Marker::new(&index, regions, marks, false);
-    let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
-    marker.roots_alone(roots.words.as_slice());
-    let mut root_bytes = 0;
-    for range in roots.ranges.as_slice() {
-        memory.each(range.start, range.end, range.manner, &mut |_, words| {
-            root_bytes += size_of_val(words) as u64;
-            marker.roots(words);
-        })?;
-        marker.follow(&mut memory)?;
-    }
-    if memory.skipped_bytes > 0 {
-        return Err(Failure(SWAPPED));
-    }
-    notes.passes = 1;
-    let mut marks = marker.into_marks();
-    if marks.unreached().next().is_some() && root_bytes + index.bytes() <= ODD_BYTES {
-        marks.unreached().for_each(|at| index.want(at));
-        let marker = Marker::new(&index, regions, marks, false);
-        let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
-        for range in roots.ranges.as_slice() {
-            memory.each(range.start, range.end, range.manner, &mut |_, words| {
-                marker.odd_roots(words);
-            })?;
-        }
-        marker.odd_blocks(&mut memory)?;
-        marks = marker.into_marks();
-    }
-    let marker = Marker::new(&index, regions, marks, false);
-    let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
-    marker.lose_rest(&mut memory)?;
-    if notes.hidden > 0 {
-        let mut excused = Room::zeroed(sites as usize + 1).ok_or(Failure(NO_MEMORY))?;
-        marker.excuse_hidden(notes.hidden, &mut excused, &mut memory)?;
-    }
-    let marks = marker.into_marks();
-    Outcome::count(&index, &marks, sites, state::fork_epoch()).ok_or(Failure(NO_MEMORY))
+/// Scans the process.
+pub fn scan(order: &Order) -> Scanned {
+    passes::scan(order)
 }
 
 fn check_permits() -> Result<(), Failure> {
@@ -216,7 +149,7 @@ fn check_permits() -> Result<(), Failure> {
 }
 
 /// Declines where what the scan takes might be what is missing in the end.
-fn check_room() -> Result<(), Failure> {
+fn check_room(way: Way) -> Result<(), Failure> {
     let Some((limit_bytes, kind)) = limit::read() else {
         return Ok(());
     };
@@ -225,7 +158,11 @@ fn check_room() -> Result<(), Failure> {
         limit::LimitKind::Cgroup => now.rss_bytes,
         limit::LimitKind::AddressSpace => now.vm_bytes,
     };
-    let needed = BlockIndex::bytes_for(LIVE.len()) + WORK_BYTES;
+    let mut needed = BlockIndex::bytes_for(LIVE.len()) + WORK_BYTES;
+    if way == Way::InCopy && kind == limit::LimitKind::Cgroup {
+        // What is written to while the copy lives is there twice: a quarter is a lot.
+        needed += now.rss_bytes / 4;
+    }
     if limit_bytes.saturating_sub(taken) / 2 < needed {
         return Err(Failure(NEAR_LIMIT));
     }

@@ -2,6 +2,7 @@
 //! that calls in.
 
 use core::arch::naked_asm;
+use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use core::ffi::c_void;
 
 use super::threads::Registers;
@@ -12,6 +13,13 @@ pub const RED_ZONE_BYTES: usize = 128;
 pub const PRESERVED: u64 = 6;
 /// General registers.
 pub const ALL_REGISTERS: u64 = 16;
+
+/// Starts fetching a cache line; the address may be anything.
+#[inline(always)]
+pub fn prefetch(p: *const u8) {
+    // SAFETY: a prefetch of an address that is not mapped does nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+}
 
 /// Calls `then(argument, status, registers)` with the stack pointer and the preserved registers as
 /// they are at the entry of this very function; returns when that does.

@@ -5,7 +5,7 @@ use leaktrack_recording::{Record, Scan, ScanKind, SliceSink, encode_losses};
 
 use crate::arena::AVec;
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
-use crate::scan::{self, Caller, LostBlock, Order, Outcome, Room, Scanned};
+use crate::scan::{self, Caller, LostBlock, Order, Outcome, Room, Scanned, Way};
 use crate::sites;
 use crate::state::{self, LIVE};
 
@@ -40,14 +40,19 @@ impl Losses {
         self.caller = caller;
     }
 
-    /// Scans at the end of the process and records what came of it.
-    pub fn scan_at_exit(&mut self, recorder: &mut Recorder) -> Result<(), Failure> {
+    /// Scans at the end of the process and records what came of it. Blocks born after `epoch` are
+    /// too young to be judged.
+    pub fn scan_at_exit(&mut self, recorder: &mut Recorder, epoch: u32) -> Result<(), Failure> {
         let at_ms = state::tick();
-        let mut scanned = scan::once(&Order {
+        let mut scanned = scan::scan(&Order {
+            way: Way::AtEnd,
             limit_ms: EXIT_LIMIT_MS,
+            apart_ms: 0,
+            pace: None,
             caller: self.caller,
             interrupted: || false,
             own_file: recorder.control_word(),
+            epoch,
         });
         self.record(recorder, ScanKind::Exit, at_ms, &mut scanned)
     }

@@ -263,7 +263,8 @@ impl State {
             })
             .and_then(|()| {
                 if ends && config::get().scan != config::Scan::Off {
-                    self.losses.scan_at_exit(recorder)?;
+                    let epoch = self.writer.begin_epoch(&Engine);
+                    self.losses.scan_at_exit(recorder, epoch)?;
                 }
                 finish(recorder, reason)
             });

@@ -6,7 +6,7 @@ use leaktrack_recording::{EventKind, ScanKind};
 
 use super::{Engine, State, note, take_asked, with};
 use crate::config::{self, Scan};
-use crate::scan::{Scanned, live};
+use crate::scan::{self, Caller, Order, Pace, Scanned, Way};
 use crate::text::Text;
 use crate::{helper, state, sys};
 
@@ -79,12 +79,19 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
     });
     let (epoch, own_file) = begun.flatten().ok_or(ENDED)?;
     let at_ms = state::tick();
-    let mut scanned = live::scan(&live::Order {
+    let mut scanned = scan::scan(&Order {
+        way: match kind {
+            ScanKind::Fork => Way::InCopy,
+            _ => Way::InPlace,
+        },
         limit_ms: LIMIT_MS,
         apart_ms: or(u64::from(wish.apart_ms), APART_MS),
-        percent: or(u64::from(wish.percent), PERCENT),
+        pace: Some(Pace {
+            percent: or(u64::from(wish.percent), PERCENT),
+            rest: helper::rest,
+        }),
+        caller: Caller::NOBODY,
         interrupted: helper::is_wanted,
-        rest: helper::rest,
         own_file,
         epoch,
     });

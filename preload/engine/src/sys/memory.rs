@@ -100,6 +100,40 @@ pub fn read_own_memory(source: usize, dest: &mut [u8]) -> Result<usize> {
     })
 }
 
+/// Copies pieces of memory, address and length each, behind each other into `dest`, at most 64; the
+/// number of bytes of whole pieces up to the first that cannot be read.
+pub fn read_own_pieces(
+    pieces: impl Iterator<Item = (usize, usize)>,
+    dest: &mut [u8],
+) -> Result<usize> {
+    may_copy()?;
+    let mut remote = [[0usize; 2]; 64];
+    let (mut count, mut total) = (0, 0usize);
+    for (to, (addr, len)) in remote.iter_mut().zip(pieces) {
+        *to = [addr, len];
+        count += 1;
+        total = total.saturating_add(len);
+    }
+    if total > dest.len() {
+        return Err(Errno::EINVAL);
+    }
+    let local = [dest.as_mut_ptr() as usize, total];
+    let pid = gettid() as usize;
+    // SAFETY: the kernel writes at most `total` bytes into the exclusive buffer, which is as long,
+    // and checks the sources.
+    check(unsafe {
+        syscall6(
+            nr::PROCESS_VM_READV,
+            pid,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            count,
+            0,
+        )
+    })
+}
+
 /// Stores into memory of this process through the kernel: a page that lost its file is an error
 /// code, not SIGBUS.
 ///

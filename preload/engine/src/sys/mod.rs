@@ -22,7 +22,7 @@ pub use file::{
 pub use ids::{geteuid, getpid, getppid, gettid, getuid, has_changed_ids};
 pub use memory::{
     forbid_copying, madvise, map_anonymous, map_shared, mmap, munmap, read_own_memory,
-    readable_pages, write_own_memory,
+    read_own_pieces, readable_pages, write_own_memory,
 };
 pub use pages::{PageRange, mincore, page, scan_pages};
 pub use process::{
@@ -32,7 +32,7 @@ pub use signals::{
     block_signals, forbid_blocking_signals, is_writable_now, on_alternate_stack, restore_signals,
     write_without_sigpipe,
 };
-pub use spawn::{STACK_BYTES, execveat, reap, start_program};
+pub use spawn::{STACK_BYTES, begin_copy, execveat, kill_child, reap, start_program};
 pub use thread::{
     borrow_descriptor, can_fence_others, fence_others, keep_descriptor_table,
     leave_descriptor_table, robust_list, set_thread_name,

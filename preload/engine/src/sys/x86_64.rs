@@ -74,6 +74,7 @@ pub mod nr {
     pub const EXECVE: usize = 59;
     pub const EXECVEAT: usize = 322;
     pub const KILL: usize = 62;
+    pub const SETPRIORITY: usize = 141;
     pub const SETSID: usize = 112;
     pub const PIDFD_OPEN: usize = 434;
     pub const PIDFD_GETFD: usize = 438;

@@ -1,0 +1,313 @@
+//! Owns the scan itself: passes over all memory, of which each can only reach more blocks.
+//!
+//! One pass over memory that changes may miss a pointer that moves from where the pass has yet to
+//! look to where it has looked. What nothing points to is missed by every pass; a block counts as
+//! lost only if it is older than the first pass and no pass reaches it. The first pass follows every
+//! pointer. Later ones read the same memory and all blocks reached so far in order of address, and
+//! look for the rest alone; they end as soon as there is none left. Where nobody else runs, one pass
+//! is enough.
+
+use super::fork;
+use super::index::BlockIndex;
+use super::mark::{Marker, Marks};
+use super::memory::{Limits, Memory};
+use super::regions::Region;
+use super::room::Room;
+use super::roots::{self, Roots};
+use super::threads::{self, Doing, Thread};
+use super::{
+    Failure, INTERRUPTED, NO_MAPS, NO_MEMORY, Notes, Order, Outcome, SWAP_BYTES, SWAPPED, Scanned,
+    Way, every_block_is_known, regions, stacks, young,
+};
+use crate::arena::AVec;
+use crate::live::Block;
+use crate::state::{self, LIVE};
+use crate::{helper, sites, sys};
+
+/// Passes that must all miss a block. A pointer that moves all the time between two places is
+/// missed by a pass with a chance of 1/4; twelve times in a row once in 17 million.
+const PASSES: u32 = 12;
+/// Passes in which blocks that are possibly lost are looked for, too.
+const POSSIBLE_PASSES: u32 = 2;
+/// Between the beginning of the first epoch of young blocks and the first pass: a thread that read
+/// the clock before records its block meanwhile.
+const SETTLE_MS: u64 = 5;
+/// At the end of the process: roots and blocks up to which odd words are looked at.
+const ODD_BYTES: u64 = 256 << 20;
+
+/// See the module.
+pub(super) struct Scan<'o> {
+    order: &'o Order,
+    memory: Memory,
+    index: BlockIndex,
+    /// Sites when the index was made.
+    sites: u32,
+    lower_bound: bool,
+    /// Bytes of roots in the last pass.
+    root_bytes: u64,
+}
+
+/// What a pass begins with.
+struct Setting {
+    regions: AVec<Region>,
+    threads: AVec<Thread>,
+    roots: Roots,
+}
+
+/// Scans.
+pub(super) fn scan(order: &Order) -> Scanned {
+    let mut notes = Notes {
+        lower_bound: !every_block_is_known(),
+        ..Notes::default()
+    };
+    let found = try_scan(order, &mut notes).map_err(|Failure(why)| why);
+    Scanned {
+        found,
+        lower_bound: notes.lower_bound,
+        unread_threads: notes.unread_threads,
+        hidden: notes.hidden,
+        passes: notes.passes,
+    }
+}
+
+fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
+    super::check_permits()?;
+    super::check_room(order.way)?;
+    let now_ns = sys::clock_ns(sys::clock::MONOTONIC);
+    let limits = Limits {
+        deadline_ns: now_ns.saturating_add(order.limit_ms.saturating_mul(1_000_000)),
+        interrupted: order.interrupted,
+        swap_bytes: SWAP_BYTES,
+        pace: order.pace,
+    };
+    let mut memory = Memory::new(limits).ok_or(Failure(NO_MEMORY))?;
+    if order.way != Way::AtEnd {
+        memory.rest(SETTLE_MS)?;
+    }
+    let sites = sites::len();
+    let index = BlockIndex::build(&LIVE)?;
+    let mut marks = Marks::new(index.len()).ok_or(Failure(NO_MEMORY))?;
+    let mut scan = Scan {
+        order,
+        memory,
+        index,
+        sites,
+        lower_bound: notes.lower_bound,
+        root_bytes: 0,
+    };
+    if order.way == Way::InCopy {
+        marks = fork::first_pass(&mut scan, marks, notes)?;
+    } else {
+        let setting = scan.setting()?;
+        marks = scan.pass(marks, setting, notes, false)?;
+    }
+    notes.passes = 1;
+    loop {
+        if !marks.has_unreached() {
+            break;
+        }
+        let last = notes.passes >= PASSES || !scan.goes_on(now_ns)?;
+        if notes.passes == POSSIBLE_PASSES || (last && notes.passes < POSSIBLE_PASSES) {
+            marks = scan.odd_words(marks)?;
+        }
+        if last {
+            break;
+        }
+        if order.way != Way::AtEnd {
+            scan.memory.rest(order.apart_ms)?;
+        }
+        let setting = scan.setting()?;
+        marks = scan.pass(marks, setting, notes, false)?;
+        notes.passes += 1;
+    }
+    scan.judge(marks, notes)
+}
+
+impl Scan<'_> {
+    /// True if others may move pointers, and there is time for more passes.
+    fn goes_on(&self, began_ns: u64) -> Result<bool, Failure> {
+        if self.order.way != Way::AtEnd {
+            return Ok(true);
+        }
+        let threads = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
+        let alone = threads
+            .as_slice()
+            .iter()
+            .all(|thread| matches!(thread.doing, Doing::Waits(_)));
+        let passed_ns = sys::clock_ns(sys::clock::MONOTONIC).saturating_sub(began_ns);
+        Ok(!alone && passed_ns / 500_000 < self.order.limit_ms)
+    }
+
+    /// Where pointers may be at this moment.
+    fn setting(&mut self) -> Result<Setting, Failure> {
+        let threads = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
+        self.setting_of(threads)
+    }
+
+    fn setting_of(&mut self, threads: AVec<Thread>) -> Result<Setting, Failure> {
+        let regions = regions::read().ok_or(Failure(NO_MAPS))?;
+        let roots = roots::find(
+            regions.as_slice(),
+            threads.as_slice(),
+            &self.index,
+            &mut self.memory,
+            self.lower_bound,
+            self.order.own_file,
+        )?
+        .ok_or(Failure(NO_MEMORY))?;
+        Ok(Setting {
+            regions,
+            threads,
+            roots,
+        })
+    }
+
+    /// The pass in a copy of the process in which nothing moves; `memory` is the copy's.
+    pub(super) fn pass_in_copy(
+        &mut self,
+        memory: Memory,
+        marks: Marks,
+        threads: AVec<Thread>,
+        notes: &mut Notes,
+    ) -> Result<Marks, Failure> {
+        self.memory = memory;
+        let setting = self.setting_of(threads)?;
+        self.pass(marks, setting, notes, true)
+    }
+
+    /// Goes through all memory once. `frozen`: nothing changes meanwhile.
+    fn pass(
+        &mut self,
+        marks: Marks,
+        setting: Setting,
+        notes: &mut Notes,
+        frozen: bool,
+    ) -> Result<Marks, Failure> {
+        let first = notes.passes == 0;
+        self.memory.forget();
+        self.memory.note_touched(&mut self.index);
+        self.index.want_none();
+        if !first {
+            marks.unreached().for_each(|at| self.index.want(at));
+            if notes.passes < POSSIBLE_PASSES {
+                marks.possible().for_each(|at| self.index.want(at));
+            }
+        }
+        let Setting {
+            regions,
+            threads,
+            roots,
+        } = setting;
+        // What hides in registers does so in every pass.
+        if first || roots.hidden < notes.hidden {
+            notes.hidden = roots.hidden;
+            notes.unread_threads = roots.unread_threads;
+        }
+        let marker = Marker::new(&self.index, regions.as_slice(), marks, !first);
+        let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
+        let memory = &mut self.memory;
+        marker.roots_alone(roots.words.as_slice());
+        let mut root_bytes = 0;
+        for range in roots.ranges.as_slice() {
+            memory.each(range.start, range.end, range.manner, &mut |_, words| {
+                root_bytes += size_of_val(words) as u64;
+                marker.roots(words);
+            })?;
+            marker.follow(memory)?;
+        }
+        self.root_bytes = root_bytes;
+        if !first {
+            marker.held_blocks(memory)?;
+        }
+        // Where free memory counts, so do young blocks.
+        if !self.lower_bound && !young::mark(&LIVE, self.order.epoch, &mut marker, memory)? {
+            return Err(Failure(NO_MEMORY));
+        }
+        if !frozen {
+            let now = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
+            let mapped = regions::read().ok_or(Failure(NO_MAPS))?;
+            let (mapped, before) = (mapped.as_slice(), threads.as_slice());
+            stacks::woken(mapped, before, now.as_slice(), memory, &mut |words| {
+                marker.roots(words);
+            })?;
+        }
+        marker.follow(memory)?;
+        if memory.skipped_bytes > 0 {
+            return Err(Failure(SWAPPED));
+        }
+        Ok(marker.into_marks())
+    }
+
+    /// Looks for the rest at odd addresses.
+    fn odd_words(&mut self, marks: Marks) -> Result<Marks, Failure> {
+        if self.order.way == Way::AtEnd && self.root_bytes + self.index.bytes() > ODD_BYTES {
+            return Ok(marks);
+        }
+        self.index.want_none();
+        marks.unreached().for_each(|at| self.index.want(at));
+        let Setting { regions, roots, .. } = self.setting()?;
+        let marker = Marker::new(&self.index, regions.as_slice(), marks, true);
+        let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
+        for range in roots.ranges.as_slice() {
+            self.memory
+                .each(range.start, range.end, range.manner, &mut |_, words| {
+                    marker.odd_roots(words);
+                })?;
+        }
+        marker.odd_blocks(&mut self.memory)?;
+        Ok(marker.into_marks())
+    }
+
+    /// Says of what no pass has reached how it is lost.
+    fn judge(mut self, marks: Marks, notes: &mut Notes) -> Result<Outcome, Failure> {
+        if (self.order.interrupted)() {
+            return Err(Failure(INTERRUPTED));
+        }
+        let regions = regions::read().ok_or(Failure(NO_MAPS))?;
+        let marker = Marker::new(&self.index, regions.as_slice(), marks, false);
+        let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
+        let memory = &mut self.memory;
+        if self.order.way != Way::AtEnd {
+            memory.forget();
+        }
+        // Who was freed meanwhile, or grown, was held; who is that young may be.
+        for at in 0..self.index.len() as u32 {
+            if marker.is_unreached(at)
+                && let Some((addr, block)) = self.index.block(at)
+                && (block.epoch > self.order.epoch || !is_the_same(LIVE.get(addr), &block))
+            {
+                marker.root_block(at);
+            }
+        }
+        marker.follow(memory)?;
+        marker.lose_rest(memory)?;
+        if notes.hidden > 0 {
+            let mut excused = Room::zeroed(self.sites as usize + 1).ok_or(Failure(NO_MEMORY))?;
+            marker.excuse_hidden(notes.hidden, &mut excused, memory)?;
+        }
+        let marks = marker.into_marks();
+        Outcome::count(&self.index, &marks, self.sites, state::fork_epoch())
+            .ok_or(Failure(NO_MEMORY))
+    }
+
+    /// Number of blocks in the index.
+    pub(super) fn blocks(&self) -> usize {
+        self.index.len()
+    }
+
+    /// See there.
+    pub(super) fn order(&self) -> &Order {
+        self.order
+    }
+
+    /// As [`Memory::rest`].
+    pub(super) fn rest(&mut self, ms: u64) -> Result<(), Failure> {
+        Ok(self.memory.rest(ms)?)
+    }
+}
+
+/// True if a block is still the one that the index knows: born in the same epoch, which was over
+/// when the index was made.
+fn is_the_same(now: Option<Block>, then: &Block) -> bool {
+    now.is_some_and(|now| (now.epoch, now.site) == (then.epoch, then.site))
+}

@@ -101,6 +101,7 @@ const NO_MAPS: WhyNot = b"/proc/self/maps or task cannot be read";
 const LATE: WhyNot = b"it took longer than its limit";
 const INTERRUPTED: WhyNot = b"something more urgent came up";
 const OUTRUN: WhyNot = b"blocks were allocated faster than they could be listed";
+const RESTLESS: WhyNot = b"pointers moved faster than they could be followed";
 const SWAPPED: WhyNot = b"too much memory is swapped out to look at all of it";
 
 impl From<Stop> for Failure {

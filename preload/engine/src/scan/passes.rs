@@ -4,8 +4,8 @@
 //! look to where it has looked. What nothing points to is missed by every pass; a block counts as
 //! lost only if it is older than the first pass and no pass reaches it. The first pass follows every
 //! pointer. Later ones read the same memory and all blocks reached so far in order of address, and
-//! look for the rest alone; they end as soon as there is none left. Where nobody else runs, one pass
-//! is enough.
+//! look for the rest alone. They end when there is none left, when a pass was made while no thread
+//! ran at all, or when enough of them in a row have reached nothing more.
 
 use super::fork;
 use super::index::BlockIndex;
@@ -14,19 +14,22 @@ use super::memory::{Limits, Memory};
 use super::regions::Region;
 use super::room::Room;
 use super::roots::{self, Roots};
-use super::threads::{self, Doing, Thread};
+use super::threads::{self, Thread};
 use super::{
-    Failure, INTERRUPTED, NO_MAPS, NO_MEMORY, Notes, Order, Outcome, SWAP_BYTES, SWAPPED, Scanned,
-    Way, every_block_is_known, regions, stacks, young,
+    Failure, INTERRUPTED, NO_MAPS, NO_MEMORY, Notes, Order, Outcome, RESTLESS, SWAP_BYTES, SWAPPED,
+    Scanned, Way, every_block_is_known, regions, stacks, young,
 };
 use crate::arena::AVec;
 use crate::live::Block;
 use crate::state::{self, LIVE};
 use crate::{helper, sites, sys};
 
-/// Passes that must all miss a block. A pointer that moves all the time between two places is
-/// missed by a pass with a chance of 1/4; twelve times in a row once in 17 million.
-const PASSES: u32 = 12;
+/// Passes in a row that reach nothing more. A pointer that moves all the time between two places is
+/// missed by a pass with a chance of 1/4; by these and the first one once in a million scans. Where
+/// one is found others may follow, such as the rest of a list: counting begins anew.
+const VAIN_PASSES: u32 = 9;
+/// Passes after which it is given up.
+const MOST_PASSES: u32 = 200;
 /// Passes in which blocks that are possibly lost are looked for, too.
 const POSSIBLE_PASSES: u32 = 2;
 /// Between the beginning of the first epoch of young blocks and the first pass: a thread that read
@@ -45,6 +48,8 @@ pub(super) struct Scan<'o> {
     lower_bound: bool,
     /// Bytes of roots in the last pass.
     root_bytes: u64,
+    /// No thread ran during the last pass: it was exact.
+    still: bool,
 }
 
 /// What a pass begins with.
@@ -94,6 +99,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         sites,
         lower_bound: notes.lower_bound,
         root_bytes: 0,
+        still: false,
     };
     if order.way == Way::InCopy {
         marks = fork::first_pass(&mut scan, marks, notes)?;
@@ -102,16 +108,18 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         marks = scan.pass(marks, setting, notes, false)?;
     }
     notes.passes = 1;
-    loop {
-        if !marks.has_unreached() {
-            break;
-        }
-        let last = notes.passes >= PASSES || !scan.goes_on(now_ns)?;
+    let mut vain = 0;
+    let mut left = marks.unreached().count();
+    while left > 0 {
+        let last = scan.still || vain >= VAIN_PASSES;
         if notes.passes == POSSIBLE_PASSES || (last && notes.passes < POSSIBLE_PASSES) {
             marks = scan.odd_words(marks)?;
         }
         if last {
             break;
+        }
+        if notes.passes >= MOST_PASSES || scan.is_late(now_ns) {
+            return Err(Failure(RESTLESS));
         }
         if order.way != Way::AtEnd {
             scan.memory.rest(order.apart_ms)?;
@@ -119,23 +127,17 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         let setting = scan.setting()?;
         marks = scan.pass(marks, setting, notes, false)?;
         notes.passes += 1;
+        let before = core::mem::replace(&mut left, marks.unreached().count());
+        vain = if left < before { 0 } else { vain + 1 };
     }
     scan.judge(marks, notes)
 }
 
 impl Scan<'_> {
-    /// True if others may move pointers, and there is time for more passes.
-    fn goes_on(&self, began_ns: u64) -> Result<bool, Failure> {
-        if self.order.way != Way::AtEnd {
-            return Ok(true);
-        }
-        let threads = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
-        let alone = threads
-            .as_slice()
-            .iter()
-            .all(|thread| matches!(thread.doing, Doing::Waits(_)));
+    /// At the end of the process somebody waits: half of the time must be enough for the passes.
+    fn is_late(&self, began_ns: u64) -> bool {
         let passed_ns = sys::clock_ns(sys::clock::MONOTONIC).saturating_sub(began_ns);
-        Ok(!alone && passed_ns / 500_000 < self.order.limit_ms)
+        self.order.way == Way::AtEnd && passed_ns / 500_000 >= self.order.limit_ms
     }
 
     /// Where pointers may be at this moment.
@@ -226,10 +228,11 @@ impl Scan<'_> {
         if !frozen {
             let now = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
             let mapped = regions::read().ok_or(Failure(NO_MAPS))?;
-            let (mapped, before) = (mapped.as_slice(), threads.as_slice());
-            stacks::woken(mapped, before, now.as_slice(), memory, &mut |words| {
+            let (mapped, before, now) = (mapped.as_slice(), threads.as_slice(), now.as_slice());
+            stacks::woken(mapped, before, now, memory, &mut |words| {
                 marker.roots(words);
             })?;
+            self.still = threads::nobody_ran(before, now);
         }
         marker.follow(memory)?;
         if memory.skipped_bytes > 0 {

@@ -98,6 +98,15 @@ pub fn init() {
     }
 }
 
+/// True if between two lists the same threads were there and none but the caller, who waits, ran.
+pub fn nobody_ran(before: &[Thread], now: &[Thread]) -> bool {
+    before.len() == now.len()
+        && now.iter().zip(before).all(|(now, before)| {
+            let waits = matches!(now.doing, Doing::Waits(_));
+            now.tid == before.tid && (waits || now.slept_since(before))
+        })
+}
+
 /// The id that glibc keeps in a control block lies this far from its start.
 pub fn tid_at() -> Option<usize> {
     ROBUST_LIST_AT

@@ -12,7 +12,7 @@ use crate::{helper, state, sys};
 
 /// Longest scan of a running process.
 const LIMIT_MS: u64 = 30 * 60_000;
-/// Between passes, unless asked otherwise: twelve of them then span three seconds.
+/// Between passes, unless asked otherwise: ten of them then span more than two seconds.
 const APART_MS: u64 = 250;
 /// Of one processor, unless asked otherwise.
 const PERCENT: u64 = 10;

@@ -86,6 +86,7 @@ fn javascript_is_to_blame_for_its_buffers() {
         .args([
             "--perf-basic-prof",
             "--interpreted-frames-native-stack",
+            "--no-turbo-inlining", // an inlined function has no frame, and no name
             "server.js",
         ])
         .option("interval=100ms")

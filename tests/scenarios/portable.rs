@@ -283,7 +283,7 @@ fn what_is_redacted_is_in_no_output() {
         "json",
         "html",
         "markdown",
-        "firefox",
+        "csv",
         "pprof, unpacked",
         "the bundle",
     ] {

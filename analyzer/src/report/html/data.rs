@@ -21,6 +21,9 @@ const PROGRAM_BYTES: usize = 120_000;
 /// The first sites keep all points of their curves: findings, then by live bytes.
 const FULL_CURVES: usize = 100;
 
+/// A tab in quoted source.
+const TAB: &str = "    ";
+
 /// Findings shown as such, the worst; all of them are in the table.
 const FINDINGS: usize = 100;
 
@@ -210,11 +213,18 @@ fn source(report: &Report, stacks: &mut Stacks) -> Value {
     for (file, line) in places {
         let place = (file.to_owned(), line);
         if let Some(text) = report.extra.source.get(&place) {
-            lines.push(json!([stacks.string(file), line, clean(text)]));
+            lines.push(json!([
+                stacks.string(file),
+                line,
+                clean(&text.replace('\t', TAB))
+            ]));
         }
         if let Some(near) = report.extra.excerpts.get(&place) {
             let first = near.first().map_or(0, |(number, _)| *number);
-            let texts: Vec<String> = near.iter().map(|(_, text)| clean(text)).collect();
+            let texts: Vec<String> = near
+                .iter()
+                .map(|(_, text)| clean(&text.replace('\t', TAB)))
+                .collect();
             around.push(json!([stacks.string(file), line, first, texts]));
         }
     }

@@ -110,7 +110,12 @@ pub fn clean(text: &str) -> String {
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars()
-        .map(|c| if harmful(c) { '\u{fffd}' } else { c })
+        .map(|c| match c {
+            // Arguments and source have these; a line is what the page has room for.
+            '\n' | '\t' => ' ',
+            c if harmful(c) => '\u{fffd}',
+            c => c,
+        })
         .collect()
 }
 
@@ -138,5 +143,6 @@ mod tests {
     #[test]
     fn names_cannot_turn_the_text() {
         assert_eq!(clean("a\u{202e}b\u{1b}[2J"), "a\u{fffd}b\u{fffd}[2J");
+        assert_eq!(clean("-c\nimport\tjson"), "-c import json");
     }
 }

@@ -180,7 +180,7 @@ function systemFigures() {
       if (value == null || Array.isArray(value)) continue;
       if (typeof value === 'object') add(`${words(name)}: `, value);
       else if (name.endsWith('_bytes')) rows.push([prefix + words(name), bytes(value)]);
-      else if (name.endsWith('_share')) rows.push([prefix + words(name), percent(value, 1)]);
+      else if (name.endsWith('_share')) rows.push([`${prefix}${words(name)} (share)`, percent(value, 1)]);
       else if (name.endsWith('_s')) rows.push([prefix + words(name), duration(value)]);
       else rows.push([prefix + words(name), typeof value === 'number' ? count(value) : String(value)]);
     }

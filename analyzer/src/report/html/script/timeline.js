@@ -27,7 +27,7 @@ function partsOverTime() {
   const layers = order.slice(0, 8).map(([name, values], tone) => ({ name, tone, values }));
   const rest = order.slice(8).map(([, values]) => values);
   if (rest.length > 0) {
-    layers.push({ name: `${count(rest.length)} smaller parts`, tone: 'rest', values: times.map((_, at) => rest.reduce((sum, values) => sum + values[at], 0)) });
+    layers.push({ name: rest.length === 1 ? order[8][0] : `${count(rest.length)} smaller parts`, tone: 'rest', values: times.map((_, at) => rest.reduce((sum, values) => sum + values[at], 0)) });
   }
   const gap = sums.get('unexplained');
   if (gap?.some((size) => size > 0)) layers.push({ name: 'unexplained', tone: 'gap', values: gap });
@@ -268,8 +268,10 @@ function account(memory) {
   }
   if (memory.limit_bytes != null) rows.push(['limit', bytes(memory.limit_bytes), memory.limit_kind]);
   if (rows.length === 0) return [];
+  const moments = new Set((memory.over_time ?? []).map((moment) => moment.t_s)).size;
   const measured = memory.measured_at_s == null ? null
-    : `Measured part by part ${duration(memory.measured_at_s)} after the start.`;
+    : `Measured part by part ${duration(memory.measured_at_s)} after the start.${moments > 1
+      ? ` That was done ${count(moments)} times; between them the areas of the chart are drawn straight.` : ''}`;
   return [
     h('h3', null, 'Where it is'),
     memory.verdict && h('p', null, memory.verdict),

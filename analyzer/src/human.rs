@@ -128,13 +128,14 @@ pub fn count(value: u64) -> String {
     out
 }
 
-/// `1 block`, `2,000 blocks`.
+/// `1 block`, `2,000 blocks`, `3 processes`.
 pub fn plural(value: u64, noun: &str) -> String {
-    format!(
-        "{} {noun}{}",
-        count(value),
-        if value == 1 { "" } else { "s" }
-    )
+    let ending = match value {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", count(value))
 }
 
 /// A moment in UTC: `2026-11-21 01:14:16 UTC`.
@@ -216,8 +217,8 @@ mod tests {
             ("999".to_owned(), "1,000".to_owned(), "1,234,567".to_owned())
         );
         assert_eq!(
-            (plural(1, "block"), plural(0, "block")),
-            ("1 block".to_owned(), "0 blocks".to_owned())
+            [plural(1, "block"), plural(0, "block"), plural(2, "process")],
+            ["1 block", "0 blocks", "2 processes"]
         );
         assert_eq!(utc(1_795_219_200), "2026-11-21 00:00:00 UTC");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00:00 UTC");

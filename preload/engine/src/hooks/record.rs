@@ -20,8 +20,8 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
         return 0;
     };
     let thread = borrowed.state();
-    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
     let (scratch, depth) = (&mut thread.scratch, state::depth());
+    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
     match unsafe { unwind::walk_quickly(scratch, &entry, depth, kind as u64) } {
         Walked::Site(site) => return site,
         Walked::Hash(hash, asked) => {

@@ -64,12 +64,27 @@ pub fn plumbing(frames: &[&Frame]) -> Vec<bool> {
     frames.iter().map(carries).collect()
 }
 
-/// The user's own code in a managed language: generated code with a name, and its source.
+/// The user's own code in a managed language: generated code with a name that is neither the
+/// runtime's own nor of the library that comes with it.
 fn is_managed(frame: &Frame) -> bool {
-    let of_user = |file: &str| !file.starts_with("node:");
-    frame.module.is_empty()
-        && frame.function.is_some()
-        && frame.file.as_deref().is_some_and(of_user)
+    let Some(function) = frame
+        .function
+        .as_deref()
+        .filter(|_| frame.module.is_empty())
+    else {
+        return false;
+    };
+    match frame.file.as_deref() {
+        Some(file) => !file.starts_with("node:"),
+        // Java: `void Pool.take(int)`. Without arguments it is a stub or the interpreter.
+        None => {
+            let name = names::qualified(function);
+            let of_library = |package: &&str| name.starts_with(package);
+            function.ends_with(')')
+                && name.contains('.')
+                && !table::MANAGED_LIBRARIES.iter().any(of_library)
+        }
+    }
 }
 
 /// True for frames that pass memory on to whoever called them: libc, standard libraries,
@@ -260,6 +275,19 @@ mod tests {
             script("Pool.take", "/srv/pool.py"),
         ];
         assert_eq!(of(&in_python), Some(1));
+        let method = |name: &str| frame("", name);
+        let in_java = [
+            frame(
+                "/usr/lib/jvm/lib/server/libjvm.so",
+                "os::malloc(unsigned long, MEMFLAGS)",
+            ),
+            method("long jdk.internal.misc.Unsafe.allocateMemory0(long)"),
+            method("void java.nio.DirectByteBuffer.<init>(int)"),
+            method("void Leak.handle(int)"),
+            method("Interpreter"),
+        ];
+        assert_eq!(of(&in_java), Some(3));
+        assert_eq!(of(&in_java[..3]), Some(0));
         // Without the program's own code on the stack the runtime is all that there is to name.
         assert_eq!(of(&in_javascript[..3]), Some(0));
     }

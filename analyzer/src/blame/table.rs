@@ -67,6 +67,9 @@ pub const MANAGED_RUNTIMES: &[&str] = &[
     "bun",
 ];
 
+/// Packages of the library that comes with Java.
+pub const MANAGED_LIBRARIES: &[&str] = &["java.", "javax.", "jdk.", "sun.", "com.sun."];
+
 /// Allocation wrappers: module pattern, function patterns.
 pub const WRAPPERS: &[(&str, &[&str])] = &[
     // The C and C++ entry points themselves, when linked into the program.

@@ -141,6 +141,7 @@ fn the_page_holds_the_figures_of_the_document() {
         "fragmentation",
         "faults",
         "events",
+        "gc",
     ] {
         // Control characters are replaced in the page; there are none here.
         assert_eq!(data["report"][part], json[part], "{part}");

@@ -163,6 +163,14 @@ function processes() {
   return [h('h3', null, 'Processes'), smallTable('Processes', ['Pid', 'Program', 'Parent', 'Ended', 'Recorded', 'Inherited'], rows, 4)];
 }
 
+// What V8's collector did, where a log of it was given.
+function collections() {
+  const gc = REPORT.gc;
+  if (gc == null) return [];
+  const pauses = `${count(gc.major)} of the whole heap, ${count(gc.minor)} of young objects; JavaScript stood still for ${duration(gc.pause_s)} in all, for ${duration(gc.longest_pause_s)} at most.`;
+  return [h('h3', null, 'Garbage collections'), h('p', null, gc.verdict), h('p', null, pauses)];
+}
+
 function eventList() {
   const rows = REPORT.events.slice(0, 200).map((event) => [duration(event.t_s), event.type, event.text]);
   const scans = REPORT.scans.map((scan) => [duration(scan.at_s), `scan (${scan.kind})`,
@@ -194,7 +202,7 @@ function memorySection() {
     h('div', { class: 'columns' },
       h('div', null, sizesSection()), h('div', null, lifetimes()),
       h('div', null, faults()), h('div', null, fragmentation()),
-      h('div', null, threads()), h('div', null, processes(), eventList()), h('div', null, systemFigures())));
+      h('div', null, threads()), h('div', null, processes(), collections(), eventList()), h('div', null, systemFigures())));
 }
 
 function coverageSection() {

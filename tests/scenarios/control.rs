@@ -183,6 +183,8 @@ fn a_dormant_process_records_from_enable_on() {
     assert_eq!(allocations(&report, "keep_early"), 0);
     assert_eq!(allocations(&report, "keep_middle"), 0);
     assert_eq!(windows(&report), 1);
+    // It was not on before it was asked.
+    assert_eq!(events(&report), [("enable".to_owned(), String::new())]);
 }
 
 #[test]

@@ -178,9 +178,10 @@ impl State {
             Some(recorder) => {
                 CREATED.store(true, Relaxed);
                 let recorder = self.recorder.insert(recorder);
-                // How it begins is told by the mode, unless that has been changed before.
+                // How it begins is told by the mode, unless that has been changed before. In the
+                // constructor a dormant one is not yet paused.
                 let dormant = config::get().mode == Mode::Dormant;
-                if dormant != state::is_paused() {
+                if lifecycle::has_recording() && dormant != state::is_paused() {
                     let kind = if dormant {
                         EventKind::Enable
                     } else {

@@ -75,6 +75,12 @@ fn planted(run: &Tracked) -> Report {
     near("given back", minor(&report, "churn"), 10_000, 6, &report);
     let (sum, all) = parts(&report);
     near("all parts together", sum, all, 1, &report);
+    let regions = report.json["faults"]["regions"]
+        .as_array()
+        .expect("regions");
+    let unknown = regions.iter().find(|region| region["name"] == "unknown");
+    let unknown = unknown.map_or(0, |region| number(&region["minor"]));
+    assert!(unknown * 100 <= all, "{}", report.json["faults"]);
     report
 }
 

@@ -45,6 +45,8 @@ const MOST_CPUS: u32 = 64;
 /// Samples looked up per second, and how many may be saved up.
 const LOOKUPS_PER_S: u64 = 2_000;
 const LOOKUPS_SAVED: u64 = 4_000;
+/// Samples kept to be looked up again.
+const MOST_UNPLACED: usize = 1024;
 /// Between two looks at the rings.
 const LEAST_WAIT_MS: u64 = 20;
 /// No processor takes more minor faults in this time than a ring holds, so that a burst after a quiet
@@ -65,6 +67,18 @@ struct MinorOrMajor {
 struct Opened {
     fd: i32,
     major: bool,
+}
+
+/// A sample whose address was in nothing known, to be looked up once more when the list of mappings has
+/// been read again.
+#[derive(Clone, Copy)]
+struct Unplaced {
+    addr: usize,
+    time_ns: u64,
+    is_own: bool,
+    weight: u64,
+    major: bool,
+    touch: Touch,
 }
 
 struct Session {
@@ -89,6 +103,7 @@ struct Session {
     before: FaultCount,
     tally: Tally,
     map: Regions,
+    unplaced: AVec<Unplaced>,
     graves: usize,
     own: (usize, usize),
     /// Where the C library lies.
@@ -117,6 +132,7 @@ impl Session {
             before: FaultCount { minor: 0, major: 0 },
             tally: Tally::new(),
             map: Regions::new(),
+            unplaced: AVec::new(),
             graves: 0,
             own: (0, 0),
             libc: (0, 0),
@@ -226,6 +242,10 @@ pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
         if helper::tid() == sys::gettid() {
             session.drain(true);
             session.count(Scale::ONE);
+        }
+        if !session.unplaced.is_empty() {
+            session.map.want();
+            session.place();
         }
         // Of the same moment: the snapshot at hand has taken some faults itself.
         let now = process::read();
@@ -552,6 +572,7 @@ impl Session {
                 continue;
             }
             let (tally, map, lookups) = (&mut self.tally, &mut self.map, &mut self.lookups);
+            let unplaced = &mut self.unplaced;
             let lost = ring.drain(|sample: Sample| {
                 if sample.pid != pid {
                     return;
@@ -570,11 +591,25 @@ impl Session {
                     addr: sample.addr,
                     at_ms: sample.time_ns.saturating_sub(began_ns) / 1_000_000,
                 };
-                tally.count(owner, weight, major, &touch);
+                let again = Unplaced {
+                    addr: sample.addr as usize,
+                    time_ns: sample.time_ns,
+                    is_own,
+                    weight,
+                    major,
+                    touch,
+                };
+                let unknown = owner == owner::Owner::Region(regions::UNKNOWN);
+                if !unknown || unplaced.len() >= MOST_UNPLACED || !unplaced.try_push(again) {
+                    tally.count(owner, weight, major, &touch);
+                }
             });
             if !major {
                 self.lost = self.lost.saturating_add(scale.of(lost));
             }
+        }
+        if self.map.is_due() && !self.unplaced.is_empty() {
+            self.place();
         }
     }
 }
@@ -606,6 +641,18 @@ fn libc_range() -> (usize, usize) {
         }
     });
     range
+}
+
+impl Session {
+    /// Looks up once more what was in nothing known, with the mappings as they are now.
+    fn place(&mut self) {
+        let (tally, map, graves) = (&mut self.tally, &mut self.map, self.graves);
+        for it in self.unplaced.as_slice() {
+            let owner = owner::owner(it.addr, it.time_ns, graves, it.is_own, map);
+            tally.count(owner, it.weight, it.major, &it.touch);
+        }
+        self.unplaced.clear();
+    }
 }
 
 fn map_ring(fd: i32) -> sys::Result<Ring> {

@@ -58,6 +58,16 @@ impl Regions {
         self.find(addr).unwrap_or(UNKNOWN)
     }
 
+    /// The map may be read again.
+    pub fn is_due(&self) -> bool {
+        state::tick() >= self.not_before_ms
+    }
+
+    /// Reads the map when it is next needed, whatever it costs.
+    pub fn want(&mut self) {
+        self.not_before_ms = 0;
+    }
+
     /// Forgets what may have changed since.
     pub fn forget(&mut self) {
         self.ranges.clear();

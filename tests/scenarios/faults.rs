@@ -145,13 +145,9 @@ fn what_the_kernel_touches_is_told_apart() {
     let faults = &report.json["faults"];
     assert_eq!(faults["user_only"], true, "{faults}");
     assert!(minor(&report, "read_area") <= 200, "{faults}");
-    near(
-        "in the kernel",
-        number(&faults["in_kernel"]),
-        3_000,
-        6,
-        &report,
-    );
+    // Beside these a few hundred of the program's start and of what leaktrack writes.
+    let in_kernel = number(&faults["in_kernel"]);
+    assert!((3_000..4_000).contains(&in_kernel), "{faults}");
     let text = run.text();
     assert!(text.contains("where this user may not watch"), "{text}");
 }

@@ -164,6 +164,7 @@ os.kill(os.getpid(), 9)
         .any_stderr()
         .under_run(&["--python", "--interval", "100ms"]);
     let report = tracked.report();
+    let _ = fs::remove_file(format!("/tmp/perf-{}.map", report.pid())); // it was killed
     let kept = report.live("keep_body");
     assert!(
         kept.blocks >= 100 && kept.bytes >= 2_000_000,

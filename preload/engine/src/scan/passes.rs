@@ -30,8 +30,9 @@ use crate::{helper, sites, sys};
 const VAIN_PASSES: u32 = 9;
 /// Passes after which it is given up.
 const MOST_PASSES: u32 = 200;
-/// Passes in which blocks that are possibly lost are looked for, too.
-const POSSIBLE_PASSES: u32 = 2;
+/// Passes in which blocks that are possibly lost are looked for, too: the pointer to the start of one
+/// may have moved while one into it was found.
+const POSSIBLE_PASSES: u32 = 3;
 /// Between the beginning of the first epoch of young blocks and the first pass: a thread that read
 /// the clock before records its block meanwhile.
 const SETTLE_MS: u64 = 5;
@@ -110,7 +111,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     notes.passes = 1;
     let mut vain = 0;
     let mut left = marks.unreached().count();
-    while left > 0 {
+    while left > 0 || (notes.passes < POSSIBLE_PASSES && marks.possible().next().is_some()) {
         let last = scan.still || vain >= VAIN_PASSES;
         if notes.passes == POSSIBLE_PASSES || (last && notes.passes < POSSIBLE_PASSES) {
             marks = scan.odd_words(marks)?;

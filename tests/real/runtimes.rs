@@ -1,6 +1,6 @@
 //! Heaps of language runtimes, which malloc does not see: told apart by name, and as large as the runtime itself says.
 
-use leaktrack_tests::{Case, Report, find_tool, tool};
+use leaktrack_tests::{Case, Report, tool};
 
 const MIB: u64 = 1 << 20;
 
@@ -69,7 +69,7 @@ fn heap_of_v8() {
 
 #[test]
 fn heap_of_go() {
-    let Some(go) = find_tool("go") else { return };
+    let go = tool("go");
     // With C in it: else the program is static, and nothing can be preloaded.
     let text = "package main\n// #include <stdlib.h>\nimport \"C\"\nimport (\"fmt\"; \"runtime\"; \"time\")\n\
         var keep [][]byte\n\
@@ -103,12 +103,9 @@ fn heap_of_go() {
 
 #[test]
 fn heap_of_a_jvm() {
-    let Some(java) = find_tool("java") else {
-        return;
-    };
     // One class in one file, run as source.
     let text = "public class Idle { public static void main(String[] a) throws Exception { Thread.sleep(1500); } }\n";
-    let case = Case::new(java)
+    let case = Case::new(tool("java"))
         .args([
             "-Xms192m",
             "-Xmx192m",

@@ -163,54 +163,24 @@ impl Cells {
     /// Puts a new block in the usual case; false where there is more to do: nothing was done.
     #[inline(always)]
     pub(super) fn put_quickly(&self, key: u16, word: u64) -> bool {
-        let home = self.home(key);
-        let bucket = self.bucket(home);
+        let bucket = self.bucket(self.home(key));
         let keys = bucket.keys();
         let zeroes = keys.find(0);
-        let known = keys.find(key).any_key() || !zeroes.count() && self.is_elsewhere(home, key);
-        if known || !zeroes.any_key() {
+        if keys.find(key).any_key() || !zeroes.any_key() || !zeroes.count() {
             return false;
         }
         bucket.put(keys, zeroes.lane(), key, word);
         true
     }
 
-    /// True if the block of a key is in its other bucket.
-    #[inline(never)]
-    fn is_elsewhere(&self, home: u32, key: u16) -> bool {
-        let other = self.bucket(self.other(home, key));
-        other.keys().find(key).any_key()
-    }
-
-    /// Takes a block out of its other bucket, if it is there.
-    #[inline(never)]
-    fn take_elsewhere(&self, home: u32, key: u16) -> Option<u64> {
-        let other = self.bucket(self.other(home, key));
-        let keys = other.keys();
-        let hit = keys.find(key);
-        if !hit.any_key() {
-            return None;
-        }
-        let word = other.word(hit.lane()).load(Ordering::Relaxed);
-        other.set_keys(keys.without(hit.lane()));
-        // Torn out before this, a count is too high: a look too many.
-        self.bucket(home).change_count(-1);
-        Some(word)
-    }
-
-    /// Takes a block out, in a table that is not to change; `None`: it is not there.
+    /// Takes a block out of where it belongs; `None`: it is elsewhere, or not at all.
     #[inline(always)]
     pub(super) fn take_quickly(&self, key: u16) -> Option<u64> {
-        let home = self.home(key);
-        let bucket = self.bucket(home);
+        let bucket = self.bucket(self.home(key));
         let keys = bucket.keys();
         let hit = keys.find(key);
         if !hit.any_key() {
-            return if keys.count() == 0 {
-                None
-            } else {
-                self.take_elsewhere(home, key)
-            };
+            return None;
         }
         let word = bucket.word(hit.lane()).load(Ordering::Relaxed);
         bucket.set_keys(keys.without(hit.lane()));

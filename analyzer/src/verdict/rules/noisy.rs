@@ -11,7 +11,7 @@ use super::{comes_and_goes, is_material};
 use crate::human;
 
 /// Lead in BIC of growth over everything that has come to rest.
-const LEAD: f64 = 9.0;
+const LEAD: f64 = 5.0;
 /// How sure it must be that the later half rises too.
 const STILL: f64 = 0.95;
 /// A level may drift by this share of it, or by half a standard deviation.

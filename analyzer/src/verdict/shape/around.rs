@@ -306,8 +306,15 @@ fn cycles(y: &[f64], x: &[f64], floor: f64, known: &Around, shape: &[f64]) -> Op
         let likelihood2 = Gram::new(&columns, y, floor).about();
         likelihood2.unwrap_or(f64::NEG_INFINITY) - 2.0 * harmonics as f64 * n.ln()
     };
-    let most_waves = if known.waves > 0 { 2.0 } else { 6.0 };
-    let most_waves = |cycles: f64| (n / 2.2 / cycles).floor().clamp(1.0, most_waves) as usize;
+    // Few cycles with many harmonics could take the shape of anything.
+    let most_waves = |cycles: f64| {
+        let most = match cycles {
+            _ if known.waves > 0 => 2.0,
+            4.0.. => 6.0,
+            _ => cycles.floor(),
+        };
+        (n / 2.2 / cycles).floor().clamp(1.0, f64::max(most, 1.0)) as usize
+    };
     let mut finest = (f64::NEG_INFINITY, best.1, 1);
     // A saw or a pulse train has its power in the harmonics, perhaps more than in the fundamental.
     for (divisor, shift) in [

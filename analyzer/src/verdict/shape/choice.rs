@@ -177,11 +177,15 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let worth = |found: Option<&Tried>| found.map_or(f64::NEG_INFINITY, |it| it.worth);
     let best = best_of(&|_| true)?;
     let cycles_of = |it: &Tried| all_around[it.around].cycles;
-    let riser =
-        best_of(&|it| it.grows() && cycles_of(it).is_none_or(|cycles| cycles >= LEAST_CYCLES));
+    // What a search among many shapes finds by chance counts against growth.
+    let fair = |it: &Tried| it.worth - 2.0 * searched(it.kind).ln();
+    let risers = tried
+        .iter()
+        .filter(|it| it.grows() && cycles_of(it).is_none_or(|cycles| cycles >= LEAST_CYCLES));
+    let riser = risers.max_by(|a, b| fair(a).total_cmp(&fair(b)));
     let rester = best_of(&|it| it.rests());
     let lead = match (riser, rester) {
-        (Some(riser), Some(rester)) => riser.worth - rester.worth,
+        (Some(riser), Some(rester)) => fair(riser) - rester.worth,
         _ => f64::NEG_INFINITY,
     };
 

@@ -183,7 +183,7 @@ fn taken(sites: u64, snapshots: u64, random: &mut Random) -> Segment {
             head,
             deltas: &deltas,
         }));
-        head.index += 1;
+        head.index += u64::from(head.merged);
     }
     all
 }

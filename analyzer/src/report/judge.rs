@@ -6,7 +6,7 @@ use super::sampled;
 use super::scans;
 use crate::model::{Counters, Family, History, Process, Site};
 use crate::parallel;
-use crate::verdict::{self, Context, Curve, Opinion, Pattern, Verdict};
+use crate::verdict::{self, Context, Curve, Measured, Opinion, Pattern, Verdict};
 
 /// What was found out about a family's curves.
 pub struct Judgement {
@@ -23,13 +23,19 @@ impl Judgement {
     pub fn of(family: &Family) -> Self {
         let frames: Vec<verdict::Frame> = family.processes.iter().map(verdict::Frame::of).collect();
         let mut sites: Vec<&Site> = family.sites.iter().collect();
-        let mut curves: Vec<Vec<Curve<'_>>> = parallel::map(&mut sites, |site| {
+        let mut measured: Vec<(&Site, Vec<Measured>)> = parallel::map(&mut sites, |site| {
             let curves = curves(site, &frames);
-            curves.iter().for_each(Curve::measure);
-            curves
+            (*site, curves.iter().map(Curve::measured).collect())
         });
-        let context = Context::of(curves.iter().flatten());
-        let judged = parallel::map(&mut curves, |curves| on_curves(curves, &context));
+        let all = measured.iter().flat_map(|(_, measured)| measured);
+        let context = Context::of_chances(all.filter_map(|measured| measured.chance));
+        let judged = parallel::map(&mut measured, |(site, measured)| {
+            let known = curves(site, &frames)
+                .into_iter()
+                .zip(std::mem::take(measured));
+            let curves: Vec<Curve<'_>> = known.map(|(curve, known)| curve.with(known)).collect();
+            on_curves(&curves, &context)
+        });
         let (mut opinions, rates): (Vec<Opinion>, _) = judged.into_iter().unzip();
         for (opinion, site) in opinions.iter_mut().zip(&family.sites) {
             weigh_lifetimes(opinion, site, family);

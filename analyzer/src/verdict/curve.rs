@@ -127,6 +127,15 @@ fn busy_points(process: &Process) -> usize {
     }
 }
 
+/// See [`Curve::measured`].
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Chance that a curve without a trend looks like this one.
+    pub chance: Option<f64>,
+    whole: Option<Option<Trend>>,
+    shape: Option<Option<Shape>>,
+}
+
 /// A curve to be judged.
 #[derive(Debug)]
 pub struct Curve<'a> {
@@ -215,12 +224,30 @@ impl<'a> Curve<'a> {
         })
     }
 
-    /// Does now what most rules will ask for, so that it can be done in parallel.
-    pub fn measure(&self) {
+    /// What takes long to find out, and the chance of its trend if it may be one; kept when the curve is
+    /// dropped, so that not all curves of a recording need to be there at once.
+    pub fn measured(&self) -> Measured {
+        let rises = !self.rises().is_empty();
         if self.is_noisy() {
             self.shape();
-        } else if !self.rises().is_empty() {
+        } else if rises {
             self.whole();
+        }
+        let enough = self.points.len() >= super::rules::ENOUGH_POINTS;
+        Measured {
+            chance: (enough && rises).then(|| self.chance()).flatten(),
+            whole: self.whole.get().copied(),
+            shape: self.shape.get().cloned(),
+        }
+    }
+
+    /// The same curve with what was found out before.
+    pub fn with(self, measured: Measured) -> Self {
+        let cell = |known: Option<Option<Shape>>| known.map_or_else(OnceCell::new, OnceCell::from);
+        Self {
+            whole: measured.whole.map_or_else(OnceCell::new, OnceCell::from),
+            shape: cell(measured.shape),
+            ..self
         }
     }
 

@@ -17,7 +17,7 @@ mod tests;
 
 use crate::human;
 
-pub use curve::{Curve, Frame};
+pub use curve::{Curve, Frame, Measured};
 pub use opinion::{Estimate, Opinion, Pattern, Verdict};
 pub use rules::{ENOUGH_POINTS, lost};
 
@@ -42,11 +42,16 @@ const CHANCE: f64 = 1e-4;
 impl Context {
     /// From the trends of all curves that change at all.
     pub fn of<'a>(curves: impl IntoIterator<Item = &'a Curve<'a>>) -> Self {
-        let mut p_values: Vec<f64> = curves
-            .into_iter()
-            .filter(|curve| curve.points.len() >= rules::ENOUGH_POINTS && !curve.rises().is_empty())
-            .filter_map(Curve::chance)
-            .collect();
+        Self::of_chances(
+            curves
+                .into_iter()
+                .filter_map(|curve| curve.measured().chance),
+        )
+    }
+
+    /// From the chances of all trends.
+    pub fn of_chances(chances: impl IntoIterator<Item = f64>) -> Self {
+        let mut p_values: Vec<f64> = chances.into_iter().collect();
         Self {
             p_cut: stats::false_discovery_cut(&mut p_values, FALSE_DISCOVERY_RATE)
                 .clamp(CHANCE / p_values.len().max(1) as f64, CHANCE),

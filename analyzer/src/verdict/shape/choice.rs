@@ -134,7 +134,9 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let least = floor * floor * n as f64;
     let y = cleaned.y.as_slice();
     let x = design::times(n);
-    let mut all_around = match n < 16 {
+    // Most curves come and go around a level, and are not worth a search.
+    let plain = n < 16 || (!thorough && is_plain(y, &x, &cleaned, least));
+    let mut all_around = match plain {
         true => vec![Around::default()],
         false => around(y, &x, least),
     };
@@ -250,6 +252,40 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
         spike,
         sd,
     })
+}
+
+/// True if nothing speaks for a trend, a start from below, a restart or a cycle: what is left of a level is
+/// a first-order autoregression.
+fn is_plain(y: &[f64], x: &[f64], cleaned: &Cleaned, least: f64) -> bool {
+    const FAR: f64 = 3.5;
+    if !cleaned.dips.is_empty() {
+        return false;
+    }
+    let space = Space::new(&[design::constant(x)], y, least);
+    let rises = space
+        .with(x)
+        .is_none_or(|line| line.likelihood2 - space.plain() > RISES);
+    if rises {
+        return false;
+    }
+    let n = y.len() as f64;
+    let mean = y.iter().sum::<f64>() / n;
+    let left: Vec<f64> = y.iter().map(|y| y - mean).collect();
+    let product = |a: &[f64], lag: usize| {
+        let pairs = a.iter().zip(a.iter().skip(lag));
+        pairs.map(|(a, b)| a * b).sum::<f64>()
+    };
+    let rho = (product(&left, 1) / product(&left, 0).max(f64::MIN_POSITIVE)).clamp(0.0, 0.9);
+    let fresh: Vec<f64> = left
+        .windows(2)
+        .map(|pair| pair[1] - rho * pair[0])
+        .collect();
+    let power = product(&fresh, 0).max(f64::MIN_POSITIVE);
+    let start = (y.len() / 12).max(2);
+    let first: f64 = fresh.iter().take(start).sum();
+    let from_below = first < -FAR * (power / n * start as f64).sqrt();
+    let again = (1..y.len() / 3).any(|lag| product(&fresh, lag).abs() > FAR / n.sqrt() * power);
+    !from_below && !again
 }
 
 /// How many shapes of a kind are tried: what a search finds by chance counts against it.

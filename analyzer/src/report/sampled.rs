@@ -15,8 +15,11 @@ const Z: f64 = 1.96;
 /// Withholds a verdict of growth that too few samples carry, and widens the interval of a rate by
 /// what sampling adds.
 pub fn temper(opinion: &mut Opinion, site: &Site, basis: &SampleBasis, frames: &[Frame]) {
-    if opinion.verdict == Verdict::Growing && basis.samples < ENOUGH_SAMPLES {
-        let (low, high) = basis.bytes(site.live_bytes());
+    let live_bytes = site.live_bytes();
+    let (low, high) = basis.bytes(live_bytes);
+    // Blocks larger than the mean are never missed, however few there are.
+    let uncertain = high.saturating_sub(low) > live_bytes / 4;
+    if opinion.verdict == Verdict::Growing && basis.samples < ENOUGH_SAMPLES && uncertain {
         opinion.verdict = Verdict::Unclear;
         opinion.pattern = Pattern::Unclear;
         (opinion.rate, opinion.limit_in_s) = (None, None);

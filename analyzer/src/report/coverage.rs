@@ -182,9 +182,15 @@ fn sampled(process: &Process, name: &str) -> String {
     };
     let unseen = sampling::unseen_bytes(process.sample_mean_bytes, with(1), with(2));
     format!(
-        "{}: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together.",
+        "{}: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together{}.",
         means::sentence(process, name),
-        human::bytes(unseen)
+        human::bytes(unseen),
+        // A site's interval knows of the means of its samples alone.
+        if matches!(process.mode, Mode::Sample { .. }) {
+            ""
+        } else {
+            ", with what the others hold from times of a coarser mean"
+        }
     )
 }
 

@@ -89,6 +89,8 @@ struct State {
     last: Reading,
     /// Ticks in a nanosecond.
     tick_rate: f64,
+    /// Nothing was looked at yet.
+    is_new: bool,
 }
 
 /// Held by who looks.
@@ -103,6 +105,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
     controller: Controller::new(0.0),
     last: Reading::ZERO,
     tick_rate: 2.0,
+    is_new: true,
 }));
 
 /// Begins; the mean to begin with, in bytes. `milli_percent`: the budget, 1000 is one percent.
@@ -277,7 +280,10 @@ impl State {
             self.tick_rate = (ticks / wall_ns).clamp(0.1, 10.0);
         }
         // A helper that was started again begins at zero.
-        let helper_ns = if now.helper_ns < last.helper_ns {
+        let helper_ns = if core::mem::take(&mut self.is_new) {
+            // Its start is the price of leaktrack being there, which no mean can save again.
+            0.0
+        } else if now.helper_ns < last.helper_ns {
             now.helper_ns as f64
         } else {
             since(now.helper_ns, last.helper_ns)

@@ -53,6 +53,8 @@ const HYSTERESIS: f64 = 0.7;
 const DOWN_AT_ONCE: u8 = 2;
 /// Unspent CPU that a load may surprise us by, of the program's.
 const SURPRISE_NS: f64 = 20e6;
+/// The mean to begin with.
+const FIRST_MEAN_BYTES: u64 = 1 << 10;
 /// Cost of a sample before one was measured.
 const UNKNOWN_SAMPLE_NS: f64 = 2_000.0;
 
@@ -83,13 +85,11 @@ impl Controller {
         }
     }
 
-    /// Where to begin: as if a storm were on.
+    /// Where to begin: finely, since what is missed at first is never seen. If it is too fine, the
+    /// grant is soon spent.
     pub fn first(share: f64) -> Plan {
-        // At 1%: 512 KiB.
-        let mean = (5_243.0 / share.max(1e-6)) as u64;
-        let class = super::weight::class_of(mean.next_power_of_two());
         Plan {
-            class: class.min(LAST_POWER),
+            class: super::weight::class_of(FIRST_MEAN_BYTES),
             grant_ns: share * SURPRISE_NS,
         }
     }

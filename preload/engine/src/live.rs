@@ -1,11 +1,11 @@
 //! Owns [`LiveTable`], the exact set of live blocks: address to size, site and epoch.
 //! It must never read the host's memory, and nothing under a lock of its own calls out.
 //!
-//! Most blocks lie in the group of their MiB of addresses ([`group`]), which a thread that works there
-//! alone enters without a locked instruction ([`holder`]). What a group does not take (large blocks
+//! Most blocks lie in the group of their MiB of addresses (`group`), which a thread that works there
+//! alone enters without a locked instruction (`holder`). What a group does not take (large blocks
 //! where there are few small ones, odd addresses) lies in one of some shards, chosen by its page.
 //!
-//! Lock order: group, then shard (several of either only in order), then the side list of huge
+//! Lock order: the turn to calm all groups, then group, then shard (several of either only in order), then the side list of huge
 //! sizes, then the arena. See [`crate::lock`].
 //!
 //! A signal handler may leave `insert` or `remove` by `siglongjmp`. Whoever notices calls
@@ -84,6 +84,8 @@ pub struct LiveTable {
     aside: Aside,
     shards: [Shard; SHARDS],
     huge: HugeSizes,
+    /// Held while groups are taken away from all.
+    calming: WordLock,
 }
 
 /// While there is one, no group is given to a thread anew, so that looking blocks up of other
@@ -104,6 +106,7 @@ impl LiveTable {
             aside: Aside::new(),
             shards: [const { Shard::new() }; SHARDS],
             huge: HugeSizes::new(),
+            calming: WordLock::new(),
         }
     }
 
@@ -229,7 +232,7 @@ impl LiveTable {
         if !storable(addr) {
             return None;
         }
-        let group = self.directory.find(addr);
+        let group = self.find_used(addr);
         let _inside = group.map(|group| group.enter(me));
         if let (Some(group), Some(key)) = (group, key(addr))
             && let Some(word) = group.take(key)
@@ -246,6 +249,14 @@ impl LiveTable {
         Some(block)
     }
 
+    /// The group of an address, if it knows any block. Nobody goes into others but to put one there:
+    /// what goes through all groups, after a fork or to calm them, does not look at those that were
+    /// never used. Whoever asks for a block that is live sees that there is one, as the program
+    /// handed it over.
+    fn find_used(&self, addr: usize) -> Option<&Group> {
+        self.directory.find(addr).filter(|group| group.knows_any())
+    }
+
     fn may_be_aside(&self, group: Option<&Group>, addr: usize) -> bool {
         (group.is_none_or(|group| group.aside() != 0) || self.aside.has_strays())
             && self.aside.may_hold(addr)
@@ -256,7 +267,7 @@ impl LiveTable {
         if !storable(addr) {
             return None;
         }
-        let group = self.directory.find(addr);
+        let group = self.find_used(addr);
         if let (Some(group), Some(key)) = (group, key(addr)) {
             let _inside = group.enter(None);
             if let Some(word) = group.get(key) {
@@ -273,6 +284,7 @@ impl LiveTable {
     /// returned lives.
     pub fn calm(&self) -> Calm<'_> {
         holder::pause();
+        let _turn = self.calming.lock();
         let mut any = false;
         self.directory
             .for_each(|_, group| any |= group.begin_taking());
@@ -400,7 +412,7 @@ impl LiveTable {
         self.shards
             .iter()
             .map(Shard::lock)
-            .chain([self.huge.lock()])
+            .chain([self.huge.lock(), &self.calming])
     }
 
     #[inline(always)]

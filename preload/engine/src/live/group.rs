@@ -25,8 +25,10 @@ const FIRST_SHIFT: u32 = 4;
 const TORN: u16 = 1;
 /// Several threads use it: it belongs to nobody until it is empty.
 const SHARED: u16 = 2;
-/// In the address of an owner: it is about to lose the group.
+/// In the address of an owner: it is about to lose the group, with all others.
 const LEAVING: usize = 1;
+/// In the address of an owner: somebody who holds the lock is taking the group from it.
+const TAKEN: usize = 2;
 
 /// One group, alone on its cache line. All zeroes is one without blocks. All but the lock, the marks
 /// and the owner is changed only by who is inside, alone; relaxed throughout, as the ways in order
@@ -117,18 +119,26 @@ impl Group {
             && !self.is_marked(SHARED)
         {
             self.owner.store((&raw const *me).cast_mut(), Relaxed);
+            // Either who forbids this meanwhile sees the store, or it is seen here that he did.
+            compiler_fence(SeqCst);
+            if !holder::may_give() {
+                self.owner.store(ptr::null_mut(), Relaxed);
+            }
         }
         Inside::Locked(guard)
     }
 
-    /// Takes the group away from its owner; the lock is held.
+    /// Takes the group away from its owner; the lock is held. The owner's name stays until it is
+    /// outside: should this thread be torn out of here, the next one takes the group again.
     #[cold]
     fn take_from(&self, owner: *mut Holder, for_thread: bool) {
+        let marked = owner.map_addr(|addr| addr | TAKEN);
         // SAFETY: holders live for ever.
         let owner = unsafe { &*unmarked(owner) };
-        self.owner.store(ptr::null_mut(), Relaxed);
+        self.owner.store(marked, Relaxed);
         holder::fence_others();
         owner.wait_until_outside(self);
+        self.owner.store(ptr::null_mut(), Relaxed);
         if for_thread {
             self.marks.fetch_or(SHARED, Relaxed);
             holder::note_loss();
@@ -139,7 +149,7 @@ impl Group {
     /// second, [`holder::fence_others`] and [`holder::wait_for_all`].
     pub(super) fn begin_taking(&self) -> bool {
         let owner = self.owner.load(Relaxed);
-        if owner.is_null() || owner.addr() & LEAVING != 0 {
+        if owner.is_null() || owner.addr() & (LEAVING | TAKEN) != 0 {
             return false;
         }
         let leaving = owner.map_addr(|addr| addr | LEAVING);
@@ -151,7 +161,7 @@ impl Group {
     /// Second step.
     pub(super) fn end_taking(&self) {
         let owner = self.owner.load(Relaxed);
-        if owner.addr() & LEAVING != 0 {
+        if owner.addr() & (LEAVING | TAKEN) == LEAVING {
             let _ = self
                 .owner
                 .compare_exchange(owner, ptr::null_mut(), Relaxed, Relaxed);
@@ -219,6 +229,12 @@ impl Group {
     #[inline(always)]
     pub(super) fn len(&self) -> u32 {
         self.len.load(Relaxed)
+    }
+
+    /// False if no block of its addresses is known, here or elsewhere.
+    #[inline(always)]
+    pub(super) fn knows_any(&self) -> bool {
+        self.has_table() || self.aside() != 0
     }
 
     pub(super) fn has_table(&self) -> bool {
@@ -351,7 +367,7 @@ impl Group {
         let bytes = BUCKET_BYTES << bits;
         let first = arena::alloc_table(bytes, BUCKET_BYTES).cast::<Bucket>();
         if first.is_null() {
-            sampler::table_changed();
+            sampler::table_changed(true);
             return false;
         }
         let old = self.has_table().then(|| self.cells());
@@ -377,7 +393,7 @@ impl Group {
             // before, it is lost to the arena, which costs memory only.
             unsafe { free(&old) };
         }
-        sampler::table_changed();
+        sampler::table_changed(false);
         true
     }
 
@@ -429,7 +445,7 @@ impl Group {
 
 /// An owner, whether or not it is about to lose the group.
 fn unmarked(owner: *mut Holder) -> *mut Holder {
-    owner.map_addr(|addr| addr & !LEAVING)
+    owner.map_addr(|addr| addr & !(LEAVING | TAKEN))
 }
 
 /// # Safety

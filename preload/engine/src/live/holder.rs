@@ -131,7 +131,7 @@ pub(super) fn reset_in_child() {
 }
 
 /// After this, every thread sees what was stored before, or what it stored before is seen here.
-pub(super) fn fence_others() {
+pub fn fence_others() {
     /// Long after every processor has made its stores visible.
     const LONG_NS: u64 = 2_000_000;
     if !sys::fence_others() {

@@ -222,7 +222,7 @@ impl Shard {
         let bytes = buckets as usize * BUCKET_BYTES;
         let first = arena::alloc_table(bytes, BUCKET_BYTES) as *mut Bucket;
         if first.is_null() {
-            sampler::table_changed();
+            sampler::table_changed(true);
             return false;
         }
         // SAFETY: zeroed memory is empty buckets, and their numbers are as a table wants them.
@@ -241,7 +241,7 @@ impl Shard {
         // SAFETY: allocated with this size, and no longer the shard's table. Torn out just before,
         // it is lost to the arena, which costs memory only.
         unsafe { arena::dealloc_table(old.as_ptr() as *mut u8, size_of_val(old), BUCKET_BYTES) };
-        sampler::table_changed();
+        sampler::table_changed(false);
         true
     }
 

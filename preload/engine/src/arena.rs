@@ -66,6 +66,42 @@ pub unsafe fn dealloc_table(p: *mut u8, bytes: usize, align: usize) {
     unsafe { ARENA.dealloc(p, bytes, align) }
 }
 
+/// As [`alloc`], for what is needed for a while only. Its bytes are counted apart, see
+/// [`passing_bytes`].
+pub fn alloc_passing(bytes: usize, align: usize) -> *mut u8 {
+    // Counted first: who looks meanwhile must not take it for lasting.
+    ARENA
+        .passing_bytes
+        .fetch_add(bytes as u64, Ordering::Relaxed);
+    let p = ARENA.alloc(bytes, align, 0);
+    if p.is_null() {
+        ARENA
+            .passing_bytes
+            .fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+    p
+}
+
+/// Takes it back.
+///
+/// # Safety
+/// `p` is null or came from [`alloc_passing`] with the same `bytes` and `align`, and is not used
+/// again.
+pub unsafe fn dealloc_passing(p: *mut u8, bytes: usize, align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { ARENA.dealloc(p, bytes, align) };
+    if !p.is_null() {
+        ARENA
+            .passing_bytes
+            .fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Bytes that are needed for a while only.
+pub fn passing_bytes() -> u64 {
+    ARENA.passing_bytes.load(Ordering::Relaxed)
+}
+
 /// Bytes of the tables of live blocks now.
 pub fn table_bytes() -> u64 {
     ARENA.table_bytes.load(Ordering::Relaxed)
@@ -202,6 +238,7 @@ struct Arena {
     used_bytes: AtomicU64,
     /// Of tables of live blocks.
     table_bytes: AtomicU64,
+    passing_bytes: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
     munmap_forbidden: AtomicBool,
@@ -243,6 +280,7 @@ impl Arena {
             }),
             used_bytes: AtomicU64::new(0),
             table_bytes: AtomicU64::new(0),
+            passing_bytes: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
             mmap_forbidden: AtomicBool::new(false),
             munmap_forbidden: AtomicBool::new(false),
@@ -408,9 +446,16 @@ impl Arena {
         if !self.may(&self.mmap_forbidden) {
             return ptr::null_mut();
         }
-        let before = self.used_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes as u64) <= self.limit_bytes();
-        if fits {
+        let limit_bytes = self.limit_bytes();
+        // What does not fit is never counted, not even for a moment: others decide by the sum.
+        let claim = |used: u64| {
+            used.checked_add(bytes as u64)
+                .filter(|all| *all <= limit_bytes)
+        };
+        let claimed = self
+            .used_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        if claimed.is_ok() {
             let flags = MAP_PLAIN | flags;
             // SAFETY: a fresh mapping where the kernel likes disturbs nothing.
             if let Ok(p) = unsafe { sys::mmap(0, bytes, PROT_READ_WRITE, flags, -1, 0) } {
@@ -421,8 +466,8 @@ impl Arena {
                 }
                 return p;
             }
+            self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         }
-        self.used_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
         ptr::null_mut()
     }
 

@@ -90,9 +90,10 @@ pub fn begin(mean_bytes: u64, stuck: core::ops::Range<usize>) {
     rate::want(weight::class_of(mean_bytes));
 }
 
-/// A table of live blocks has grown, shrunk, or could not grow. Called under a shard's lock.
-pub fn table_changed() {
-    if pressure::table_changed() {
+/// A table of live blocks has grown or shrunk, or was refused more memory. Called under a shard's
+/// lock.
+pub fn table_changed(refused: bool) {
+    if pressure::table_changed(refused) {
         crate::state::choose_path();
     }
 }

@@ -25,13 +25,18 @@ pub fn arm() {
     ARMED.store(true, Relaxed);
 }
 
-/// A table of live blocks has grown, shrunk, or could not grow. Called under a shard's lock: it only
-/// stores words. True if blocks are sampled from now on that were not before.
-pub fn table_changed() -> bool {
+/// A table of live blocks has grown or shrunk, or was `refused` more memory. Called under a shard's
+/// lock: it only stores words. True if blocks are sampled from now on that were not before.
+///
+/// What is needed for a while (a scan's lists) is no reason to sample for good, unless it leaves the
+/// table no room now.
+pub fn table_changed(refused: bool) -> bool {
     if !ARMED.load(Relaxed) {
         return false;
     }
-    let left = arena::hook_limit_bytes().saturating_sub(arena::used_bytes());
+    let passing = if refused { 0 } else { arena::passing_bytes() };
+    let lasting = arena::used_bytes().saturating_sub(passing);
+    let left = arena::hook_limit_bytes().saturating_sub(lasting);
     let most = left.saturating_add(arena::table_bytes());
     let now = step_of(rate::room_for());
     let next = next_step(now, left, most);

@@ -35,7 +35,7 @@ impl<T: Copy> Room<T> {
     /// Empty, with room for `capacity`; `None` without memory.
     pub fn of(capacity: usize) -> Option<Room<T>> {
         let bytes = capacity.max(1).checked_mul(size_of::<T>())?;
-        let data = arena::alloc(bytes, align_of::<T>()).cast::<T>();
+        let data = arena::alloc_passing(bytes, align_of::<T>()).cast::<T>();
         (!data.is_null()).then_some(Room {
             data,
             len: 0,
@@ -129,7 +129,7 @@ impl<T: Copy> Drop for Room<T> {
     fn drop(&mut self) {
         // SAFETY: allocated with this size; goes with its owner.
         unsafe {
-            arena::dealloc(
+            arena::dealloc_passing(
                 self.data.cast(),
                 self.capacity * size_of::<T>(),
                 align_of::<T>(),

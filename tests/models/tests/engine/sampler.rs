@@ -1,3 +1,3 @@
 //! Nobody samples here.
 
-pub fn table_changed() {}
+pub fn table_changed(_refused: bool) {}

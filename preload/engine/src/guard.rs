@@ -38,6 +38,8 @@ pub fn enter(t: &Local, phase: u32, sp: usize) {
 #[inline(always)]
 pub unsafe fn enter_hook(t: &Local, phase: u32, sp: usize) {
     enter(t, phase, sp);
+    // A handler that came before the phase was set has left its own here.
+    t.entry_sp.store(sp, Relaxed);
     // SAFETY: the caller's promise: the word is the function's return address.
     let word = unsafe { core::ptr::with_exposed_provenance::<usize>(sp).read() };
     t.entry_word.store(word, Relaxed);
@@ -99,6 +101,7 @@ pub fn nested_phase(t: &Local, sp: usize) -> u32 {
         state::LIVE.abandon(thread::holder(t));
         arena::abandon();
     }
+    thread::forget_walks(t);
     t.phase.store(IDLE, Relaxed);
     IDLE
 }

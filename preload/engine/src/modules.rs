@@ -422,8 +422,10 @@ fn publish() {
 }
 
 fn new_generation() {
-    TABLE.generation.fetch_add(1, Ordering::Relaxed);
-    rules::flush();
+    // Who sees the new generation must not find rules of the old: release keeps the order.
+    rules::flush(|| {
+        TABLE.generation.fetch_add(1, Ordering::Release);
+    });
 }
 
 /// To be called after `dlclose` (before it does no harm): finds out what went.

@@ -1,7 +1,11 @@
 //! Owns the process-wide state that hooks, helper and snapshots share. Plain atomics and tables;
 //! it decides nothing.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+    fence,
+};
 
 use leaktrack_recording::Coverage;
 
@@ -82,9 +86,24 @@ pub fn is_due() -> bool {
 }
 
 /// Chooses the way of the hooks anew, after something that it depends on has changed.
+///
+/// Threads may do so at the same time: each looks again after it has stored what it chose, so that a
+/// late one leaves no choice of yesterday.
 pub fn choose_path() {
-    wiped::set_fast(tracking() && !is_due() && !is_paused() && !sampler::is_on());
-    hooks::entry::choose();
+    let now = || {
+        let samples = (sampler::is_on(), sampler::filter::is_on());
+        (tracking(), is_due(), is_paused(), samples)
+    };
+    loop {
+        let chosen = now();
+        let (tracking, due, paused, (sampled, _)) = chosen;
+        wiped::set_fast(tracking && !due && !paused && !sampled);
+        hooks::entry::choose();
+        fence(SeqCst);
+        if now() == chosen {
+            return;
+        }
+    }
 }
 
 /// The current epoch.

@@ -294,6 +294,17 @@ pub fn holder(t: &Local) -> Option<&Holder> {
     (state.addr() > 1).then(|| unsafe { &(*state).holder })
 }
 
+/// The thread was torn out of a hook: what its walks remember may be half-written.
+#[cold]
+pub fn forget_walks(t: &Local) {
+    let state = t.state.load(Relaxed);
+    if state.addr() > 1 {
+        // SAFETY: a state other than the two marks is valid while its thread runs, and the hook that
+        // was using this one never returns.
+        unsafe { (*state).scratch.forget() };
+    }
+}
+
 /// Puts a free aside for the hook that this one is nested in. False: no room.
 pub fn defer(t: &Local, p: usize) -> bool {
     let state = t.state.load(Relaxed);
@@ -345,6 +356,8 @@ pub unsafe extern "C" fn at_thread_end(state: *mut ThreadState) {
     if state.is_null() || t.state.load(Relaxed) != state {
         return;
     }
+    // A handler may have ended the thread in the middle of a hook, which is gone now.
+    let _ = guard::phase_here(t);
     // SAFETY: the thread's own state; no hook is active in a destructor.
     unsafe {
         (*state).ended += 1;

@@ -65,6 +65,15 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Forgets what was learnt of stacks: a thread that was torn out of a walk may have left any of
+    /// it half-written.
+    pub fn forget(&mut self) {
+        self.bounds = Bounds::new();
+        self.steps.forget();
+    }
+}
+
 impl Default for Scratch {
     fn default() -> Scratch {
         Scratch::new()

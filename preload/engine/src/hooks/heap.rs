@@ -426,11 +426,15 @@ pub unsafe extern "C" fn free_aligned_sized(
 #[cold]
 #[inline(never)]
 pub(super) fn free_deferred(t: &Local) {
+    // What the guard remembers may be of a handler that came and went since. A word of zero is never
+    // taken for a return address.
+    let here = core::hint::black_box(0usize);
+    let sp = (&raw const here).addr();
     while let Some(addr) = thread::undefer(t) {
         let p = core::ptr::with_exposed_provenance_mut::<u8>(addr);
-        // SAFETY: the handler called free with this pointer and we took it over. The entry given is
-        // that of the hook underneath, which has not returned.
-        unsafe { free(p, t.entry_sp.load(Relaxed), 0) };
+        // SAFETY: the handler called free with this pointer and we took it over. The word at the entry
+        // given is there until all are freed.
+        unsafe { free(p, sp, 0) };
     }
 }
 

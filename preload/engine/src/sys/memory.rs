@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Errno, Result, check, getpid, gettid, nr, syscall6};
+use super::{Errno, Result, check, gettid, nr, syscall6};
 
 /// Anonymous private memory, zeroed; `Err` when the kernel refuses.
 pub fn map_anonymous(bytes: usize) -> Result<*mut u8> {
@@ -173,7 +173,8 @@ pub fn readable_pages(start: usize, count: usize) -> usize {
     for (i, range) in remote.iter_mut().enumerate() {
         *range = [start.wrapping_add(i * PAGE_BYTES), 1];
     }
-    let pid = getpid() as usize;
+    // The first thread may be gone, and with it the memory behind the process's own number.
+    let pid = gettid() as usize;
     let count = count.min(MOST);
     // SAFETY: the kernel writes at most 16 bytes into the buffer and checks every source.
     let read = check(unsafe {

@@ -68,10 +68,12 @@ pub fn getrusage() -> Result<Usage> {
     })
 }
 
-/// True while the thread is in the process.
+/// False if there is no such thread in the process. True also where the kernel does not say: a
+/// question that is forbidden, or senseless.
 pub fn thread_exists(pid: u32, tid: u32) -> bool {
+    const ESRCH: isize = 3;
     // SAFETY: signal 0 is only a question.
-    unsafe { syscall6(nr::TGKILL, pid as usize, tid as usize, 0, 0, 0, 0) == 0 }
+    unsafe { syscall6(nr::TGKILL, pid as usize, tid as usize, 0, 0, 0, 0) != -ESRCH }
 }
 
 /// Ends the process.

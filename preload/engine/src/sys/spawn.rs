@@ -151,7 +151,7 @@ pub fn begin_copy() {
 /// Kills a child of this process.
 pub fn kill_child(pid: usize) {
     // SAFETY: the number of a child that was not reaped yet, so nobody else's.
-    unsafe { syscall6(nr::KILL, pid, SIGKILL as usize, 0, 0, 0, 0) };
+    unsafe { syscall6(nr::TGKILL, pid, pid, SIGKILL as usize, 0, 0, 0) };
 }
 
 extern "C" fn first_child(program: usize) -> i32 {

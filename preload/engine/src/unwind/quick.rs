@@ -115,6 +115,11 @@ impl Steps {
         }
     }
 
+    /// Forgets all at the next walk.
+    pub fn forget(&mut self) {
+        self.generation = 0;
+    }
+
     /// Forgets all: rules of another generation may be of other code.
     #[cold]
     #[inline(never)]

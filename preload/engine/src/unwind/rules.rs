@@ -192,8 +192,9 @@ fn grow(state: &mut State) {
         .store(entries | bits as usize, Ordering::Release);
 }
 
-/// Forgets all rules: an object was unloaded, and something else may come to its addresses.
-pub fn flush() {
+/// Forgets all rules: an object was unloaded, and something else may come to its addresses. `raise`
+/// begins the next generation, once nothing of this one is left and before anything of it is put.
+pub fn flush(raise: impl FnOnce()) {
     RULES.lock.with(|| {
         // SAFETY: under the lock.
         let state = unsafe { &mut *RULES.state.get() };
@@ -205,6 +206,7 @@ pub fn flush() {
                 (0..=view.mask).for_each(|place| view.entry(place).store(0, Ordering::Relaxed));
             }
         }
+        raise();
     });
 }
 
@@ -246,7 +248,7 @@ mod tests {
             assert_eq!(view.get(pc | 1 << 47), None);
         }
         assert!(kept > 20_000, "{kept}");
-        flush();
+        flush(|| {});
         assert!(pcs().all(|pc| view.search(pc, false).is_none() && view.get(pc).is_none()));
     }
 }

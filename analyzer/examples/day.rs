@@ -207,7 +207,7 @@ fn did(
         600..950 => random.below(60),
         _ => {
             let day = std::f64::consts::TAU * snapshot as f64 / snapshots as f64;
-            let swing = if kind % 5 == 0 {
+            let swing = if kind.is_multiple_of(5) {
                 1.0 + 0.5 * day.sin()
             } else {
                 1.0

@@ -1,8 +1,8 @@
 //! `top`: tracked processes while they run, in the terminal.
 //!
-//! Data flows one way: [`load`] reads recordings in a thread of its own and sends [`view::View`]s;
-//! [`state::State`] keeps what is shown and what keys do to it; [`draw`] is a pure function of the
-//! state. Only [`screen`] touches the terminal, and puts it back whatever happens.
+//! Data flows one way: `load` reads recordings in a thread of its own and sends `view::View`s;
+//! `state::State` keeps what is shown and what keys do to it; `draw` is a pure function of the
+//! state. Only `screen` touches the terminal, and puts it back whatever happens.
 
 mod chart;
 mod draw;

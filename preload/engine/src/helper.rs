@@ -387,7 +387,7 @@ pub fn end_confining() -> bool {
 }
 
 /// Ends the helper and waits until the kernel has forgotten it, so that the process counts as
-/// single-threaded again; not for longer than [`PATIENCE_MS`]. Under a seccomp filter it makes no
+/// single-threaded again; not for longer than `PATIENCE_MS`. Under a seccomp filter it makes no
 /// system call.
 pub fn stop() -> Stopped {
     let quiet = guard::QUIET.load(Ordering::Relaxed) != 0;

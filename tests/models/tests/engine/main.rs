@@ -6,6 +6,7 @@
 //! bound that finds nearly all mistakes and keeps the models short.
 #![allow(
     dead_code,
+    clippy::modulo_one,
     missing_docs,
     reason = "the engine's files come whole, a model uses a part of each"
 )]

@@ -123,7 +123,14 @@ fn a_program_that_forbids_the_clock_is_sampled_all_the_same() {
         .option("mode=budget:1")
         .check()
         .report();
-    expect_near(&report, "keep_it", 50_000.0);
+    // What was kept before the storm is known well; of what came with it there may be no sample.
+    let kept = live_blocks(&report, "keep_it");
+    assert!(kept.high >= 20_000.0, "at most {}", kept.high);
+    let (allocations, frees) = (report.total("allocations"), report.total("frees"));
+    assert_eq!(allocations - frees, 50_000);
+    let means = means(&report);
+    let coarsest = means.iter().map(|(_, mean)| *mean).max();
+    assert!(coarsest <= Some(8 << 20), "{means:?}");
 }
 
 #[test]

@@ -58,10 +58,11 @@ fn apply(lost: Means) {
     lock::set_spin_only(lost.has(ASK));
     if lost.has(FENCE) {
         // As long as it can be done. From here on nobody holds anything.
-        holder::allow(false);
-        // Who is just being given a group either sees that or is seen below.
-        holder::fence_others();
-        drop(state::LIVE.calm());
+        if holder::forbid() {
+            // Who is just being given a group either sees that or is seen below.
+            holder::fence_others();
+            drop(state::LIVE.calm());
+        }
     } else {
         holder::allow(true);
     }

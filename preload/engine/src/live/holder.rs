@@ -103,6 +103,12 @@ pub fn allow(on: bool) {
     ALLOWED.store(on && sys::can_fence_others(), Relaxed);
 }
 
+/// No group may belong to a thread from now on. True if one might until now: then what is to see it
+/// needs a fence.
+pub fn forbid() -> bool {
+    ALLOWED.swap(false, Relaxed)
+}
+
 /// May a group be given to a thread now?
 pub(super) fn may_give() -> bool {
     ALLOWED.load(Relaxed) && PAUSES.load(Relaxed) == 0 && LEFT.load(Relaxed) > 0

@@ -10,8 +10,8 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use super::controller::{Controller, Moment, Plan};
-use super::weight::{FINEST, LAST_POWER};
+use super::controller::{COARSEST, Controller, Moment, Plan};
+use super::weight::FINEST;
 use super::{Countdown, rate};
 use crate::lock::WordLock;
 use crate::permit::{self, means::SNAPSHOT};
@@ -175,7 +175,7 @@ pub fn spent(own: &Countdown, start: u64) {
     // One of those who find it spent.
     if before >= 0 && before < ticks as i64 {
         let class = rate::wanted();
-        if (FINEST..LAST_POWER).contains(&class) {
+        if (FINEST..COARSEST).contains(&class) {
             rate::want_instead(class, class + 1);
         }
         GRANT.store(SURPRISE.load(Relaxed), Relaxed);

@@ -51,7 +51,7 @@ pub struct Args {
     /// Sites matched by FILE are no findings: LeakSanitizer's leak: lines, valgrind's .supp blocks; repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub suppressions: Vec<PathBuf>,
-    /// Show V8's garbage collections beside: output of node --trace-gc, or a file of --trace-event-categories v8; repeatable
+    /// Show V8's garbage collections beside: what node writes for trace-gc, or its file of V8 trace events (docs/runtimes.md); repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub gc_log: Vec<PathBuf>,
     /// Also show these sites

@@ -263,7 +263,7 @@ pub fn look(
     let budget = SHARE_PPM.load(Relaxed) as f64 / 1e6 * load;
     let cheap_ms = moment.helper_ns.min(1e6) / (budget * LOOKS_PART).max(1e-9) / 1e6;
     let least_ms = if load >= LOAD { LOOK_MS } else { IDLE_LOOK_MS };
-    let next_ms = (cheap_ms as u64).clamp(least_ms, IDLE_LOOK_MS);
+    let next_ms = (cheap_ms as u64).max(least_ms).min(IDLE_LOOK_MS);
     DUE_MS.store(now_ms + next_ms, Relaxed);
     state.carry_out(plan);
     let class = rate::class();

@@ -110,7 +110,8 @@ impl Controller {
         let income_ns = self.share * moment.program_ns;
         let most = self.share * MOST_CREDIT_NS;
         self.credit_ns = (self.credit_ns + income_ns - fixed_ns - moment.samples_ns)
-            .clamp(-self.share * MOST_DEBT_NS, most);
+            .max(-self.share * MOST_DEBT_NS)
+            .min(most);
         self.load += (moment.program_ns / wall_ns - self.load) * (wall_ns / 1e9).min(1.0);
         if moment.samples >= 1.0 {
             let seen = (moment.samples_ns / moment.samples).clamp(50.0, 1e6);

@@ -122,10 +122,15 @@ impl Names {
         }
         waiting.sort_unstable_by_key(|it| (it.place, it.node));
         let unnamed = waiting.partition_point(|it| it.place == 0);
-        let named = waiting.get(unnamed..).unwrap_or_default();
-        for same in named.chunk_by(|a, b| a.place == b.place) {
+        let mut named = waiting.get(unnamed..).unwrap_or_default();
+        while let Some(place) = named.first().map(|it| it.place) {
+            let many = named.iter().take_while(|it| it.place == place).count();
+            let Some((same, others)) = named.split_at_checked(many) else {
+                break;
+            };
+            named = others;
             let mut name = [0u8; NAME_BYTES];
-            let len = map.name(same.first().map_or(0, |it| it.place), &mut name);
+            let len = map.name(place, &mut name);
             for some in same.chunks(NODES) {
                 write(name.get(..len).unwrap_or_default(), some, recorder)?;
             }

@@ -231,9 +231,15 @@ impl Keeper<'_> {
             return;
         };
         let len = self.len.next_multiple_of(GROUP);
-        for i in self.len..len {
-            self.memo.offsets.copy_within(last..=last, i);
-            self.memo.words.copy_within(last..=last, i);
+        let offset = self.memo.offsets.get(last).copied().unwrap_or(0);
+        let word = self.memo.words.get(last).copied().unwrap_or(0);
+        let rest = self.len..len;
+        let offsets = self.memo.offsets.get_mut(rest.clone());
+        if let (Some(offsets), Some(words)) = (offsets, self.memo.words.get_mut(rest)) {
+            offsets.fill(offset);
+            words.fill(word);
+        } else {
+            return;
         }
         self.memo.len = len as u16;
     }

@@ -1,21 +1,27 @@
-/* Fills its address space, limited to argv[1] KiB, to 83%, and goes on for a while.
- * build: -O1 */
-#include "keep.h"
+/* Takes 90% of a limit of its own on address space that is far above what it uses else, keeps it for
+ * a while and gives it back. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
-KEEPER(keep_much)
-static size_t used_kib(void) {
-    size_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    CHECK(file != NULL && fscanf(file, "%zu", &pages) == 1);
-    fclose(file);
-    return pages * 4;
-}
-int main(int argc, char **argv) {
-    size_t limit = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-    struct rlimit all = {limit << 10, limit << 10};
-    CHECK(setrlimit(RLIMIT_AS, &all) == 0);
-    usleep(300000);
-    while (used_kib() < limit / 100 * 83) keep_much(1 << 20);
-    usleep(6000000);
+#include <time.h>
+#include <unistd.h>
+
+int main(void)
+{
+    /* leaktrack reads the limit every ten seconds, the first time at its first snapshot. */
+    struct rlimit limit = {4ul << 30, 4ul << 30};
+    if (setrlimit(RLIMIT_AS, &limit))
+        return 1;
+    struct timespec pause = {2, 500 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+    size_t bytes = (4ul << 30) / 100 * 90;
+    char *block = malloc(bytes);
+    if (!block)
+        return 2;
+    block[0] = 1;
+    nanosleep(&pause, NULL);
+    free(block);
+    puts("done");
     return 0;
 }

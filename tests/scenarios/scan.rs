@@ -274,7 +274,7 @@ fn scans_are_made_as_often_as_the_option_says() {
 fn a_process_near_its_limit_is_scanned_once() {
     // The program maps nothing, so that what it may map is soon used up by four fifths.
     let limit = 400u64 << 20;
-    let case = Case::of("near_limit.c").arg((limit / 1024).to_string());
+    let case = Case::of("fill_to_limit.c").arg((limit / 1024).to_string());
     let tracked = case.option("interval=50ms").option("memory=32M").tracked();
     let report = tracked.report();
     let scans = report.json["scans"].as_array().expect("scans");

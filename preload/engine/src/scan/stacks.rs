@@ -22,6 +22,17 @@ pub fn stack_pointer(thread: &Thread) -> Option<usize> {
     }
 }
 
+/// First address of the part of its stack that a thread uses, where it is known. Only a function that
+/// calls no other keeps words below the stack pointer: one that makes a system call may, one that
+/// called in here has none.
+fn used_from(thread: &Thread) -> Option<usize> {
+    match thread.doing {
+        Doing::Sleeps { sp, .. } => Some(sp.saturating_sub(RED_ZONE_BYTES)),
+        Doing::Waits(registers) => Some(registers.sp),
+        Doing::Runs => None,
+    }
+}
+
 /// Adds the dead parts of stacks to `dead`, and the addresses of all vectors of thread-local blocks
 /// to `pointers`. False: no memory.
 pub fn find(
@@ -48,10 +59,7 @@ pub fn find(
         let in_region = |addr: usize| region.start <= addr && addr < region.end;
         let in_use = |owner: &dyn Fn(&Thread) -> bool| {
             let owner = threads.iter().find(|thread| owner(thread));
-            owner
-                .and_then(stack_pointer)
-                .filter(|&sp| in_region(sp))
-                .map(|sp| sp - RED_ZONE_BYTES)
+            owner.and_then(used_from).filter(|&used| in_region(used))
         };
         let end = if region.kind == Kind::MainStack {
             in_use(&|thread| stack_pointer(thread).is_some_and(in_region))

@@ -55,12 +55,15 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// True if it has slept in the same place ever since `before` was read.
+    /// True if nothing of the program has run in it since `before` was read: it has slept in the
+    /// same place, or waits for the scan all along.
     pub fn slept_since(&self, before: &Thread) -> bool {
-        matches!(self.doing, Doing::Sleeps { .. })
-            && self.doing == before.doing
-            && self.ran_ns.is_some()
-            && self.ran_ns == before.ran_ns
+        let slept = || self.ran_ns.is_some() && self.ran_ns == before.ran_ns;
+        match self.doing {
+            Doing::Waits(_) => self.doing == before.doing,
+            Doing::Sleeps { .. } => self.doing == before.doing && slept(),
+            Doing::Runs => false,
+        }
     }
 }
 
@@ -101,10 +104,10 @@ pub fn init() {
 /// True if between two lists the same threads were there and none but the caller, who waits, ran.
 pub fn nobody_ran(before: &[Thread], now: &[Thread]) -> bool {
     before.len() == now.len()
-        && now.iter().zip(before).all(|(now, before)| {
-            let waits = matches!(now.doing, Doing::Waits(_));
-            now.tid == before.tid && (waits || now.slept_since(before))
-        })
+        && now
+            .iter()
+            .zip(before)
+            .all(|(now, before)| now.tid == before.tid && now.slept_since(before))
 }
 
 /// The id that glibc keeps in a control block lies this far from its start.

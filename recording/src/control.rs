@@ -21,7 +21,9 @@
 //! answers by writing the status and its own words in place of the request's text, then `REPLY` =
 //! `REQUEST`, and wakes that. Askers take turns by an exclusive `flock` on the file, from before the
 //! first store until the answer has been read. One that waits no longer writes [`KIND_NONE`], so
-//! that the request is not carried out when nobody expects it any more.
+//! that the request is not carried out when nobody expects it any more; a scan that has begun ends
+//! then, and also when `REQUEST` changes, since its asker must be gone. What was withdrawn gets no
+//! answer.
 //!
 //! A mark, worked through: `REQUEST` is 7, and so is `REPLY`. The asker writes 5 at 2052, 6 at 2112,
 //! `deploy` at 2116, then 8 at 2048, and waits on 2064 while that holds 7. The process reads the

@@ -352,3 +352,43 @@ fn a_process_that_cannot_be_scanned_says_why() {
     pass(&running, "2");
     running.finish().outcome.expect_code(0);
 }
+
+/// Begins a scan that would go on for hours, and ends the command that asked for it.
+fn give_up_a_scan(running: &Running, signal: i32) {
+    let mut asker = Command::new(&product().command)
+        .args(["scan", &running.pid().to_string(), "--apart", "5h"])
+        .args(["--wait", "10h"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the command");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(asker.try_wait().expect("its state").is_none());
+    // SAFETY: signals the child started above, which was not waited for.
+    assert_eq!(unsafe { libc::kill(asker.id() as i32, signal) }, 0);
+    let status = asker.wait().expect("its end");
+    let ended_by = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(ended_by, Some(signal), "as if it had not been caught");
+}
+
+#[test]
+fn a_scan_that_nobody_waits_for_any_more_ends() {
+    let mut running = Case::of("restless.c").start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid().to_string();
+    // Withdrawn by Ctrl-C; and killed, so that the next asker has its turn.
+    for signal in [libc::SIGINT, libc::SIGKILL] {
+        give_up_a_scan(&running, signal);
+        let next = leaktrack(&["mark", &pid, "after"]);
+        assert!(next.status.success(), "{next:?}");
+    }
+    pass(&running, "1");
+    let report = running.finish().report();
+    let scans = report.json["scans"].as_array().expect("scans");
+    let why: Vec<_> = scans.iter().map(|scan| scan["why_not"].as_str()).collect();
+    let withdrawn = Some("whoever asked for it waits no longer");
+    assert_eq!(why, [withdrawn, withdrawn, None], "{scans:?}");
+    let events = report.json["events"].as_array().expect("events").iter();
+    let marks = events.filter(|event| event["type"] == "mark");
+    let labels: Vec<_> = marks.map(|mark| mark["text"].as_str()).collect();
+    assert_eq!(labels, [Some("after"), Some("after")]);
+}

@@ -63,7 +63,7 @@ fn execute(args: &Args, kind: u32, text: &str, done: &str) -> anyhow::Result<Exi
         argument: 0,
         text,
     };
-    let added = control::ask(&target, request, args.wait)?;
+    let added = control::ask_interruptibly(&target, request, args.wait)?;
     let words = if added.is_empty() { done } else { &added };
     writeln!(io::stdout(), "process {}: {words}", target.process.pid)?;
     Ok(ExitCode::SUCCESS)

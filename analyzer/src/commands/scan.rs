@@ -55,7 +55,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
         argument: wish.encode(),
         text: "",
     };
-    control::ask(&target, request, args.wait).map_err(|error| match error {
+    control::ask_interruptibly(&target, request, args.wait).map_err(|error| match error {
         ControlError::Refused(pid, why) => {
             anyhow!("the scan of process {pid} gave no verdict: {why}")
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader, control as page};
 use memmap2::MmapRaw;
 
+use super::interrupt::Interrupts;
 use super::{ProcessFiles, State, maps, tracked};
 
 /// A running process and its recording.
@@ -70,6 +71,9 @@ pub enum ControlError {
         /// What is known of it.
         why: &'static str,
     },
+    /// A signal came.
+    #[error("interrupted; the request was withdrawn")]
+    Interrupted,
     /// The library is older than this command.
     #[error("the library in process {0} does not know this request: it is of another version")]
     Unknown(u32),
@@ -169,12 +173,36 @@ pub fn ask(
     request: Request<'_>,
     patience: Duration,
 ) -> Result<String, ControlError> {
+    ask_unless(target, request, patience, &|| false)
+}
+
+/// As [`ask`]; when a signal would end this command meanwhile, the request is withdrawn first.
+pub fn ask_interruptibly(
+    target: &Target,
+    request: Request<'_>,
+    patience: Duration,
+) -> Result<String, ControlError> {
+    let interrupts = Interrupts::note();
+    let answer = ask_unless(target, request, patience, &|| interrupts.came());
+    interrupts.obey();
+    answer
+}
+
+fn ask_unless(
+    target: &Target,
+    request: Request<'_>,
+    patience: Duration,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<String, ControlError> {
     let pid = target.process.pid;
     let deadline = Instant::now() + patience;
     let page = Page::open(&target.recording).map_err(|error| target.failed(error))?;
     while !page.take_turn() {
         if Instant::now() >= deadline {
             return Err(ControlError::Busy(pid));
+        }
+        if interrupted() {
+            return Err(ControlError::Interrupted);
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -188,6 +216,10 @@ pub fn ask(
         }
         if !target.runs() {
             return Err(ControlError::Gone(pid));
+        }
+        if interrupted() {
+            page.withdraw().map_err(|error| target.failed(error))?;
+            return Err(ControlError::Interrupted);
         }
         if Instant::now() >= deadline {
             page.withdraw().map_err(|error| target.failed(error))?;

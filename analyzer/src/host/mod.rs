@@ -1,6 +1,7 @@
 //! What this host can tell: its processes, and who of them is tracked.
 
 pub mod control;
+mod interrupt;
 pub mod maps;
 pub mod process;
 pub mod tracked;

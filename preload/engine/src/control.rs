@@ -4,7 +4,7 @@
 //! touches the page itself: the file may have been shortened by anyone, and then a load is SIGBUS
 //! for us but an error code for the kernel. What the page holds is believed in nothing.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use leaktrack_recording::control::{self as page, ScanWish};
 use leaktrack_recording::{EventKind, ScanKind};
@@ -18,6 +18,11 @@ use crate::{state, unwind};
 
 /// Number of the last request that was looked at.
 static ANSWERED: AtomicU32 = AtomicU32::new(0);
+/// When it is next looked whether anybody still waits for the request that is being carried out.
+static NEXT_LOOK_MS: AtomicU64 = AtomicU64::new(NO_REQUEST);
+const NO_REQUEST: u64 = u64::MAX;
+/// Nobody waits for it any more.
+const WITHDRAWN: u64 = u64::MAX - 1;
 
 /// What is asked.
 struct Request {
@@ -92,6 +97,43 @@ fn scan(wish: ScanWish) -> Answer {
     }
 }
 
+/// How often it is looked whether a request was withdrawn; `None`: none is carried out that may be.
+pub fn look_ms() -> Option<u64> {
+    const EVERY_MS: u64 = 100;
+    (NEXT_LOOK_MS.load(Relaxed) != NO_REQUEST).then_some(EVERY_MS)
+}
+
+/// True if a request is being carried out that nobody waits for any more: it was withdrawn, or its
+/// asker is gone and another one has its turn. Called often, looks now and then.
+pub fn is_withdrawn() -> bool {
+    let next_ms = NEXT_LOOK_MS.load(Relaxed);
+    let Some(every_ms) = look_ms().filter(|_| next_ms != WITHDRAWN) else {
+        return next_ms == WITHDRAWN;
+    };
+    let now_ms = state::tick();
+    if now_ms < next_ms {
+        return false;
+    }
+    let withdrawn = snapshot::with_recorder(|recorder| {
+        let mut word = |offset| {
+            let mut bytes = [0; 4];
+            let read = recorder.read_control(offset, &mut bytes);
+            read.is_ok().then_some(u32::from_le_bytes(bytes))
+        };
+        // A page that cannot be read says nothing.
+        word(page::KIND) == Some(page::KIND_NONE)
+            || word(page::REQUEST).is_some_and(|number| number != ANSWERED.load(Relaxed))
+    });
+    let withdrawn = withdrawn == Some(true);
+    let next_ms = if withdrawn {
+        WITHDRAWN
+    } else {
+        now_ms + every_ms
+    };
+    NEXT_LOOK_MS.store(next_ms, Relaxed);
+    withdrawn
+}
+
 fn enable() -> Answer {
     if !state::is_paused() {
         return Answer::done(b"it was recording already");
@@ -131,7 +173,14 @@ pub fn word() -> Option<WaitWord> {
 pub fn serve() -> bool {
     match snapshot::with_recorder(next) {
         Some(Ok(Some(request))) => {
+            NEXT_LOOK_MS.store(0, Relaxed);
             let answer = carry_out(&request);
+            // The page is the next asker's by now, who may have written to it.
+            let withdrawn = is_withdrawn();
+            NEXT_LOOK_MS.store(NO_REQUEST, Relaxed);
+            if withdrawn {
+                return true;
+            }
             snapshot::with_recorder(|recorder| reply(recorder, request.number, &answer))
                 .is_some_and(|written| written.is_ok())
         }
@@ -183,4 +232,5 @@ fn reply(recorder: &mut Recorder, number: u32, answer: &Answer) -> Result<(), Fa
 /// In a forked child: its recording, when there is one, has no requests yet.
 pub fn forget_in_child() {
     ANSWERED.store(0, Relaxed);
+    NEXT_LOOK_MS.store(NO_REQUEST, Relaxed);
 }

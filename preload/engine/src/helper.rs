@@ -77,6 +77,12 @@ pub fn is_wanted() -> bool {
     ORDER.load(Ordering::Relaxed) != SEEN.load(Ordering::Relaxed)
 }
 
+/// True if the long task that the helper is at must end: it has an order, or whoever asked for the
+/// task waits no longer.
+pub fn must_end_task() -> bool {
+    is_wanted() || control::is_withdrawn()
+}
+
 /// True while the helper runs.
 pub fn is_running() -> bool {
     TID.load(Ordering::Relaxed) != 0
@@ -230,7 +236,7 @@ fn take_periodic() {
 pub fn rest(wait_ms: u64) -> bool {
     let until_ms = state::tick() + wait_ms;
     loop {
-        if is_wanted() {
+        if must_end_task() {
             return true;
         }
         faults::drain();
@@ -247,6 +253,7 @@ pub fn rest(wait_ms: u64) -> bool {
         }
         let due_ms = DUE_MS.load(Ordering::Relaxed).min(until_ms);
         let wait_ms = (due_ms - now_ms).min(faults::wait_ms()).max(1);
+        let wait_ms = wait_ms.min(control::look_ms().unwrap_or(wait_ms));
         let wait_ms = if guard::QUIET.load(Ordering::Relaxed) != 0 {
             wait_ms.min(QUIET_POLL_MS)
         } else {

@@ -8,7 +8,7 @@ use super::{Engine, State, note, take_asked, with};
 use crate::config::{self, Scan};
 use crate::scan::{self, Caller, Order, Pace, Scanned, Way};
 use crate::text::Text;
-use crate::{helper, state, sys};
+use crate::{control, helper, state, sys};
 
 /// Longest scan of a running process.
 const LIMIT_MS: u64 = 30 * 60_000;
@@ -91,10 +91,13 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
             rest: helper::rest,
         }),
         caller: Caller::NOBODY,
-        interrupted: helper::is_wanted,
+        interrupted: helper::must_end_task,
         own_file,
         epoch,
     });
+    if scanned.found.is_err() && control::is_withdrawn() {
+        scanned.found = Err(b"whoever asked for it waits no longer");
+    }
     // The report sets what was found beside the figures of the last snapshot.
     if !take_asked() {
         return Err(ENDED);

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 static NO_OPEN: AtomicBool = AtomicBool::new(false);
 static NO_COPY: AtomicBool = AtomicBool::new(false);
 static NO_SCAN: AtomicBool = AtomicBool::new(false);
+static NO_STAGING: AtomicBool = AtomicBool::new(false);
 /// Means that threads of the program have lost.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
@@ -51,7 +52,9 @@ pub mod means {
     pub const FOLDER: Means = Means(1 << 14);
     /// Fencing other threads: without, every lock is taken.
     pub const FENCE: Means = Means(1 << 15);
-    pub const ALL: Means = Means((1 << 16) - 1);
+    /// A file in memory through which scans copy many small pieces at once.
+    pub const STAGING: Means = Means(1 << 16);
+    pub const ALL: Means = Means((1 << 17) - 1);
 }
 
 impl Means {
@@ -119,4 +122,14 @@ pub fn scan() -> bool {
 /// Sets [`scan`].
 pub fn set_scan(allowed: bool) {
     NO_SCAN.store(!allowed, Relaxed);
+}
+
+/// May scans have a file in memory?
+pub fn staging() -> bool {
+    !NO_STAGING.load(Relaxed)
+}
+
+/// Sets [`staging`].
+pub fn set_staging(allowed: bool) {
+    NO_STAGING.store(!allowed, Relaxed);
 }

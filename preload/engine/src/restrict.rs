@@ -7,7 +7,7 @@ use crate::live::holder;
 use crate::lock::WordLock;
 use crate::permit::means::{
     ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FENCE, MAP, Means, PROBE, SCAN, SIGNALS, SNAPSHOT,
-    UNMAP,
+    STAGING, UNMAP,
 };
 use crate::{arena, guard, helper, lock, permit, state, sys, unwind};
 
@@ -81,6 +81,7 @@ fn apply(lost: Means) {
     if !helper::is_running() {
         permit::set_open(!lost.has(SNAPSHOT));
         permit::set_scan(!lost.has(SCAN));
+        permit::set_staging(!lost.has(STAGING));
     }
     permit::set_copy_memory(!lost.has(COPY));
 }

@@ -277,6 +277,9 @@ impl BlockIndex {
             return None;
         }
         let mut aim = self.aim(word, wanted)?;
+        if wanted && !self.is_wanted(&aim) {
+            return None;
+        }
         self.narrow(&mut aim);
         self.hit(&aim)
     }
@@ -288,8 +291,9 @@ impl BlockIndex {
     }
 
     /// The first step to the block that a word points to; the next ones are
-    /// [`BlockIndex::narrow`] and [`BlockIndex::hit`]. Each starts fetching what the next one reads,
-    /// so that many words at a time are found faster.
+    /// [`BlockIndex::is_wanted`], if only blocks that are looked for count, [`BlockIndex::narrow`]
+    /// and [`BlockIndex::hit`]. Each starts fetching what the next one reads, so that many words at a
+    /// time are found faster.
     #[inline(always)]
     pub fn aim(&self, word: usize, wanted: bool) -> Option<Aim> {
         let cluster = self.cluster_at(word)?;
@@ -303,10 +307,11 @@ impl BlockIndex {
             });
         }
         let place = cluster.pages as usize + ((word - cluster.start) >> PAGE_SHIFT);
-        if wanted && self.wanted.get(place)? >> slot(word) & 1 == 0 {
-            return None;
+        if wanted {
+            fetch(self.wanted.as_slice(), place);
+        } else {
+            fetch(self.pages.as_slice(), place);
         }
-        fetch(self.pages.as_slice(), place);
         Some(Aim {
             word,
             directory: place as u32,
@@ -314,6 +319,21 @@ impl BlockIndex {
             to: 0,
             at: 0,
         })
+    }
+
+    /// See [`BlockIndex::aim`]: false if the word leads to no block that is looked for.
+    #[inline(always)]
+    pub fn is_wanted(&self, aim: &Aim) -> bool {
+        if aim.directory == NO_PAGES {
+            return true; // `aim` has seen to it
+        }
+        let place = aim.directory as usize;
+        let slots = self.wanted.get(place).unwrap_or(0);
+        let wanted = slots >> slot(aim.word) & 1 != 0;
+        if wanted {
+            fetch(self.pages.as_slice(), place);
+        }
+        wanted
     }
 
     /// See [`BlockIndex::aim`].

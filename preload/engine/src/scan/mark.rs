@@ -277,7 +277,19 @@ impl<'a> Marker<'a> {
     /// Looks up the words that were noted: step by step for all of them, since each step waits for
     /// memory.
     fn settle(&mut self) {
-        let count = core::mem::take(&mut self.aimed);
+        let mut count = core::mem::take(&mut self.aimed);
+        if self.wanted {
+            let all = core::mem::take(&mut count);
+            for at in 0..all {
+                if let Some(&aimed) = self.aims.get(at)
+                    && self.index.is_wanted(&aimed.0)
+                    && let Some(place) = self.aims.get_mut(count)
+                {
+                    *place = aimed;
+                    count += 1;
+                }
+            }
+        }
         for (aim, _) in self.aims.iter_mut().take(count) {
             self.index.narrow(aim);
         }

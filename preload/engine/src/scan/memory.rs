@@ -8,6 +8,7 @@ use super::index::BlockIndex;
 use super::regions::{Kind, Region};
 use super::room::Room;
 use crate::arena::PAGE_BYTES;
+use crate::permit;
 use crate::sys::{self, o};
 
 /// Read at once of a range.
@@ -112,6 +113,8 @@ pub const MOST_PIECE_BYTES: usize = PIECE_BYTES;
 pub struct Memory {
     pagemap: Option<i32>,
     hidden: Option<i32>,
+    /// A file in memory, through which many small pieces are copied.
+    staging: Option<i32>,
     limits: Limits,
     pages: Room<u64>,
     piece: Room<u64>,
@@ -129,7 +132,8 @@ pub struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        for fd in [self.pagemap, self.hidden].into_iter().flatten() {
+        let files = [self.pagemap, self.hidden, self.staging];
+        for fd in files.into_iter().flatten() {
             sys::close(fd);
         }
     }
@@ -154,6 +158,7 @@ impl Memory {
             tags: Room::zeroed(count)?,
             pagemap: open(c"/proc/thread-self/pagemap"),
             hidden: open(c"/proc/thread-self/mem"),
+            staging: staging(),
             limits,
             read_bytes: 0,
             next_look_bytes: 0,
@@ -405,7 +410,7 @@ impl Memory {
         let (mut rest, mut done) = (pieces, 0);
         while !rest.is_empty() {
             let to = bytes.get_mut(done..).unwrap_or_default();
-            let mut got = match sys::read_own_pieces(rest.iter().map(Piece::parts), to) {
+            let mut got = match copy_pieces(self.staging, rest, to) {
                 Ok(got) => got,
                 Err(sys::Errno::EPERM | sys::Errno::ENOSYS) => return Err(Stop::Refused),
                 Err(_) => 0,
@@ -421,8 +426,12 @@ impl Memory {
                 rest = after;
             }
             if let Some((piece, after)) = rest.split_first() {
-                let gone = bytes.get_mut(done..done + piece.bytes);
-                gone.unwrap_or_default().fill(0);
+                // Gone, or forbidden to this thread by a protection key.
+                let part = bytes.get_mut(done..done + piece.bytes);
+                let part = part.unwrap_or_default();
+                if sys::read_own_memory(piece.addr, part) != Ok(part.len()) {
+                    part.fill(0);
+                }
                 done += piece.bytes;
                 rest = after;
             }
@@ -434,6 +443,29 @@ impl Memory {
     pub fn forget(&mut self) {
         self.tags.as_mut_slice().fill(0);
     }
+}
+
+/// A file in memory, if it may grow as far as is needed: beyond the limit a write raises a signal.
+fn staging() -> Option<i32> {
+    const RLIMIT_FSIZE: usize = 1;
+    let may_grow =
+        || sys::getrlimit(RLIMIT_FSIZE).is_ok_and(|(soft, _)| soft >= PIECE_BYTES as u64);
+    (permit::staging() && may_grow())
+        .then(sys::memory_file)?
+        .ok()
+}
+
+/// Copies pieces behind each other; the number of bytes up to the first that cannot be read.
+fn copy_pieces(staging: Option<i32>, pieces: &[Piece], to: &mut [u8]) -> sys::Result<usize> {
+    let parts = || pieces.iter().map(Piece::parts);
+    if let Some(fd) = staging
+        && let Ok(written) = sys::write_own_pieces(fd, parts())
+        && let Some(to) = to.get_mut(..written)
+        && sys::pread(fd, to, 0) == Ok(written)
+    {
+        return Ok(written);
+    }
+    sys::read_own_pieces(parts(), to)
 }
 
 fn now_ns() -> u64 {

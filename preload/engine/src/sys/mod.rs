@@ -21,8 +21,8 @@ pub use file::{
 };
 pub use ids::{geteuid, getpid, getppid, gettid, getuid, has_changed_ids};
 pub use memory::{
-    forbid_copying, madvise, map_anonymous, map_shared, mmap, munmap, read_own_memory,
-    read_own_pieces, readable_pages, write_own_memory,
+    forbid_copying, madvise, map_anonymous, map_shared, memory_file, mmap, munmap, read_own_memory,
+    read_own_pieces, readable_pages, write_own_memory, write_own_pieces,
 };
 pub use pages::{PageRange, mincore, page, scan_pages};
 pub use process::{

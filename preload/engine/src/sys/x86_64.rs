@@ -92,11 +92,13 @@ pub mod nr {
     pub const UNLINKAT: usize = 263;
     pub const FALLOCATE: usize = 285;
     pub const PRLIMIT64: usize = 302;
+    pub const PWRITEV: usize = 296;
     pub const PROCESS_VM_READV: usize = 310;
     pub const PROCESS_VM_WRITEV: usize = 311;
     pub const FLOCK: usize = 73;
     pub const GETDENTS64: usize = 217;
     pub const GETRANDOM: usize = 318;
+    pub const MEMFD_CREATE: usize = 319;
     pub const MEMBARRIER: usize = 324;
     pub const CLOSE_RANGE: usize = 436;
     pub const GETRUSAGE: usize = 98;

@@ -3,7 +3,7 @@
 
 use crate::permit::means::{
     ADVISE, ASK, COPY, DESCRIPTORS, EITHER, FENCE, FOLDER, MAP, Means, PATHS, PERF, PROBE, SAY,
-    SCAN, SIGNALS, SNAPSHOT, UNMAP,
+    SCAN, SIGNALS, SNAPSHOT, STAGING, UNMAP,
 };
 use crate::sys::nr;
 
@@ -25,7 +25,7 @@ pub const A_THREAD: [usize; 6] = [1; 6];
 pub const IN_HOOKS: usize = 17;
 
 /// Hooks' calls first. The very first also keeps a killed child from leaving a core file.
-pub static CALLS: [Call; 66] = [
+pub static CALLS: [Call; 68] = [
     Call(b"prctl", nr::PRCTL, [4, 0, 0, 0, 0, 0], SNAPSHOT), // PR_SET_DUMPABLE
     Call(b"getpid", nr::GETPID, [0; 6], ASK),
     Call(b"gettid", nr::GETTID, [0; 6], ASK),
@@ -134,6 +134,8 @@ pub static CALLS: [Call; 66] = [
     ),
     Call(b"mincore", nr::MINCORE, [0; 6], SCAN),
     Call(b"get_robust_list", nr::GET_ROBUST_LIST, [0; 6], SCAN),
+    Call(b"memfd_create", nr::MEMFD_CREATE, [0; 6], STAGING),
+    Call(b"pwritev", nr::PWRITEV, [BAD_FD, 0, 0, 0, 0, 0], STAGING),
     // The folder of a family's recordings.
     Call(b"flock", nr::FLOCK, [BAD_FD, 0, 0, 0, 0, 0], FOLDER),
     // What a message on stderr needs.

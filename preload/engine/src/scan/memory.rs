@@ -560,4 +560,53 @@ mod tests {
         assert_eq!(pace(100).owed_ms(5 * ms, 5 * ms), 0);
         assert_eq!(pace(0).owed_ms(5 * ms, 0), 500);
     }
+
+    fn limits() -> Limits {
+        Limits {
+            deadline_ns: u64::MAX,
+            interrupted: || false,
+            swap_bytes: 0,
+            pace: None,
+        }
+    }
+
+    #[test]
+    fn pieces_that_are_gone_read_as_zero_and_the_others_as_they_are() {
+        let start = sys::map_anonymous(3 * PAGE_BYTES).unwrap();
+        let word = |at: usize| (start.addr() + at) as u64;
+        for at in (0..3 * PAGE_BYTES).step_by(8) {
+            // SAFETY: inside the mapping, aligned.
+            unsafe { start.add(at).cast::<u64>().write(word(at)) };
+        }
+        unsafe extern "C" {
+            fn mprotect(addr: *mut u8, bytes: usize, protection: i32) -> i32;
+        }
+        // Not unmapped: the tests beside this one might map something there.
+        // SAFETY: the middle page of the mapping made above, to which nothing refers.
+        assert_eq!(unsafe { mprotect(start.add(PAGE_BYTES), PAGE_BYTES, 0) }, 0);
+        let piece = |at: usize, bytes: usize| Piece {
+            addr: start.addr() + at,
+            bytes,
+            block: 0,
+        };
+        let pieces = [
+            piece(8, 24),
+            piece(PAGE_BYTES - 16, 32), // its second half is gone
+            piece(PAGE_BYTES + 64, 16),
+            piece(2 * PAGE_BYTES, 16),
+        ];
+        let expected = [
+            [word(8), word(16), word(24)].as_slice(),
+            &[0; 4],
+            &[0; 2],
+            &[word(2 * PAGE_BYTES), word(2 * PAGE_BYTES + 8)],
+        ]
+        .concat();
+        let mut memory = Memory::new(limits()).unwrap();
+        assert!(memory.staging.is_some());
+        assert_eq!(memory.gather(&pieces).unwrap(), expected);
+        // As where the file is forbidden.
+        sys::close(memory.staging.take().unwrap());
+        assert_eq!(memory.gather(&pieces).unwrap(), expected);
+    }
 }

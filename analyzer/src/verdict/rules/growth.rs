@@ -25,9 +25,10 @@ pub struct Growth;
 
 impl Rule for Growth {
     fn check(&self, curve: &Curve<'_>, context: &Context) -> Option<Opinion> {
-        let (whole, later) = (curve.whole()?, curve.later_half()?);
+        let whole = curve.whole()?;
+        let goes_on = |later: Trend| later.p <= STILL_P && later.low > 0.0;
         let tested =
-            whole.p <= context.p_cut && whole.low > 0.0 && later.p <= STILL_P && later.low > 0.0;
+            whole.p <= context.p_cut && whole.low > 0.0 && curve.later_half().is_some_and(goes_on);
         let ratchet = is_ratchet(curve);
         if !tested && !ratchet {
             return None;

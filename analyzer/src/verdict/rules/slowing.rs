@@ -20,14 +20,17 @@ impl Rule for Slowing {
             return None;
         }
         let slope = |from: usize, to: usize| curve.trend_of(from..to);
-        let (first, second, last) = (
-            slope(0, third + 1)?,
-            slope(third, 2 * third + 1)?,
-            slope(2 * third, curve.points.len())?,
-        );
-        let slows = second.slope < 0.8 * first.slope
-            && last.slope < 0.8 * second.slope
-            && last.high < 0.5 * first.slope;
+        let first = slope(0, third + 1)?;
+        // A later third that rises more slowly and does not fall asks for a first one that rises.
+        if first.slope <= 0.0 {
+            return None;
+        }
+        let second = slope(third, 2 * third + 1)?;
+        if second.slope >= 0.8 * first.slope {
+            return None;
+        }
+        let last = slope(2 * third, curve.points.len())?;
+        let slows = last.slope < 0.8 * second.slope && last.high < 0.5 * first.slope;
         if !slows || last.slope < 0.0 {
             return None;
         }

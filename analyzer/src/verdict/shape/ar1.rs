@@ -6,6 +6,8 @@
 //! by maximum likelihood (to compare models) or restricted maximum likelihood (for intervals; Patterson &
 //! Thompson 1971), between 0 and `MAX_RHO`: negative autocorrelation would make trends look surer.
 
+pub use super::super::stats::dot;
+
 /// Beyond this a window says next to nothing of a trend.
 const MAX_RHO: f64 = 0.95;
 /// Values of rho over which marginals are integrated.
@@ -99,10 +101,13 @@ impl Gram {
     }
 
     fn objective(&self, rho: f64, restricted: bool) -> Option<f64> {
-        let solved = self.solve(rho)?;
+        Some(self.worth(&self.solve(rho)?, rho, restricted))
+    }
+
+    fn worth(&self, solved: &Solved, rho: f64, restricted: bool) -> f64 {
         let n = self.points as f64;
         let jacobian = (1.0 - rho * rho).ln();
-        Some(if restricted {
+        if restricted {
             let free = n - self.columns as f64;
             let pivots: f64 = (0..self.columns)
                 .map(|i| solved.lower[entry(i, i)])
@@ -110,7 +115,7 @@ impl Gram {
             jacobian - free * (solved.rss / free).ln() - 2.0 * pivots.ln()
         } else {
             jacobian - n * (solved.rss / n).ln()
-        })
+        }
     }
 
     /// The best fit.
@@ -152,9 +157,9 @@ impl Gram {
         let rhos = (0..GRID).map(|i| (MAX_RHO.atanh() * i as f64 / (GRID - 1) as f64).tanh());
         let parts: Vec<(f64, Part)> = rhos
             .filter_map(|rho| {
-                let fit = self.at_rho(rho)?;
-                let weight = 0.5 * self.objective(rho, true)? + PRIOR * (1.0 - rho * rho).ln();
-                let (mean, error) = (*fit.beta.get(column)?, *fit.errors.get(column)?);
+                let solved = self.solve(rho)?;
+                let weight = 0.5 * self.worth(&solved, rho, true) + PRIOR * (1.0 - rho * rho).ln();
+                let (mean, error) = self.coefficient(&solved, column)?;
                 Some((
                     weight,
                     Part {
@@ -178,30 +183,40 @@ impl Gram {
         (sum > 0.0).then_some(Marginal { parts, free })
     }
 
+    fn innovation(&self, solved: &Solved) -> f64 {
+        solved.rss / (self.points as f64 - self.columns as f64).max(1.0)
+    }
+
+    /// Coefficient and standard error of one column.
+    fn coefficient(&self, solved: &Solved, column: usize) -> Option<(f64, f64)> {
+        let (p, lower) = (self.columns, &solved.lower);
+        if column >= p {
+            return None;
+        }
+        // The rows of inverse(L) that belong to the column: their product with the projection of y is
+        // the coefficient, their squares sum up to the diagonal of (L·L^T)^-1.
+        let mut inverse = [0.0; MAX_COLUMNS];
+        let (mut beta, mut squares) = (0.0, 0.0);
+        for i in column..p {
+            let unit = f64::from(u8::from(i == column));
+            let known: f64 = (column..i).map(|k| lower[entry(i, k)] * inverse[k]).sum();
+            let value = (unit - known) / lower[entry(i, i)];
+            inverse[i] = value;
+            beta += value * lower[entry(p, i)];
+            squares += value * value;
+        }
+        Some((beta, (self.innovation(solved) * squares).sqrt()))
+    }
+
     /// The fit for a given rho.
     pub fn at_rho(&self, rho: f64) -> Option<Fit> {
         let solved = self.solve(rho)?;
         let (n, p) = (self.points as f64, self.columns);
-        let innovation = solved.rss / (n - p as f64).max(1.0);
-        let lower = &solved.lower;
-        let mut beta = vec![0.0; p];
-        for i in (0..p).rev() {
-            let known: f64 = (i + 1..p).map(|k| lower[entry(k, i)] * beta[k]).sum();
-            beta[i] = (lower[entry(p, i)] - known) / lower[entry(i, i)];
-        }
-        let errors = (0..p)
-            .map(|column| {
-                // Solves L·v = unit vector; the variance is |inverse(L)^T row|².
-                let mut inverse = vec![0.0; p];
-                for i in column..p {
-                    let unit = f64::from(i == column);
-                    let known: f64 = (column..i).map(|k| lower[entry(i, k)] * inverse[k]).sum();
-                    inverse[i] = (unit - known) / lower[entry(i, i)];
-                }
-                // Column of inverse(L): its squares over rows sum up to the diagonal of (L·L^T)^-1.
-                (innovation * inverse.iter().map(|v| v * v).sum::<f64>()).sqrt()
-            })
-            .collect();
+        let innovation = self.innovation(&solved);
+        let both: Vec<(f64, f64)> = (0..p)
+            .map(|column| self.coefficient(&solved, column))
+            .collect::<Option<_>>()?;
+        let (beta, errors) = both.into_iter().unzip();
         Some(Fit {
             beta,
             errors,
@@ -252,20 +267,64 @@ impl Marginal {
         self.parts.iter().map(|part| part.weight * part.mean).sum()
     }
 
-    /// The value above which the coefficient is with probability `q`.
+    /// The value above which the coefficient is with probability `q`: by false position, the Illinois way
+    /// (Dowell & Jarratt 1971), on a scale on which the distribution is nearly straight.
     pub fn quantile(&self, q: f64) -> f64 {
         let widest = self.parts.iter().map(|part| part.error).fold(0.0, f64::max);
-        let (mut low, mut high) = (self.mean() - 200.0 * widest, self.mean() + 200.0 * widest);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if self.above(middle) >= q {
-                low = middle;
+        let (mean, wanted) = (self.mean(), logit(q));
+        let off = |value: f64| logit(self.above(value)) - wanted;
+        let (mut low, mut high) = (mean, mean);
+        let (mut low_off, mut high_off) = (off(mean), off(mean));
+        // Twice as far each time; the tails of a mixture are those of its widest part.
+        let mut reach = widest;
+        for _ in 0..12 {
+            if low_off >= 0.0 && high_off <= 0.0 {
+                break;
+            }
+            if low_off < 0.0 {
+                (high, high_off) = (low, low_off);
+                low = mean - reach;
+                low_off = off(low);
             } else {
-                high = middle;
+                (low, low_off) = (high, high_off);
+                high = mean + reach;
+                high_off = off(high);
+            }
+            reach *= 2.0;
+        }
+        let mut side = 0;
+        for _ in 0..60 {
+            let span = low_off - high_off;
+            let exact = span <= 0.0 || high - low <= 1e-10 * widest;
+            if exact || !span.is_finite() {
+                break;
+            }
+            let at = low + (high - low) * low_off / span;
+            let at_off = off(at);
+            if at_off >= 0.0 {
+                (low, low_off) = (at, at_off);
+                if side > 0 {
+                    high_off *= 0.5;
+                }
+                side = 1;
+            } else {
+                (high, high_off) = (at, at_off);
+                if side < 0 {
+                    low_off *= 0.5;
+                }
+                side = -1;
+            }
+            if at_off.abs() < 1e-9 {
+                return at;
             }
         }
         0.5 * (low + high)
     }
+}
+
+fn logit(p: f64) -> f64 {
+    let p = p.clamp(1e-300, 1.0 - 1e-15);
+    (p / (1.0 - p)).ln()
 }
 
 /// Probability that Student's t with `free` degrees of freedom is below `t`: Wallace's (1959) normal
@@ -296,18 +355,4 @@ pub fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
     let ends = a.first().zip(b.first()).map_or(0.0, |(a, b)| a * b)
         + a.last().zip(b.last()).map_or(0.0, |(a, b)| a * b);
     [all, shifted, all - ends]
-}
-
-/// The inner product, in four sums side by side, which the processor adds up at once.
-pub fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 4];
-    let (a_parts, b_parts) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest = a_parts.remainder().iter().zip(b_parts.remainder());
-    let rest: f64 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a_parts.zip(b_parts) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    rest + sums.iter().sum::<f64>()
 }

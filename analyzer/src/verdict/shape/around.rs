@@ -1,9 +1,12 @@
 //! What happens around a shape: a warm-up, one restart, a cycle. Found in the curve, and charged for by
 //! what it takes to describe it.
 
+use std::collections::BTreeMap;
+
 use super::super::stats::quantile;
 use super::ar1::{Gram, MAX_COLUMNS};
 use super::design;
+use super::grid::Grid;
 use super::space::Space;
 
 /// Something that happens beside growth.
@@ -51,8 +54,7 @@ const WORTH_A_LOOK: f64 = 10.0;
 const MOST_COLUMNS: usize = 10;
 /// What a cycle over a cycle costs more: together they can take many shapes.
 const SECOND: f64 = 20.0;
-/// Most cycles, and ways of repeating that are tried.
-const MOST_CYCLES: f64 = 30.0;
+/// Ways of repeating that are tried.
 const CYCLES_TRIED: f64 = 57.0;
 
 /// Most things that happen around one shape.
@@ -60,7 +62,8 @@ const MOST_PARTS: usize = 3;
 
 /// All that may happen around the shape of `y`: nothing first, then what the curve gives reason for, one
 /// thing after the other, in whatever order they show.
-pub fn around(y: &[f64], x: &[f64], floor: f64) -> Vec<Around> {
+pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
+    let x = grid.x.as_slice();
     let mut all = vec![Around::default()];
     let mut from = 0;
     for _ in 0..MOST_PARTS {
@@ -92,8 +95,8 @@ pub fn around(y: &[f64], x: &[f64], floor: f64) -> Vec<Around> {
             }
             let parts = [
                 warm,
-                restart(y, x, floor, &base, plain).filter(|_| known.restart.is_none()),
-                cycles(y, x, floor, &known, x).filter(|_| known.columns.len() < MOST_COLUMNS),
+                restart(&space, y, x, plain).filter(|_| known.restart.is_none()),
+                cycles(y, grid, floor, &known, x).filter(|_| known.columns.len() < MOST_COLUMNS),
             ];
             for more in parts.into_iter().flatten().map(|part| known.and(&part)) {
                 if !all.iter().any(|other| other.same_parts(&more)) {
@@ -109,14 +112,14 @@ pub fn around(y: &[f64], x: &[f64], floor: f64) -> Vec<Around> {
 /// `known` with the cycle that is found beside a given shape that has come to rest.
 pub fn with_cycles_beside(
     y: &[f64],
-    x: &[f64],
+    grid: &Grid,
     floor: f64,
     known: &Around,
     shape: &[f64],
 ) -> Option<Around> {
     Some(Around {
         only: Some(Beside::Rest),
-        ..known.and(&cycles(y, x, floor, known, shape)?)
+        ..known.and(&cycles(y, grid, floor, known, shape)?)
     })
 }
 
@@ -210,7 +213,7 @@ fn warm_up(space: &Space, x: &[f64], plain: f64) -> Option<Around> {
 }
 
 /// One fall from which on it starts anew, and comes back at once or after a while.
-fn restart(y: &[f64], x: &[f64], floor: f64, base: &[Vec<f64>], plain: f64) -> Option<Around> {
+fn restart(space: &Space, y: &[f64], x: &[f64], plain: f64) -> Option<Around> {
     let n = y.len() as f64;
     let mut changes: Vec<f64> = y.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
     let usual = quantile(&mut changes, 0.5);
@@ -221,34 +224,64 @@ fn restart(y: &[f64], x: &[f64], floor: f64, base: &[Vec<f64>], plain: f64) -> O
     let near = places.flat_map(|at| [at - 1, at, at + 1]);
     let tried =
         near.flat_map(|at| (0..=COMES_BACK.len()).map(move |back| (at, back.checked_sub(1))));
-    let best = tried.filter_map(|(at, back)| {
-        let step = design::step(x, at);
-        let mut columns = base.to_vec();
-        let comes_back: Option<Vec<f64>> = back.map(|back| {
-            let tau = COMES_BACK[back];
-            let since = |i: usize| (-(x[i] - x[at]) / tau).exp();
-            (0..x.len())
-                .map(|i| if i >= at { since(i) } else { 0.0 })
-                .collect()
+    let tried: Vec<(usize, Option<usize>)> = tried.collect();
+    let mut seen = BTreeMap::new();
+    let mut best: Option<(f64, Restart)> = None;
+    for (at, back) in tried {
+        let (step, within) = seen.entry(at).or_insert_with(|| {
+            let (step, within) = Restart { at, back: None }.step(x);
+            (space.sight(step), space.sight(within))
         });
-        // The restart lies somewhere within a point's time.
-        let within: Vec<f64> = (0..x.len()).map(|i| f64::from(i + 1 == at)).collect();
-        columns.extend(comes_back.clone());
-        columns.push(within.clone());
-        let gain = Space::new(&columns, y, floor).with(&step)?;
-        let parameters = if back.is_some() { 5.0 } else { 3.0 };
-        let charge = parameters * n.ln();
-        let worth = gain.likelihood2 - charge;
-        let around = Around {
-            columns: [step, within].into_iter().chain(comes_back).collect(),
-            charge,
-            restart: Some(at),
-            ..Around::default()
+        let restart = Restart { at, back };
+        let gain = match restart.comes_back(x) {
+            Some(comes_back) => space.with_last([&space.sight(comes_back), within, step]),
+            None => space.with_last([within, step]),
         };
-        (!gain.rises && worth - plain > WORTH_A_LOOK).then_some((worth, around))
-    });
-    best.max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, around)| around)
+        let Some(gain) = gain else { continue };
+        let worth = gain.likelihood2 - restart.charge(n);
+        let found = !gain.rises && worth - plain > WORTH_A_LOOK;
+        if found && best.as_ref().is_none_or(|best| worth >= best.0) {
+            best = Some((worth, restart));
+        }
+    }
+    let (_, restart) = best?;
+    let (step, within) = restart.step(x);
+    Some(Around {
+        columns: [step, within]
+            .into_iter()
+            .chain(restart.comes_back(x))
+            .collect(),
+        charge: restart.charge(n),
+        restart: Some(restart.at),
+        ..Around::default()
+    })
+}
+
+/// One way of starting anew.
+struct Restart {
+    /// The first point after it.
+    at: usize,
+    /// How fast it comes back: a place in [`COMES_BACK`].
+    back: Option<usize>,
+}
+
+impl Restart {
+    /// The fall; and the point's time within which it lies.
+    fn step(&self, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let within = (0..x.len()).map(|i| f64::from(u8::from(i + 1 == self.at)));
+        (design::step(x, self.at), within.collect())
+    }
+
+    fn comes_back(&self, x: &[f64]) -> Option<Vec<f64>> {
+        let tau = COMES_BACK[self.back?];
+        let since = |i: usize| (-(x[i] - x[self.at]) / tau).exp();
+        let value = |i: usize| if i >= self.at { since(i) } else { 0.0 };
+        Some((0..x.len()).map(value).collect())
+    }
+
+    fn charge(&self, n: f64) -> f64 {
+        n.ln() * if self.back.is_some() { 5.0 } else { 3.0 }
+    }
 }
 
 /// The three places with the largest change over two points in the direction `sign`.
@@ -276,23 +309,20 @@ pub fn largest(y: &[f64], sign: f64) -> Vec<usize> {
 }
 
 /// A cycle beside what is known, with as many harmonics as it is worth.
-fn cycles(y: &[f64], x: &[f64], floor: f64, known: &Around, shape: &[f64]) -> Option<Around> {
+fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &[f64]) -> Option<Around> {
+    let x = grid.x.as_slice();
     let n = y.len() as f64;
     let mut base = known.with_constant(x);
     base.push(shape.to_vec());
     let space = Space::new(&base, y, floor);
     let plain = space.plain();
-    let most = (n / 4.0).min(MOST_CYCLES);
-    let (mut best, mut at) = ((f64::NEG_INFINITY, 0.0), 1.5);
-    while at <= most {
-        let waves = design::waves(x, at, 1);
-        if let [cosine, sine] = waves.as_slice()
-            && let Some(worth) = space.with_pair(cosine, sine)
+    let mut best = (f64::NEG_INFINITY, 0.0);
+    for waves in grid.waves() {
+        if let Some(worth) = space.with_waves(waves)
             && worth > best.0
         {
-            best = (worth, at);
+            best = (worth, waves.cycles);
         }
-        at += if at < 6.0 { 0.25 } else { 0.5 };
     }
     if best.0 - plain < WORTH_A_LOOK {
         return None;

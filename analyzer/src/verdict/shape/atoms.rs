@@ -80,31 +80,43 @@ fn rest(values: Vec<f64>, full: f64) -> Atom {
     }
 }
 
-/// One step at each place.
-pub fn single_steps(x: &[f64]) -> Vec<Atom> {
-    let step = |at: usize| Atom {
+/// One step, up at point `at`.
+pub fn single_step(x: &[f64], at: usize) -> Atom {
+    Atom {
         steps: Some(1.0),
         ..rest(design::step(x, at), x[at])
-    };
-    (2..x.len().saturating_sub(1)).map(step).collect()
+    }
 }
 
 /// Steps at even times and of one height, `cycles` of them and the first one where `phase` says.
 pub fn even_stairs(x: &[f64], cycles: f64, phase: f64) -> Atom {
     // Each point stands for all of its time: the mean of the level over it.
-    let half = 0.5 / x.len() as f64;
-    let until = |x: f64| {
-        let at = cycles * x + phase;
-        let whole = at.floor();
+    let part = 1.0 / x.len() as f64;
+    let until = |point: usize| {
+        let at = cycles * (part * point as f64) + phase;
+        let whole = floor(at);
         whole * (at - whole) + 0.5 * whole * (whole - 1.0)
     };
-    let mean = |x: &f64| (until(x + half) - until(x - half)) / (2.0 * half * cycles * cycles);
+    let scale = 1.0 / (part * cycles * cycles);
+    let mut before = until(0);
+    let mean = |point: usize| {
+        let after = until(point + 1);
+        let mean = (after - before) * scale;
+        before = after;
+        mean
+    };
     Atom {
         kind: Kind::Staircase,
-        values: x.iter().map(mean).collect(),
+        values: (0..x.len()).map(mean).collect(),
         full_at: None,
         steps: Some(cycles),
     }
+}
+
+/// [`f64::floor`] of a small number; that one is a call on processors without an instruction for it.
+fn floor(value: f64) -> f64 {
+    let whole = value as i32;
+    f64::from(whole - i32::from(value < f64::from(whole)))
 }
 
 /// The numbers of steps and the places of the first one that are tried.

@@ -9,6 +9,7 @@ use super::ar1::{Gram, MAX_COLUMNS, Marginal};
 use super::around::{Around, Beside, around, with_cycles_beside};
 use super::atoms::{self, Atom};
 use super::clean::{self, Cleaned};
+use super::grid::Grid;
 use super::space::Space;
 use super::{Kind, design, steps};
 
@@ -133,16 +134,25 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let spike = spike(y, &cleaned, floor);
     let least = floor * floor * n as f64;
     let y = cleaned.y.as_slice();
-    let x = design::times(n);
+    let grid = Grid::of(n);
+    let x = grid.x.as_slice();
     // Most curves come and go around a level, and are not worth a search.
-    let plain = n < 16 || (!thorough && is_plain(y, &x, &cleaned, least));
+    let plain = n < 16 || (!thorough && is_plain(y, x, &cleaned, least));
     let mut all_around = match plain {
         true => vec![Around::default()],
-        false => around(y, &x, least),
+        false => around(y, &grid, least),
     };
     let mut tried = Vec::new();
     for (index, around) in all_around.iter().enumerate() {
-        try_shapes(&mut tried, index, around, y, &x, least, thorough && n >= 16);
+        try_shapes(
+            &mut tried,
+            index,
+            around,
+            y,
+            &grid,
+            least,
+            thorough && n >= 16,
+        );
     }
     // A cycle that was found beside a line may be another beside what has come to rest.
     for index in 0..all_around.len() {
@@ -163,11 +173,11 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
                     break;
                 };
                 let known = &all_around[index];
-                let Some(around) = with_cycles_beside(y, &x, least, known, &shape) else {
+                let Some(around) = with_cycles_beside(y, &grid, least, known, &shape) else {
                     break;
                 };
                 beside = all_around.len();
-                try_shapes(&mut tried, beside, &around, y, &x, least, true);
+                try_shapes(&mut tried, beside, &around, y, &grid, least, true);
                 all_around.push(around);
             }
         }
@@ -221,14 +231,14 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
         (settled && rests).then_some(best.kind)
     };
     let around_best = &all_around[best.around];
-    let drift = gram(&all_around[0], Some(&x), &x, y, least).and_then(|(gram, slope)| {
+    let drift = gram(&all_around[0], Some(x), x, y, least).and_then(|(gram, slope)| {
         let marginal = gram.marginal(slope)?;
         Some((marginal.quantile(0.99), marginal.quantile(0.01)))
     });
     let sd = gram(
         around_best,
         best.atom.as_ref().map(|atom| atom.values.as_slice()),
-        &x,
+        x,
         y,
         least,
     )
@@ -236,7 +246,7 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     .map_or(0.0, |fit| fit.sd);
     Some(Shape {
         kind,
-        trend: trend(&tried, &all_around, &x, y, least, kind),
+        trend: trend(&tried, &all_around, x, y, least, kind),
         best: Best {
             kind: best.kind,
             rises: best.grows(),
@@ -246,7 +256,7 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
             steps: best.atom.as_ref().and_then(|atom| atom.steps),
         },
         lead,
-        still: riser.map_or(0.0, |it| still_rises(&all_around[it.around], &x, y, least)),
+        still: riser.map_or(0.0, |it| still_rises(&all_around[it.around], x, y, least)),
         drift,
         excursions: cleaned.excursions,
         spike,
@@ -303,10 +313,11 @@ fn try_shapes(
     index: usize,
     around: &Around,
     y: &[f64],
-    x: &[f64],
+    grid: &Grid,
     least: f64,
     thorough: bool,
 ) {
+    let x = grid.x.as_slice();
     let space = Space::new(&around.with_constant(x), y, least);
     let cost = (y.len() as f64).ln();
     let flat = space.plain() - around.charge;
@@ -333,7 +344,8 @@ fn try_shapes(
         };
         let worth = gain.likelihood2 - around.charge - cost - more;
         if gain.rises || atom.kind == Kind::Linear {
-            push(Some(atom.clone()), atom.kind, gain.rises, worth);
+            let kind = atom.kind;
+            push(Some(atom), kind, gain.rises, worth);
         }
         worth
     };
@@ -354,28 +366,35 @@ fn try_shapes(
     if !may(Beside::Rest) {
         return;
     }
-    for atom in atoms::single_steps(x) {
-        try_atom(atom, 0.0);
+    // Steps are alike but for their places: the best one stands for all.
+    let places = 2..x.len().saturating_sub(1);
+    let gains = (1..).zip(space.with_steps());
+    let risers = gains.filter_map(|(at, gain)| Some((at, gain.filter(|gain| gain.rises)?)));
+    let best = risers
+        .filter(|(at, _)| places.contains(at))
+        .max_by(|a, b| a.1.likelihood2.total_cmp(&b.1.likelihood2));
+    if let Some((at, _)) = best {
+        try_atom(atoms::single_step(x, at), 0.0);
     }
     for even in [true, false] {
         let curve = |x: &[f64], value: f64| match even {
             true => atoms::ramp(x, value),
             false => atoms::saturating(x, value),
         };
-        let grid: &[f64] = if even { &atoms::FULL } else { &atoms::TAUS };
-        let worths: Vec<f64> = grid
+        let sizes: &[f64] = if even { &atoms::FULL } else { &atoms::TAUS };
+        let worths: Vec<f64> = sizes
             .iter()
             .map(|value| try_atom(curve(x, *value), 0.0))
             .collect();
         if !rises {
             continue;
         }
-        let best = (0..grid.len())
+        let best = (0..sizes.len())
             .max_by(|a, b| worths[*a].total_cmp(&worths[*b]))
             .unwrap_or(0);
         let (mut low, mut high) = (
-            grid[best.saturating_sub(1)],
-            grid[(best + 1).min(grid.len() - 1)],
+            sizes[best.saturating_sub(1)],
+            sizes[(best + 1).min(sizes.len() - 1)],
         );
         for _ in 0..8 {
             let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
@@ -387,11 +406,11 @@ fn try_shapes(
         return;
     }
     let mut best = (f64::NEG_INFINITY, 0.0, 0.0);
-    for (cycles, phase) in atoms::stairs(x) {
-        let worth = space.with(&atoms::even_stairs(x, cycles, phase).values);
+    for stairs in grid.stairs() {
+        let worth = space.with_known(&stairs.values, stairs.own);
         let worth = worth.map_or(f64::NEG_INFINITY, |gain| gain.likelihood2);
         if worth > best.0 {
-            best = (worth, cycles, phase);
+            best = (worth, stairs.cycles, stairs.phase);
         }
     }
     let (mut by_cycles, mut by_phase) = (0.125, 0.0625);

@@ -28,9 +28,26 @@ pub fn ramp(x: &[f64], full: f64) -> Vec<f64> {
     x.iter().map(|x| (x / full).min(1.0)).collect()
 }
 
-/// Rises to 1 ever more slowly, with time constant `tau`.
+/// Rises to 1 ever more slowly, with time constant `tau`. The points lie evenly: what is missing shrinks by
+/// the same factor from one to the next.
 pub fn saturating(x: &[f64], tau: f64) -> Vec<f64> {
-    x.iter().map(|x| 1.0 - (-x / tau).exp()).collect()
+    let mut missing = (-x.first().copied().unwrap_or(0.0) / tau).exp();
+    let factor = (-apart(x) / tau).exp();
+    x.iter()
+        .map(|_| {
+            let value = 1.0 - missing;
+            missing *= factor;
+            value
+        })
+        .collect()
+}
+
+/// From each point to the next.
+fn apart(x: &[f64]) -> f64 {
+    match x {
+        [first, second, ..] => second - first,
+        _ => 0.0,
+    }
 }
 
 /// 0 before point `at`, 1 from there on.
@@ -38,14 +55,24 @@ pub fn step(x: &[f64], at: usize) -> Vec<f64> {
     (0..x.len()).map(|i| f64::from(i >= at)).collect()
 }
 
-/// Cosine and sine of the first `harmonics` multiples of `cycles` per window.
+/// Cosine and sine of the first `harmonics` multiples of `cycles` per window. The points lie evenly: each is
+/// the one before turned by the same angle.
 pub fn waves(x: &[f64], cycles: f64, harmonics: usize) -> Vec<Vec<f64>> {
-    let angle = |k: usize, x: f64| std::f64::consts::TAU * cycles * k as f64 * x;
-    (1..=harmonics)
-        .flat_map(|k| {
-            let cosine = x.iter().map(|x| angle(k, *x).cos()).collect();
-            let sine = x.iter().map(|x| angle(k, *x).sin()).collect();
-            [cosine, sine]
-        })
-        .collect()
+    let mut all = Vec::with_capacity(2 * harmonics);
+    for k in 1..=harmonics {
+        let angle = |x: f64| std::f64::consts::TAU * cycles * k as f64 * x;
+        let (turn_sine, turn_cosine) = angle(apart(x)).sin_cos();
+        let (mut sine, mut cosine) = angle(x.first().copied().unwrap_or(0.0)).sin_cos();
+        let (mut cosines, mut sines) = (Vec::with_capacity(x.len()), Vec::with_capacity(x.len()));
+        for _ in x {
+            cosines.push(cosine);
+            sines.push(sine);
+            (cosine, sine) = (
+                cosine * turn_cosine - sine * turn_sine,
+                sine * turn_cosine + cosine * turn_sine,
+            );
+        }
+        all.extend([cosines, sines]);
+    }
+    all
 }

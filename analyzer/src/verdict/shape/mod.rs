@@ -9,6 +9,7 @@ pub mod atoms;
 pub mod choice;
 pub mod clean;
 pub mod design;
+pub mod grid;
 pub mod space;
 pub mod steps;
 

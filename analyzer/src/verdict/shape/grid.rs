@@ -1,0 +1,104 @@
+//! What depends on the number of points alone: their times, and the many columns that every curve with so
+//! many points is compared with. Made once and kept, since the sites of a recording share their times.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use super::ar1::products;
+use super::{atoms, design};
+
+/// Most cycles per window that are tried.
+const MOST_CYCLES: f64 = 30.0;
+
+/// The columns for a number of points.
+#[derive(Debug)]
+pub struct Grid {
+    /// Times of the points, see [`design::times`].
+    pub x: Vec<f64>,
+    stairs: OnceCell<Vec<Stairs>>,
+    waves: OnceCell<Vec<Waves>>,
+}
+
+/// Even steps: how many per window, and where the first one is.
+#[derive(Debug)]
+pub struct Stairs {
+    /// Steps per window.
+    pub cycles: f64,
+    /// Share of a step by which they come early.
+    pub phase: f64,
+    /// The column.
+    pub values: Vec<f64>,
+    /// Its [`products`] with itself.
+    pub own: [f64; 3],
+}
+
+/// Cosine and sine of some cycles per window.
+#[derive(Debug)]
+pub struct Waves {
+    /// Cycles per window.
+    pub cycles: f64,
+    /// Both columns.
+    pub values: [Vec<f64>; 2],
+    /// [`products`] of the first with itself, of the second with itself, of both.
+    pub own: [[f64; 3]; 3],
+}
+
+impl Grid {
+    /// The grid of `points` points; that of the last curve, if it had as many.
+    pub fn of(points: usize) -> Rc<Self> {
+        thread_local! {
+            static LAST: RefCell<Option<Rc<Grid>>> = const { RefCell::new(None) };
+        }
+        LAST.with_borrow_mut(|last| match last {
+            Some(grid) if grid.x.len() == points => grid.clone(),
+            _ => last
+                .insert(Rc::new(Self {
+                    x: design::times(points),
+                    stairs: OnceCell::new(),
+                    waves: OnceCell::new(),
+                }))
+                .clone(),
+        })
+    }
+
+    /// The staircases that are tried.
+    pub fn stairs(&self) -> &[Stairs] {
+        let one = |(cycles, phase)| {
+            let values = atoms::even_stairs(&self.x, cycles, phase).values;
+            Stairs {
+                cycles,
+                phase,
+                own: products(&values, &values),
+                values,
+            }
+        };
+        let all = || atoms::stairs(&self.x).into_iter().map(one).collect();
+        self.stairs.get_or_init(all)
+    }
+
+    /// The cycles that are tried.
+    pub fn waves(&self) -> &[Waves] {
+        let all = || {
+            let most = (self.x.len() as f64 / 4.0).min(MOST_CYCLES);
+            let (mut all, mut cycles) = (Vec::new(), 1.5);
+            while cycles <= most {
+                if let Ok([cosine, sine]) =
+                    <[Vec<f64>; 2]>::try_from(design::waves(&self.x, cycles, 1))
+                {
+                    all.push(Waves {
+                        cycles,
+                        own: [
+                            products(&cosine, &cosine),
+                            products(&sine, &sine),
+                            products(&cosine, &sine),
+                        ],
+                        values: [cosine, sine],
+                    });
+                }
+                cycles += if cycles < 6.0 { 0.25 } else { 0.5 };
+            }
+            all
+        };
+        self.waves.get_or_init(all)
+    }
+}

@@ -107,6 +107,12 @@ pub fn table_bytes() -> u64 {
     ARENA.table_bytes.load(Ordering::Relaxed)
 }
 
+/// Pages of leaktrack's that the kernel was asked to fill at once, so far: each counts as a fault of the
+/// process that nobody can see.
+pub fn filled_pages() -> u64 {
+    ARENA.filled_pages.load(Ordering::Relaxed)
+}
+
 /// Takes back a piece.
 ///
 /// # Safety
@@ -239,6 +245,8 @@ struct Arena {
     /// Of tables of live blocks.
     table_bytes: AtomicU64,
     passing_bytes: AtomicU64,
+    /// Pages that the kernel was asked to fill at once, so far.
+    filled_pages: AtomicU64,
     cap_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
     munmap_forbidden: AtomicBool,
@@ -281,6 +289,7 @@ impl Arena {
             used_bytes: AtomicU64::new(0),
             table_bytes: AtomicU64::new(0),
             passing_bytes: AtomicU64::new(0),
+            filled_pages: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
             mmap_forbidden: AtomicBool::new(false),
             munmap_forbidden: AtomicBool::new(false),
@@ -399,6 +408,10 @@ impl Arena {
     fn alloc_large(&self, bytes: usize, flags: i32) -> *mut u8 {
         let p = self.map(bytes, flags);
         if !p.is_null() {
+            if flags & MAP_POPULATE != 0 {
+                let pages = (bytes / PAGE_BYTES) as u64;
+                self.filled_pages.fetch_add(pages, Ordering::Relaxed);
+            }
             self.with(|s| self.note(&mut s.pieces, p, bytes));
             return p;
         }

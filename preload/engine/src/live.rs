@@ -21,7 +21,7 @@ mod huge;
 mod shard;
 mod table;
 
-use crate::faults::large;
+use crate::faults::{large, recent};
 use crate::lock::WordLock;
 pub(crate) use arch::line;
 use aside::Aside;
@@ -243,8 +243,10 @@ impl LiveTable {
             return None;
         }
         let block = self.take_aside(group, addr)?;
-        if block.size >= large::LARGE_BYTES {
-            large::died(addr, &block);
+        match block.size {
+            large::LARGE_BYTES.. => large::died(addr, &block),
+            cells::SIZE_END.. => recent::died(addr, &block),
+            _ => {}
         }
         Some(block)
     }

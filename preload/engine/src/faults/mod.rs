@@ -11,6 +11,7 @@
 mod duty;
 pub mod large;
 mod owner;
+pub mod recent;
 mod regions;
 mod tally;
 
@@ -19,7 +20,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use leaktrack_recording::{FaultCount, FaultSource, Faults};
 
-use crate::arena::AVec;
+use crate::arena::{self, AVec};
 use crate::facts::{process, tasks};
 use crate::lock::WordLock;
 use crate::permit::{self, means::PERF};
@@ -27,6 +28,7 @@ use crate::sampler::budget;
 use crate::sys::{self, Errno, perf};
 use crate::{config, helper, modules, state};
 use duty::{Duty, Scale, Step};
+use owner::Since;
 use perf::{Event, PageFaults, Ring, Sample};
 use regions::Regions;
 pub use tally::OfSite;
@@ -101,10 +103,12 @@ struct Session {
     lost: u64,
     since_ms: u64,
     before: FaultCount,
+    /// Pages that leaktrack had filled until then.
+    filled_before: u64,
     tally: Tally,
     map: Regions,
     unplaced: AVec<Unplaced>,
-    graves: usize,
+    since: Since,
     own: (usize, usize),
     /// Where the C library lies.
     libc: (usize, usize),
@@ -130,10 +134,11 @@ impl Session {
             lost: 0,
             since_ms: 0,
             before: FaultCount { minor: 0, major: 0 },
+            filled_before: 0,
             tally: Tally::new(),
             map: Regions::new(),
             unplaced: AVec::new(),
-            graves: 0,
+            since: Since { graves: 0, turn: 0 },
             own: (0, 0),
             libc: (0, 0),
             wait_ms: LEAST_WAIT_MS,
@@ -253,7 +258,26 @@ pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
             minor: now.minor_faults,
             major: now.major_faults,
         };
-        let seen = session.seen(all.minor);
+        let mut seen = session.seen(all.minor);
+        let mut regions = session.tally.regions;
+        if let Some(seen) = &mut seen {
+            // What the kernel fills at leaktrack's bidding has no address, but is no secret.
+            let filled = arena::filled_pages().saturating_sub(session.filled_before);
+            let told = seen.minor.saturating_add(session.before.minor);
+            let filled = filled.min(all.minor.saturating_sub(told));
+            let sampled = seen
+                .minor
+                .saturating_sub(session.lost.saturating_mul(PERIOD));
+            // The reader scales all of it to what was seen.
+            let weight = filled.saturating_mul(session.tally.minor());
+            if let (Some(weight), Some(own)) =
+                (weight.checked_div(sampled), regions.get_mut(regions::OWN))
+                && weight > 0
+            {
+                own.minor = own.minor.saturating_add(weight);
+                seen.minor = seen.minor.saturating_add(filled);
+            }
+        }
         let faults = Faults {
             at_ms,
             source: session.source,
@@ -265,7 +289,7 @@ pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
             seen: seen.map(|seen| seen.minor.saturating_add(seen.major)),
             seen_major: seen.map(|seen| seen.major),
             lost: session.lost,
-            regions: session.tally.regions,
+            regions,
             touches: &[],
             sites: &[],
         };
@@ -283,6 +307,7 @@ pub unsafe fn forget_in_child() {
         LOCK.reset();
         SESSION.0.get().write(Session::new());
         large::abandon_in_child();
+        recent::enable(false);
     }
     RING_BYTES.store(0, Relaxed);
 }
@@ -300,8 +325,9 @@ impl Session {
             user_only: false,
             threads_only: true,
         };
-        self.graves = large::buried();
+        self.since.graves = large::buried();
         large::enable(true);
+        recent::enable(true);
         let mut already: AVec<(usize, crate::live::Block)> = AVec::new();
         state::LIVE.for_each(|addr, block| {
             if block.size >= large::LARGE_BYTES {
@@ -344,6 +370,7 @@ impl Session {
                 major: now.major_faults,
             };
             self.since_ms = state::tick();
+            self.filled_before = arena::filled_pages();
         }
         self.source = if event.user_only {
             FaultSource::User
@@ -459,6 +486,7 @@ impl Session {
         self.counted_raw = FaultCount::default();
         self.attached = false;
         large::enable(false);
+        recent::enable(false);
     }
 
     /// Takes in what waits, and sees to it that the events cost no more than they may. `ends`: what is
@@ -558,7 +586,15 @@ impl Session {
         let step = waiting.div_ceil(self.lookups.max(64)).max(1);
         let (pid, mut turn) = (state::pid(), 0u64);
         let (own_start, own_end) = self.own;
-        let graves = core::mem::replace(&mut self.graves, large::buried());
+        // What was freed while nothing was looked at may still be asked for.
+        let since = Since {
+            graves: self.since.graves,
+            turn: if minor { recent::next_turn() } else { 0 },
+        };
+        self.since = Since {
+            graves: large::buried(),
+            turn: since.turn,
+        };
         let began_ns = state::started_ns();
         // Blocks are looked up by the hundred.
         let _calm = (waiting != 0).then(|| state::LIVE.calm());
@@ -584,7 +620,7 @@ impl Session {
                 *lookups = lookups.saturating_sub(1);
                 let weight = if major { 1 } else { weight };
                 let is_own = (own_start..own_end).contains(&(sample.ip as usize));
-                let owner = owner::owner(sample.addr as usize, sample.time_ns, graves, is_own, map);
+                let owner = owner::owner(sample.addr as usize, sample.time_ns, since, is_own, map);
                 let of_libc = (libc_start..libc_end).contains(&(sample.ip as usize));
                 let touch = Touch {
                     ip: toucher(&sample, of_libc),
@@ -646,9 +682,9 @@ fn libc_range() -> (usize, usize) {
 impl Session {
     /// Looks up once more what was in nothing known, with the mappings as they are now.
     fn place(&mut self) {
-        let (tally, map, graves) = (&mut self.tally, &mut self.map, self.graves);
+        let (tally, map, since) = (&mut self.tally, &mut self.map, self.since);
         for it in self.unplaced.as_slice() {
-            let owner = owner::owner(it.addr, it.time_ns, graves, it.is_own, map);
+            let owner = owner::owner(it.addr, it.time_ns, since, it.is_own, map);
             tally.count(owner, it.weight, it.major, &it.touch);
         }
         self.unplaced.clear();

@@ -2,8 +2,8 @@
 //!
 //! Runs in the helper. It reads the tables and never the memory itself.
 
-use super::large;
 use super::regions::{self, Regions};
+use super::{large, recent};
 use crate::modules;
 use crate::state::{LIVE, MAPPINGS};
 
@@ -24,9 +24,17 @@ pub enum Owner {
     Region(usize),
 }
 
-/// Finds out. `graves`: the number of the first range given back that is of interest. `is_own`: the
-/// instruction is leaktrack's.
-pub fn owner(addr: usize, time_ns: u64, graves: usize, is_own: bool, map: &mut Regions) -> Owner {
+/// What was given back since the last look.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    /// The number of the first range of [`large`] that is of interest.
+    pub graves: usize,
+    /// The turn of [`recent`].
+    pub turn: u32,
+}
+
+/// Finds out. `is_own`: the instruction is leaktrack's.
+pub fn owner(addr: usize, time_ns: u64, since: Since, is_own: bool, map: &mut Regions) -> Owner {
     if modules::find(addr).is_some() {
         let region = if is_own {
             regions::OWN
@@ -35,7 +43,7 @@ pub fn owner(addr: usize, time_ns: u64, graves: usize, is_own: bool, map: &mut R
         };
         return Owner::Region(region);
     }
-    if let Some(site) = large::owner_at(addr, time_ns, graves) {
+    if let Some(site) = large::owner_at(addr, time_ns, since.graves) {
         return Owner::Site(site);
     }
     if let Some(mapping) = MAPPINGS.get(addr) {
@@ -48,7 +56,7 @@ pub fn owner(addr: usize, time_ns: u64, graves: usize, is_own: bool, map: &mut R
     if !matches!(kind, regions::FREED | regions::ANONYMOUS | regions::UNKNOWN) {
         return Owner::Region(kind);
     }
-    match small(addr) {
+    match recent::owner(addr, since.turn).or_else(|| small(addr)) {
         Some(site) => Owner::Site(site),
         None if is_own => Owner::Region(regions::OWN),
         None => Owner::Region(kind),

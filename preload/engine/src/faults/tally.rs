@@ -110,6 +110,13 @@ impl Tally {
         self.sites.as_slice()
     }
 
+    /// Minor faults of all sites and regions together.
+    pub fn minor(&self) -> u64 {
+        let of_sites = self.sites().iter().map(|of| of.count);
+        let counts = of_sites.chain(self.regions);
+        counts.fold(0, |sum, count| sum.saturating_add(count.minor))
+    }
+
     /// Counts a sample that stands for `weight` faults.
     pub fn count(&mut self, owner: Owner, weight: u64, major: bool, touch: &Touch) {
         let ip = touch.ip;
@@ -179,6 +186,7 @@ mod tests {
         assert_eq!((nine.site, nine.ip), (9, 0x10));
         assert_eq!((nine.count.minor, nine.count.major), (39, 3));
         assert_eq!(tally.regions[regions::STACKS].minor, 13);
+        assert_eq!(tally.minor(), 52 + 39 + 13);
     }
 
     #[test]

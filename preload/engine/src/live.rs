@@ -116,18 +116,25 @@ impl LiveTable {
     }
 
     /// Records a block for a thread, which may hold parts of the table.
-    #[inline]
     pub fn insert_by(&self, me: Option<&Holder>, addr: usize, block: Block) -> Insert {
-        if let Some(key) = key(addr)
-            && is_small(&block)
-            && let Some(group) = self.directory.find(addr)
-            && !(group.aside() != 0 && self.aside.may_hold(addr))
-            && let Some(_inside) = group.enter_as_owner(me)
-            && group.put_quickly(key, cells::pack(&block))
-        {
+        if self.insert_quickly(me, addr, &block) {
             return Insert::New;
         }
         self.insert_slowly(me, addr, block)
+    }
+
+    /// Records a small block in a group that the thread holds; false where it does not, or where there
+    /// is more to do: nothing was done.
+    #[inline(always)]
+    pub fn insert_quickly(&self, me: Option<&Holder>, addr: usize, block: &Block) -> bool {
+        if let Some(key) = key(addr)
+            && is_small(block)
+            && let Some(group) = self.directory.find(addr)
+            && !(group.aside() != 0 && self.aside.may_hold(addr))
+        {
+            return group.put_as_owner(me, key, cells::pack(block));
+        }
+        false
     }
 
     #[cold]
@@ -214,16 +221,20 @@ impl LiveTable {
     }
 
     /// Forgets a block for a thread, which may hold parts of the table.
-    #[inline]
     pub fn remove_by(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
-        if let Some(key) = key(addr)
-            && let Some(group) = self.directory.find(addr)
-            && let Some(_inside) = group.enter_as_owner(me)
-            && let Some(word) = group.take_quickly(key)
-        {
-            return Some(cells::unpack(word));
+        if let Some(block) = self.remove_quickly(me, addr) {
+            return Some(block);
         }
         self.remove_slowly(me, addr)
+    }
+
+    /// Forgets a block of a group that the thread holds; `None` where it does not, or where there is
+    /// more to do, or no such block: nothing was done.
+    #[inline(always)]
+    pub fn remove_quickly(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
+        let key = key(addr)?;
+        let group = self.directory.find(addr)?;
+        group.take_as_owner(me, key).map(cells::unpack)
     }
 
     #[cold]

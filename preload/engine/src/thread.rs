@@ -294,6 +294,14 @@ pub fn holder(t: &Local) -> Option<&Holder> {
     (state.addr() > 1).then(|| unsafe { &(*state).holder })
 }
 
+/// What the calling thread holds parts of the live table by, and its tally, if it has a state.
+#[inline(always)]
+pub fn hands(t: &Local) -> Option<(&Holder, &Tally)> {
+    let state = t.state.load(Relaxed);
+    // SAFETY: a state other than the two marks is valid while its thread runs.
+    (state.addr() > 1).then(|| unsafe { (&(*state).holder, &(*state).tally) })
+}
+
 /// The thread was torn out of a hook: what its walks remember may be half-written.
 #[cold]
 pub fn forget_walks(t: &Local) {

@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::real::{ORIGINALS, original};
-use super::record::{forget, leave, record, restore, settle};
+use super::record::{forget, forget_quickly, leave, record, restore, settle};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
 use crate::sampler::{self, EXACT, filter};
@@ -244,6 +244,18 @@ const MAPPED_FROM_BYTES: u64 = 32 << 10;
 /// largest if it was not known.
 #[inline(always)]
 fn release(t: &Local, p: *mut u8) -> u64 {
+    match forget_quickly(t, p.addr()) {
+        Some(block) => {
+            count_free(t, block.class);
+            block.size
+        }
+        None => release_slowly(t, p),
+    }
+}
+
+/// As [`release`], in any case.
+#[inline(never)]
+fn release_slowly(t: &Local, p: *mut u8) -> u64 {
     match forget(t, p.addr()) {
         Some(block) => {
             settle(t, p.addr(), block);

@@ -102,6 +102,24 @@ fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
         epoch: state::epoch(),
         class,
     };
+    if site != 0
+        && class == EXACT
+        && let Some((holder, tally)) = thread::hands(t)
+        && LIVE.insert_quickly(Some(holder), addr, &block)
+    {
+        filter::note_insert(addr);
+        tally.add_alloc(site, size as u64);
+        return;
+    }
+    record_slowly(t, addr, block);
+}
+
+/// Records a block in any case.
+#[inline(never)]
+fn record_slowly(t: &Local, addr: usize, block: Block) {
+    let Block {
+        site, size, class, ..
+    } = block;
     if site == 0 {
         state::COVERAGE
             .dropped
@@ -125,17 +143,17 @@ fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
     if class != EXACT {
         if let Some(c) = sites::counters(site) {
             let weight = weight_of(addr, &block);
-            let bytes = weight.saturating_mul(size as u64);
+            let bytes = weight.saturating_mul(size);
             sampler::note_allocated(t, weight, bytes);
             c.add_allocs(weight, bytes);
         }
         return;
     }
     match thread::tally(t) {
-        Some(tally) => tally.add_alloc(site, size as u64),
+        Some(tally) => tally.add_alloc(site, size),
         None => {
             if let Some(c) = sites::counters(site) {
-                c.add_alloc(size as u64);
+                c.add_alloc(size);
             }
         }
     }
@@ -156,6 +174,42 @@ pub fn forget(t: &Local, addr: usize) -> Option<Block> {
         filter::note_remove(addr);
     }
     Some(block)
+}
+
+/// Forgets a block that is being freed and counts it as gone, in the usual case; `None` where there is
+/// more to do, or no such block: nothing was done.
+#[inline(always)]
+pub fn forget_quickly(t: &Local, addr: usize) -> Option<Block> {
+    let counts = filter::counts_removals();
+    let (holder, tally) = thread::hands(t)?;
+    let block = LIVE.remove_quickly(Some(holder), addr)?;
+    if counts {
+        filter::note_remove(addr);
+    }
+    if block.class == EXACT && block.epoch > state::fork_epoch() {
+        tally.add_free(block.site, block.size);
+        note_age(&block);
+    } else {
+        settle_slowly(t, addr, block);
+    }
+    Some(block)
+}
+
+/// As [`settle`].
+#[cold]
+#[inline(never)]
+fn settle_slowly(t: &Local, addr: usize, block: Block) {
+    settle(t, addr, block);
+}
+
+/// Counts how old a block became.
+#[inline(always)]
+fn note_age(block: &Block) {
+    let age = state::epoch().wrapping_sub(block.epoch);
+    // Most blocks are freed in the epoch of their birth, which needs no count.
+    if age != 0 {
+        sites::lifetimes::note(block.site, age);
+    }
 }
 
 /// Puts back a block that was not freed after all.
@@ -190,11 +244,7 @@ pub fn settle(t: &Local, addr: usize, block: Block) {
             }
         }
     }
-    let age = state::epoch().wrapping_sub(block.epoch);
-    // Most blocks are freed in the epoch of their birth, which needs no count.
-    if age != 0 {
-        sites::lifetimes::note(block.site, age);
-    }
+    note_age(&block);
 }
 
 /// Leaves the guard and carries out the frees that signal handlers left behind meanwhile.

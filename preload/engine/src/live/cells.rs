@@ -173,6 +173,30 @@ impl Cells {
         true
     }
 
+    /// Puts a new block where its bucket is full, or has blocks that lie elsewhere; false where others
+    /// had to move, or the block is there: nothing was done.
+    #[inline(always)]
+    pub(super) fn put_crowded(&self, key: u16, word: u64) -> bool {
+        let home = self.home(key);
+        let other = self.other(home, key);
+        let (first, second) = (self.bucket(home), self.bucket(other));
+        let (keys, other_keys) = (first.keys(), second.keys());
+        if keys.find(key).any_key() || keys.count() != 0 && other_keys.find(key).any_key() {
+            return false;
+        }
+        let room = keys.find(0);
+        if room.any_key() {
+            first.put(keys, room.lane(), key, word);
+            return true;
+        }
+        let room = other_keys.find(0);
+        if room.any_key() {
+            first.change_count(1);
+            second.put(other_keys, room.lane(), key, word);
+        }
+        room.any_key()
+    }
+
     /// Takes a block out of where it belongs; `None`: it is elsewhere, or not at all.
     #[inline(always)]
     pub(super) fn take_quickly(&self, key: u16) -> Option<u64> {

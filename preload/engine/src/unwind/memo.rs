@@ -14,7 +14,7 @@ use super::word;
 /// Frames that are walked before the memo is asked: they tell who asks.
 pub const INNER: usize = 3;
 /// Memos.
-const MEMOS: usize = 32;
+const MEMOS: usize = 64;
 /// Words of a stack that a memo has room for, in steps of [`GROUP`].
 const WORDS: usize = 32;
 /// Words compared without a branch.

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use leaktrack_tests::{Case, Report, Running, product};
+use leaktrack_tests::{Case, Report, Running, product, program_as};
 use serde_json::Value;
 
 fn leaktrack(args: &[&str]) -> Output {
@@ -391,4 +391,90 @@ fn a_scan_that_nobody_waits_for_any_more_ends() {
     let marks = events.filter(|event| event["type"] == "mark");
     let labels: Vec<_> = marks.map(|mark| mark["text"].as_str()).collect();
     assert_eq!(labels, [Some("after"), Some("after")]);
+}
+
+const ODDLY_HELD: [&str; 12] = [
+    "hold_heap_fiber",
+    "hold_heap_stack",
+    "hold_thread_key",
+    "hold_dlopened",
+    "hold_dlopened_tls",
+    "hold_memory_file",
+    "hold_private_file",
+    "hold_huge",
+    "hold_tagged_list",
+    "hold_moved_mapping",
+    "hold_aligned",
+    "hold_argument",
+];
+const ODDLY_LOST: [&str; 5] = [
+    "lose_unmapped",
+    "lose_thrown_away",
+    "lose_closed",
+    "lose_fiber",
+    "lose_moved_mapping",
+];
+
+fn odd_roots() -> Case {
+    let library = program_as(
+        "odd_roots.c",
+        "libodd_roots.so",
+        &["-shared", "-fPIC", "-DLIB"],
+    );
+    Case::of("odd_roots.c").arg(library)
+}
+
+#[track_caller]
+fn expect_odd_truth(report: &Value) {
+    let scan = last(report);
+    assert_eq!(scan["complete"], true, "{scan}");
+    for function in ODDLY_HELD {
+        let found = found(report, function);
+        assert_eq!(found.lost, 0, "{function}: {found:?} {scan}");
+        let held = found.possible + found.reachable;
+        assert_eq!(held, 60, "{function}: {found:?}");
+    }
+    let hidden = scan["excused_per_site"].as_u64().expect("a count");
+    for function in ODDLY_LOST {
+        let found = found(report, function);
+        // A stale word may hold one.
+        assert!(
+            found.lost + hidden + 1 >= 60,
+            "{function}: {found:?} {scan}"
+        );
+        assert_eq!(found.lost + found.possible + found.reachable, 60);
+    }
+    // With the array that the key led to, itself the only one of its site.
+    assert_eq!(found(report, "lose_thread_key").reachable, 0);
+}
+
+#[test]
+fn odd_roots_of_a_running_process() {
+    let mut running = odd_roots().arg("steps").start_tracked();
+    reach(&mut running, "1");
+    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+        expect_odd_truth(&scan(running.pid(), how));
+    }
+    pass(&running, "1");
+    let report = running.finish().report();
+    expect_odd_truth(&report.json);
+    assert_eq!(last(&report.json)["freed_since"], 0);
+}
+
+#[test]
+fn odd_roots_under_other_allocators() {
+    for allocator in [
+        "libjemalloc.so.2",
+        "libtcmalloc_minimal.so.4",
+        "libmimalloc.so.2",
+    ] {
+        let library = std::path::Path::new("/usr/lib/x86_64-linux-gnu").join(allocator);
+        assert!(
+            library.exists(),
+            "{allocator}: tests/run installs what the tests need"
+        );
+        println!("{allocator}");
+        let tracked = odd_roots().behind(&library).tracked();
+        expect_odd_truth(&tracked.report().json);
+    }
 }

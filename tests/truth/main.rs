@@ -4,3 +4,4 @@ mod apimisuse;
 mod compare;
 mod mechanisms;
 mod programs;
+mod shapes;

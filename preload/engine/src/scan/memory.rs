@@ -4,12 +4,15 @@
 //! Small blocks are read through a cache of [`WINDOW_BYTES`] windows, since neighbours in the heap
 //! are scanned after each other more often than not; ranges in pieces of [`PIECE_BYTES`].
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use super::index::BlockIndex;
 use super::regions::{Kind, Region};
 use super::room::Room;
 use crate::arena::PAGE_BYTES;
-use crate::permit;
-use crate::sys::{self, o};
+use crate::facts::process;
+use crate::sys::{self, PageRange, o, page};
+use crate::{guard, permit};
 
 /// Read at once of a range.
 const PIECE_BYTES: usize = 256 << 10;
@@ -112,6 +115,8 @@ pub const MOST_PIECE_BYTES: usize = PIECE_BYTES;
 /// See the module.
 pub struct Memory {
     pagemap: Option<i32>,
+    /// The kernel may be asked for the next touched page.
+    may_skip: bool,
     hidden: Option<i32>,
     /// A file in memory, through which many small pieces are copied.
     staging: Option<i32>,
@@ -157,6 +162,8 @@ impl Memory {
             windows,
             tags: Room::zeroed(count)?,
             pagemap: open(c"/proc/thread-self/pagemap"),
+            // A call that no trial was made of may be deadly under a filter.
+            may_skip: guard::QUIET.load(Relaxed) == 0 && !process::has_seccomp_filter(),
             hidden: open(c"/proc/thread-self/mem"),
             staging: staging(),
             limits,
@@ -219,6 +226,7 @@ impl Memory {
             let count = ((end - page).div_ceil(PAGE_BYTES)).min(ASK_PAGES);
             self.ask(page, count, manner);
             let mut at = 0;
+            let before = self.read_bytes;
             while at < count {
                 let here = self.pages.get(at) == Some(1);
                 let run = self.run(at, count, here);
@@ -230,10 +238,34 @@ impl Memory {
                 at = run;
             }
             page += count * PAGE_BYTES;
+            if self.read_bytes == before && page < end && !manner.shared {
+                page = self.next_touched(page, end);
+            }
             self.read_bytes += count as u64; // much empty space takes time, too
             self.look()?;
         }
         Ok(())
+    }
+
+    /// Where the next page lies that may hold something: a heap may have a TiB set aside.
+    fn next_touched(&mut self, from: usize, end: usize) -> usize {
+        let Some(fd) = self.pagemap.filter(|_| self.may_skip) else {
+            return from;
+        };
+        let mut runs = [PageRange::default()];
+        let categories = page::PRESENT | page::SWAPPED;
+        match sys::scan_pages(fd, from as u64, end as u64, categories, &mut runs) {
+            Ok((0, walked)) if walked >= end as u64 => end,
+            Ok((1, _)) => {
+                let [first] = runs;
+                (first.start as usize).clamp(from, end)
+            }
+            Ok(_) => from,
+            Err(_) => {
+                self.may_skip = false; // before Linux 6.7
+                from
+            }
+        }
     }
 
     /// Where the run of equal answers from `at` on ends.

@@ -3,8 +3,16 @@
 
 pub use core::hint::spin_loop;
 pub use core::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence, fence,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+    compiler_fence, fence,
 };
+
+/// The cheap half of a pair of fences whose other half is [`crate::sys::fence_others`]: that one has
+/// every processor pass a barrier, so this one only keeps the compiler from moving what is around it.
+#[inline(always)]
+pub fn fence_if_asked() {
+    compiler_fence(Ordering::SeqCst);
+}
 
 /// Sizes that a model has to have small.
 pub mod sizes {

@@ -16,6 +16,8 @@ mod aside;
 mod cells;
 mod directory;
 mod group;
+#[cfg(test)]
+mod group_tests;
 pub mod holder;
 mod huge;
 mod shard;

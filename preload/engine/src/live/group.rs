@@ -3,15 +3,15 @@
 //! It must never be left in a state that [`Group::repair`] cannot complete, at any instruction.
 
 use core::ptr;
-use core::sync::atomic::{
-    AtomicPtr, AtomicU16, AtomicU32,
-    Ordering::{Relaxed, SeqCst},
-    compiler_fence,
-};
 
 use super::cells::{BUCKET_BYTES, Bucket, Cells, ENTRIES, Put, unpack};
 use super::holder::{self, Holder};
 use super::{Block, addr_of};
+use crate::atomic::{
+    AtomicPtr, AtomicU16, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+    compiler_fence, fence_if_asked,
+};
 use crate::lock::{Guard, WordLock};
 use crate::{arena, sampler};
 
@@ -102,7 +102,7 @@ impl Group {
         if let Some(inside) = self.enter_as_owner(me) {
             return inside;
         }
-        let (guard, abandoned) = self.lock.lock_checked();
+        let (guard, abandoned) = self.lock().lock_checked();
         let owner = self.owner.load(Relaxed);
         if me.is_some_and(|me| ptr::eq(unmarked(owner), me)) {
             // It was about to be taken from me: I am not inside, and nobody has to be waited for.
@@ -116,11 +116,11 @@ impl Group {
         if let Some(me) = me
             && self.owner.load(Relaxed).is_null()
             && holder::may_give()
-            && !self.is_marked(SHARED)
+            && !self.is_shared()
         {
             self.owner.store((&raw const *me).cast_mut(), Relaxed);
             // Either who forbids this meanwhile sees the store, or it is seen here that he did.
-            compiler_fence(SeqCst);
+            fence_if_asked();
             if !holder::may_give() {
                 self.owner.store(ptr::null_mut(), Relaxed);
             }
@@ -211,6 +211,15 @@ impl Group {
 
     fn is_marked(&self, mark: u16) -> bool {
         self.marks.load(Relaxed) & mark != 0
+    }
+
+    /// Several threads use it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_marked(SHARED)
+    }
+
+    pub(super) fn lock(&self) -> &WordLock {
+        &self.lock
     }
 
     /// Blocks of its addresses that are kept elsewhere, at least.
@@ -507,36 +516,4 @@ fn fitting_shift(cells: &Cells, bits: u32) -> u32 {
     });
     let range = u32::from(high.saturating_sub(low)) + 1;
     (range >> (bits + 1)).checked_ilog2().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Looking at all groups takes them away from everybody; whoever works on his meanwhile must not
-    /// be taken for another thread, or he would pay for the lock from then on.
-    #[test]
-    fn an_owner_that_works_while_all_are_looked_at_gets_its_group_back() {
-        static ME: Holder = Holder::new();
-        // SAFETY: all zeroes is a group without blocks.
-        static GROUP: Group = unsafe { core::mem::zeroed() };
-        // SAFETY: a static, given once.
-        unsafe { Holder::enlist(&raw const ME) };
-        holder::allow(true);
-        let owned = || {
-            // Other tests look at their tables meanwhile, when nothing is given.
-            (0..100_000).any(|_| {
-                drop(GROUP.enter(Some(&ME)));
-                GROUP.enter_as_owner(Some(&ME)).is_some()
-            })
-        };
-        assert!(owned(), "a thread that is alone gets the group");
-
-        assert!(GROUP.begin_taking());
-        drop(GROUP.enter(Some(&ME)));
-        GROUP.end_taking();
-
-        assert!(!GROUP.is_marked(SHARED), "no other thread was there");
-        assert!(owned(), "it gets the group again");
-    }
 }

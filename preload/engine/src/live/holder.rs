@@ -9,13 +9,13 @@
 //! had, no group belongs to anybody and the lock is taken each time.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicPtr, AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
-    compiler_fence,
-};
 
 use super::group::Group;
+use crate::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+    fence_if_asked, sizes, spin_loop,
+};
 use crate::{guard, sys};
 
 /// Groups that may be taken away between two rests: each time costs some microseconds on every
@@ -69,7 +69,7 @@ impl Holder {
     #[inline(always)]
     pub(super) fn go_in(&self, group: &Group) {
         self.inside.store((&raw const *group).cast_mut(), Relaxed);
-        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        fence_if_asked();
     }
 
     /// Says that it is out again.
@@ -149,14 +149,13 @@ pub fn fence_others() {
 
 /// Waits until something is not so any more that another thread is about to change.
 fn wait_while(is_so: impl Fn() -> bool) {
-    const SPINS: u32 = 100;
     /// About a change of tables.
     const NAP_NS: u64 = 20_000;
     let mut spins = 0;
     while is_so() {
-        if spins < SPINS {
+        if spins < sizes::SPINS {
             spins += 1;
-            core::hint::spin_loop();
+            spin_loop();
         } else {
             nap(NAP_NS);
         }
@@ -170,7 +169,7 @@ fn nap(ns: u64) {
         // Any result means the same.
         let _ = sys::futex_wait(&NEVER_WOKEN, 0, Some(ns), false);
     } else {
-        core::hint::spin_loop();
+        spin_loop();
     }
 }
 

@@ -12,6 +12,12 @@ pub use std::sync::atomic::{Ordering, compiler_fence};
 pub use loom::hint::spin_loop;
 pub use loom::sync::atomic::fence;
 
+/// Its other half, `sys::fence_others`, has the other threads pass a barrier wherever they are: as if
+/// every place that waits to be asked had one.
+pub fn fence_if_asked() {
+    fence(Ordering::SeqCst);
+}
+
 thread_local! {
     /// All threads of a model run on one thread of the system.
     static STATES: RefCell<HashMap<usize, Rc<dyn Any>>> = RefCell::new(HashMap::new());
@@ -67,6 +73,10 @@ macro_rules! atomic {
                 self.model().store(value, order);
             }
 
+            pub fn swap(&self, value: $value, order: Ordering) -> $value {
+                self.model().swap(value, order)
+            }
+
             pub fn compare_exchange(
                 &self,
                 seen: $value,
@@ -101,12 +111,35 @@ macro_rules! number {
             pub fn fetch_sub(&self, value: $value, order: Ordering) -> $value {
                 self.model().fetch_sub(value, order)
             }
+
+            pub fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                self.model().fetch_or(value, order)
+            }
+
+            pub fn fetch_and(&self, value: $value, order: Ordering) -> $value {
+                self.model().fetch_and(value, order)
+            }
+
+            pub fn fetch_max(&self, value: $value, order: Ordering) -> $value {
+                self.model().fetch_max(value, order)
+            }
+
+            pub fn fetch_update(
+                &self,
+                success: Ordering,
+                failure: Ordering,
+                change: impl FnMut($value) -> Option<$value>,
+            ) -> Result<$value, $value> {
+                self.model().fetch_update(success, failure, change)
+            }
         }
     };
 }
 
 atomic!(AtomicBool, bool);
 atomic!(AtomicPtr, *mut T, T);
+number!(AtomicI32, i32);
+number!(AtomicU16, u16);
 number!(AtomicU32, u32);
 number!(AtomicU64, u64);
 number!(AtomicUsize, usize);

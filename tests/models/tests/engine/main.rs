@@ -1,4 +1,4 @@
-//! The engine's lock, its shards and its tallies under every order of their steps, and under every
+//! The engine's lock, its shards, its groups and its tallies under every order of their steps, and under every
 //! value that the memory model lets a load see.
 //!
 //! The files are the engine's own, linked here; `atomic.rs`, `sys.rs` and `arena.rs` stand in for what
@@ -13,6 +13,7 @@
 
 mod arena;
 mod atomic;
+mod guard;
 mod live;
 mod lock;
 mod sampler;
@@ -21,7 +22,8 @@ mod sys;
 
 use std::sync::Arc;
 
-use live::{Block, Insert, OneShard};
+use live::holder::{self, Holder};
+use live::{Block, Insert, OneGroup, OneShard};
 use lock::WordLock;
 use sites::tally::{Sum, Sums, Tally};
 
@@ -278,5 +280,91 @@ fn a_tally_goes_from_a_thread_that_ends_to_the_next() {
         let sum = sums.get(1).unwrap();
         assert_eq!(sum.allocations, 1 + counted);
         assert_eq!(sum.allocated_bytes, 10 + counted * 5);
+    });
+}
+
+/// What a thread holds groups by.
+fn holder() -> &'static Holder {
+    let holder = arena::alloc_table(size_of::<Holder>(), 64).cast::<Holder>();
+    // SAFETY: zeroed memory is one; it is there until the execution ends.
+    unsafe {
+        Holder::enlist(holder);
+        &*holder
+    }
+}
+
+/// A group that belongs to the one that is returned, as does the block of key 1.
+fn owned_group() -> (&'static OneGroup, &'static Holder) {
+    holder::allow(true);
+    let (group, me) = (OneGroup::new(), holder());
+    touch(group.lock());
+    assert!(group.insert(Some(me), 1, &block(1)));
+    // As with locks: every word is used once.
+    group.calm(|| assert_eq!(group.count(), 1));
+    assert!(group.insert(Some(me), 2, &block(2)));
+    assert_eq!(group.remove(Some(me), 2), Some(block_as_kept(2)));
+    (group, me)
+}
+
+fn block_as_kept(number: usize) -> Block {
+    Block {
+        epoch: (1 << 20) - 1,
+        ..block(number)
+    }
+}
+
+#[test]
+fn a_group_that_is_taken_away_has_one_inside_at_a_time() {
+    model(2, || {
+        let (group, owner) = owned_group();
+        let thread = loom::thread::spawn(move || {
+            // Without a locked instruction, as long as it is the owner's.
+            assert!(group.insert(Some(owner), 3, &block(3)));
+            assert_eq!(group.remove(Some(owner), 1), Some(block_as_kept(1)));
+        });
+        let me = holder();
+        assert!(group.insert(Some(me), 4, &block(4)));
+        assert_eq!(group.remove(Some(me), 4), Some(block_as_kept(4)));
+        thread.join().unwrap();
+        assert_eq!(group.count(), 1);
+        assert_eq!(group.remove(None, 3), Some(block_as_kept(3)));
+    });
+}
+
+#[test]
+fn who_looks_at_all_groups_sees_each_at_rest() {
+    model(2, || {
+        let (group, owner) = owned_group();
+        let thread = loom::thread::spawn(move || {
+            assert!(group.insert(Some(owner), 3, &block(3)));
+            assert_eq!(group.remove(Some(owner), 1), Some(block_as_kept(1)));
+        });
+        group.calm(|| {
+            let count = group.count();
+            assert!((1..=2).contains(&count), "{count}");
+        });
+        thread.join().unwrap();
+        // It may be the owner's again.
+        assert!(group.insert(Some(owner), 5, &block(5)));
+        assert_eq!(group.count(), 2);
+    });
+}
+
+#[test]
+fn no_group_is_given_to_anybody_once_that_is_forbidden() {
+    model(2, || {
+        let (group, owner) = owned_group();
+        group.calm(|| {}); // It belongs to nobody.
+        let thread = loom::thread::spawn(move || {
+            assert!(group.insert(Some(owner), 3, &block(3)));
+            assert!(group.insert(Some(owner), 4, &block(4)));
+        });
+        if holder::forbid() {
+            holder::fence_others();
+        }
+        group.calm(|| {});
+        thread.join().unwrap();
+        assert!(!group.belongs_to(owner));
+        assert_eq!(group.count(), 3);
     });
 }

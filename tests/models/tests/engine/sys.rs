@@ -30,3 +30,13 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, _: Option<u64>, _: bool) -> R
 
 /// Wakes nobody: see [`futex_wait`].
 pub fn futex_wake(_: &AtomicU32, _: u32, _: bool) {}
+
+/// Every other thread passes a barrier: see [`crate::atomic::fence_if_asked`].
+pub fn fence_others() -> bool {
+    crate::atomic::fence(Ordering::SeqCst);
+    true
+}
+
+pub fn can_fence_others() -> bool {
+    true
+}

@@ -1,0 +1,1 @@
+../../../../../preload/engine/src/live/holder.rs

@@ -10,7 +10,7 @@
 //! keeps something each time as well.
 
 use leaktrack_recording::{
-    BLOCK_BYTES, DeltaWriter, EndKind, FileHeader, Mode, Module, Node, Process, Record,
+    BLOCK_BYTES, Call, DeltaWriter, EndKind, FileHeader, Mode, Module, Node, Process, Record,
     SEGMENT_HEADER_BYTES, SegmentHeader, SegmentKind, Site, SiteDelta, SiteKind, SliceSink,
     Snapshot, SnapshotHead, frame_into,
 };
@@ -139,6 +139,7 @@ fn stacks(defs: &mut Segment, sites: u32) {
             folded: false,
             first_seen_ms: 1_000,
             thread: 1,
+            call: Call::Malloc,
         }));
     }
 }

@@ -143,6 +143,7 @@ fn totals() -> Value {
         ("peak_at_s", number()),
         ("mappings", count()),
         ("mapped_bytes", count()),
+        ("temporary", or_null(count())),
     ]);
     object(&fields)
 }
@@ -368,6 +369,18 @@ fn site() -> Value {
         ("oldest_s", or_null(number())),
         ("median_age_s", or_null(number())),
         ("lifetimes", lifetimes()),
+        (
+            "temporary",
+            described(
+                or_null(count()),
+                "Freed before their thread allocated or freed anything else, since the recording began.",
+            ),
+        ),
+        ("sizes", sizes()),
+        (
+            "calls",
+            described(list(string()), "The functions called for the memory."),
+        ),
         ("growth", growth),
         (
             "lost",
@@ -412,6 +425,14 @@ fn lifetimes() -> Value {
         ("live", described(blocks(), "Up to this age, and how many.")),
         ("survival", described(steps, survival)),
     ]))
+}
+
+fn sizes() -> Value {
+    let pair = json!({"type": "array", "prefixItems": [or_null(count()), count()], "minItems": 2, "maxItems": 2});
+    described(
+        or_null(list(pair)),
+        "Blocks allocated since the recording began: up to so many bytes (null: any), and how many.",
+    )
 }
 
 fn frame() -> Value {
@@ -510,6 +531,8 @@ fn moment() -> Value {
     object(&[
         ("t_s", number()),
         ("live_bytes", count()),
+        ("live_blocks", count()),
+        ("temporary", or_null(count())),
         ("rss_bytes", count()),
         ("swap_bytes", count()),
         ("limit_bytes", or_null(count())),

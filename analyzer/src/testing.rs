@@ -7,8 +7,8 @@ use std::path::Path;
 use leaktrack_recording::{
     AgeWriter, BLOCK_BYTES, Coverage, DeltaWriter, EndKind, EventKind, FileHeader, LifetimesHead,
     LifetimesWriter, Mode, Module, Node, Process, Record, SEGMENT_HEADER_BYTES, SegmentHeader,
-    SegmentKind, Site, SiteAge, SiteDelta, SiteKind, SiteLifetimes, SliceSink, Snapshot,
-    SnapshotHead, Totals, frame_into,
+    SegmentKind, Site, SiteAge, SiteDelta, SiteKind, SiteLifetimes, SiteSizes, SizesWriter,
+    SliceSink, Snapshot, SnapshotHead, Totals, frame_into,
 };
 
 use crate::model::{Family, LoadOptions};
@@ -43,6 +43,8 @@ pub struct Recording {
     modules: u32,
     nodes: u32,
     sites: Vec<SiteKind>,
+    /// So many temporary blocks come with each snapshot.
+    pub temporary_each: Option<u64>,
 }
 
 /// What a site did since the last snapshot: blocks and bytes allocated, blocks and bytes freed.
@@ -77,6 +79,7 @@ impl Recording {
             modules: 0,
             nodes: 0,
             sites: Vec::new(),
+            temporary_each: None,
         };
         recording.module("/opt/app", b"\xab\xcd");
         recording
@@ -145,6 +148,7 @@ impl Recording {
             folded: false,
             first_seen_ms: at_ms,
             thread: 1,
+            call: leaktrack_recording::Call::Malloc,
         }));
         id
     }
@@ -189,6 +193,9 @@ impl Recording {
         }
         let deltas = sink.written().to_vec();
         self.head.at_ms = at_ms;
+        if let Some(each) = self.temporary_each {
+            self.head.temporary = Some(self.head.temporary.unwrap_or(0) + each);
+        }
         let head = self.head;
         self.head.index += 1;
         self.record(&Record::Snapshot(Snapshot {
@@ -256,6 +263,33 @@ impl Recording {
                 least_blocks: 1,
             },
             lifetimes: &packed,
+        }));
+    }
+
+    /// How large blocks were: per site temporary ones, and allocations by class of size.
+    #[allow(clippy::type_complexity)] // as above
+    pub fn sizes(&mut self, at_ms: u64, sites: &[(u32, u64, &[(usize, u64)])]) {
+        let mut buffer = vec![0; 1 << 12];
+        let mut sink = SliceSink::new(&mut buffer);
+        let mut writer = SizesWriter::new(&mut sink);
+        for (site, temporary, classes) in sites {
+            let mut allocated = [0; leaktrack_recording::SIZE_CLASSES];
+            for (class, count) in *classes {
+                allocated[*class] = *count;
+            }
+            writer
+                .push(&SiteSizes {
+                    site: *site,
+                    temporary: Some(*temporary),
+                    allocated: Some(allocated),
+                })
+                .expect("ascending sites");
+        }
+        let packed = sink.written().to_vec();
+        self.record(&Record::Sizes(leaktrack_recording::Sizes {
+            at_ms,
+            least_allocations: 1,
+            sizes: &packed,
         }));
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::{compile, run_in, said, stderr, stdout};
 use leaktrack_recording::{
-    BLOCK_BYTES, DeltaWriter, EndKind, FileHeader, Mode, Module, Node, Process, Record,
+    BLOCK_BYTES, Call, DeltaWriter, EndKind, FileHeader, Mode, Module, Node, Process, Record,
     SegmentHeader, SegmentKind, Site, SiteDelta, SiteKind, SliceSink, Snapshot, SnapshotHead,
     Totals, frame_into,
 };
@@ -93,6 +93,7 @@ fn recording_of(program: &Path, build_id: &[u8], return_address: u64) -> Vec<u8>
         folded: false,
         first_seen_ms: 0,
         thread: 1,
+        call: Call::Malloc,
     };
     let definitions = [
         Record::Process(process),

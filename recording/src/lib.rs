@@ -109,17 +109,20 @@
 //!  5 Module      id n, bias n, start n, end n, generation n, at_ms n, path s, build_id s
 //!  6 ModuleGone  id n, at_ms n
 //!  7 Node        id n, id - parent n, module n, offset n, exact b
-//!  8 Site        flags b (1 mmap, 2 cut, 4 folded), id n, leaf n, first_seen_ms n, thread n
+//!  8 Site        flags b (1 mmap, 2 cut, 4 folded), id n, leaf n, first_seen_ms n, thread n,
+//!                since added: call n (see [`Call`])
 //!  9 Thread      tid n, name s
 //! 10 Snapshot    length of head n, head, deltas up to the end of the record
 //!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS, 8 has
-//!                system, 16 has sampling, 32 has rss peak), index n,
+//!                system, 16 has sampling, 32 has rss peak, 64 has temporary),
+//!                index n,
 //!                merged n, at_ms n,
 //!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
 //!                threads n, the nine of Totals n, the nine of Coverage n, own_memory_bytes n,
 //!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n],
 //!                [system], [mean_bytes n, hooks_cpu_us n,
-//!                program_cpu_us n], [rss peak: bytes n, at_ms n]
+//!                program_cpu_us n], [rss peak: bytes n, at_ms n],
+//!                [temporary n]
 //!        system  its length n, mask of the known fields of System n, these in order n
 //!        delta   site - site of the delta before n (at least 1), allocations n, frees n,
 //!                allocated_bytes n, freed_bytes n
@@ -139,6 +142,11 @@
 //!        site    site - site of the one before n (at least 1),
 //!                freed b (0 not counted, else so many octaves from 1 on plus 1), each n,
 //!                live b (so many octaves from 0 on), each n
+//! 19 Sizes       length of head n, head, sites up to the end of the record; in a segment of ages
+//!        head    at_ms n, least_allocations n
+//!        site    site - site of the one before n (at least 1),
+//!                temporary + 1 n (0: unknown),
+//!                allocated b (0 not counted, else so many classes from 0 on plus 1), each n
 //! 20 Account     length of head n, head, parts up to the end of the record
 //!        head    flags b (1 has pss, 2 by mincore), at_ms n, rss_bytes n, swap_bytes n,
 //!                huge_bytes n, mappings n, duration_us n, cpu_us n, live_bytes n,
@@ -265,6 +273,15 @@
 //! LifetimesWriter::new(&mut list).push(&SiteLifetimes { site: 4, freed: Some(freed), live })?;
 //! assert_eq!(list.written(), [4, 4, 5, 0, 2, 1, 9]);
 //!
+//! // Site 4 allocated 6 blocks of 1 to 8 bytes, of which 2 were temporary, and one of 17 to 32.
+//! let mut allocated: BySize = [0; SIZE_CLASSES];
+//! (allocated[size_class(8)], allocated[size_class(17)]) = (6, 1);
+//! let mut list = [0; 64];
+//! let mut list = SliceSink::new(&mut list);
+//! let sizes = SiteSizes { site: 4, temporary: Some(2), allocated: Some(allocated) };
+//! SizesWriter::new(&mut list).push(&sizes)?;
+//! assert_eq!(list.written(), [4, 3, 4, 6, 0, 1]);
+//!
 //! let scan = Scan { at_ms: 300, duration_ms: 4, complete: true, passes: 1, blocks: 7, ..Default::default() };
 //! assert_eq!(bytes_of(Record::Scan(scan)), [30, 0xac, 0x02, 0, 1, 4, 1, 0, 0, 7, 0]);
 //!
@@ -371,6 +388,7 @@ mod problem;
 mod reader;
 mod record;
 mod sink;
+mod sizes;
 mod spread;
 mod system;
 mod types;
@@ -403,9 +421,10 @@ pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{
     encode, encode_ages, encode_arenas, encode_faults, encode_lifetimes, encode_losses,
-    encode_residency, encode_snapshot, encode_spreads,
+    encode_residency, encode_sizes, encode_snapshot, encode_spreads,
 };
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
+pub use sizes::{AllSizes, BySize, SIZE_CLASSES, SiteSizes, Sizes, SizesWriter, size_class};
 pub use spread::{SiteSpread, SiteSpreads, SpreadWriter, Spreads, SpreadsHead};
 pub use system::System;
 pub use types::*;

@@ -79,14 +79,14 @@ impl<'a> LifetimesWriter<'a> {
 }
 
 /// Writes the counts up to the last that is not 0, and before them how many, plus `offset`.
-fn put(counts: &[u64], offset: u8, out: &mut Output<'_>) -> Result<(), Full> {
+pub(crate) fn put(counts: &[u64], offset: u8, out: &mut Output<'_>) -> Result<(), Full> {
     let used = counts.iter().rposition(|&count| count > 0);
     let used = used.map_or(0, |last| last.saturating_add(1));
     out.byte((used as u8).saturating_add(offset))?;
     out.varints(counts.get(..used).unwrap_or_default())
 }
 
-fn get(counts: &mut [u64], used: usize, input: &mut Input<'_>) -> Option<()> {
+pub(crate) fn get(counts: &mut [u64], used: usize, input: &mut Input<'_>) -> Option<()> {
     for count in counts.get_mut(..used)? {
         *count = input.varint()?;
     }

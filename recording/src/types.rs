@@ -136,6 +136,85 @@ pub struct Site {
     pub first_seen_ms: TimeMs,
     /// The thread that allocated there first.
     pub thread: u32,
+    /// What it called first.
+    pub call: Call,
+}
+
+/// The function that a site called for its memory. Numbers are never used again for another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Call {
+    /// Not known, or added by a newer version.
+    #[default]
+    Unknown = 0,
+    /// `malloc`.
+    Malloc = 1,
+    /// `calloc`.
+    Calloc = 2,
+    /// `realloc` or `reallocarray`.
+    Realloc = 3,
+    /// `aligned_alloc`.
+    AlignedAlloc = 4,
+    /// `memalign`.
+    Memalign = 5,
+    /// `posix_memalign`.
+    PosixMemalign = 6,
+    /// `valloc`.
+    Valloc = 7,
+    /// `pvalloc`.
+    Pvalloc = 8,
+    /// `operator new` of an allocator that has its own.
+    New = 9,
+    /// `operator new[]` of an allocator that has its own.
+    NewArray = 10,
+    /// `mmap`.
+    Mmap = 11,
+    /// `mremap`.
+    Mremap = 12,
+}
+
+impl Call {
+    /// All that are known.
+    pub const ALL: [Call; 13] = [
+        Call::Unknown,
+        Call::Malloc,
+        Call::Calloc,
+        Call::Realloc,
+        Call::AlignedAlloc,
+        Call::Memalign,
+        Call::PosixMemalign,
+        Call::Valloc,
+        Call::Pvalloc,
+        Call::New,
+        Call::NewArray,
+        Call::Mmap,
+        Call::Mremap,
+    ];
+
+    /// The call of a number.
+    pub fn of(number: u32) -> Call {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        Call::ALL.get(number).copied().unwrap_or_default()
+    }
+
+    /// The function's name; `None` if it is not known.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Call::Unknown => return None,
+            Call::Malloc => "malloc",
+            Call::Calloc => "calloc",
+            Call::Realloc => "realloc",
+            Call::AlignedAlloc => "aligned_alloc",
+            Call::Memalign => "memalign",
+            Call::PosixMemalign => "posix_memalign",
+            Call::Valloc => "valloc",
+            Call::Pvalloc => "pvalloc",
+            Call::New => "operator new",
+            Call::NewArray => "operator new[]",
+            Call::Mmap => "mmap",
+            Call::Mremap => "mremap",
+        })
+    }
 }
 
 /// What could not be recorded, cumulative since the start.
@@ -237,6 +316,9 @@ pub struct SnapshotHead {
     pub sampling: Option<Sampling>,
     /// The highest resident set of the snapshots merged into this one, if that is not its own.
     pub rss_peak: Option<RssPeak>,
+    /// Blocks so far that were freed before their thread allocated or freed anything else; `None`
+    /// where blocks are sampled.
+    pub temporary: Option<u64>,
 }
 
 impl SnapshotHead {
@@ -465,6 +547,8 @@ pub enum Record<'a> {
     Arenas(Arenas<'a>),
     /// Lifetimes of blocks; stands for those written before.
     Lifetimes(crate::lifetimes::Lifetimes<'a>),
+    /// How large blocks were; stands for those written before.
+    Sizes(crate::sizes::Sizes<'a>),
     /// A reachability scan.
     Scan(Scan<'a>),
     /// What the last complete scan found.

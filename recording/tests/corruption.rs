@@ -108,6 +108,9 @@ fn read_anything(bytes: &[u8]) {
                 Record::Lifetimes(list) => {
                     assert!(list.lifetimes().is_sorted_by(|a, b| a.site < b.site));
                 }
+                Record::Sizes(list) => {
+                    assert!(list.sizes().is_sorted_by(|a, b| a.site < b.site));
+                }
                 Record::Losses(l) => assert!(l.losses().is_sorted_by(|a, b| a.site < b.site)),
                 Record::Ages(ages) => assert!(ages.ages().is_sorted_by(|a, b| a.site < b.site)),
                 Record::Node(node) => assert!(node.parent < node.id),

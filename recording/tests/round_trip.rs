@@ -149,6 +149,7 @@ fn head() -> impl Strategy<Value = SnapshotHead> {
                 hooks_cpu_us: v[27],
                 program_cpu_us: v[26],
             }),
+            temporary: (v[30] % 2 == 1).then_some(v[29]),
             rss_peak: (v[31] % 2 == 1).then_some(RssPeak {
                 bytes: v[31],
                 at_ms: v[1] / 2,
@@ -163,8 +164,37 @@ fn lived() -> impl Strategy<Value = (Option<Octaves>, Octaves, usize)> {
     (prop::option::of(octaves()), octaves(), 0..=OCTAVES)
 }
 
+fn by_size() -> impl Strategy<Value = BySize> {
+    (
+        core::array::from_fn::<_, SIZE_CLASSES, _>(|_| n()),
+        0..=SIZE_CLASSES,
+    )
+        .prop_map(|(mut classes, used)| {
+            classes[used..].fill(0);
+            classes
+        })
+}
+
 fn fault_count() -> impl Strategy<Value = FaultCount> {
     (n(), n()).prop_map(|(minor, major)| FaultCount { minor, major })
+}
+
+/// As it is said of the classes, found by going through them.
+#[test]
+fn a_size_is_in_the_class_that_it_fits_in() {
+    let ends: Vec<u64> = (0..SIZE_CLASSES - 1).map(|class| 8 << class).collect();
+    for &end in &ends {
+        for bytes in [end - 1, end, end + 1, end + end / 2] {
+            let class = ends.iter().position(|&end| bytes <= end);
+            assert_eq!(
+                size_class(bytes),
+                class.unwrap_or(SIZE_CLASSES - 1),
+                "{bytes}"
+            );
+        }
+    }
+    assert_eq!(size_class(0), 0);
+    assert_eq!(size_class(u64::MAX), SIZE_CLASSES - 1);
 }
 
 proptest! {
@@ -255,11 +285,18 @@ proptest! {
     }
 
     #[test]
-    fn sites(v in [n32(), n32(), n32()], first_seen_ms in n(), flags in any::<[bool; 3]>()) {
+    fn sites(
+        v in [n32(), n32(), n32()],
+        first_seen_ms in n(),
+        flags in any::<[bool; 3]>(),
+        call in 0..Call::ALL.len(),
+    ) {
         let [id, leaf, thread] = v;
+        let call = Call::ALL[call];
+        assert_eq!(Call::of(call as u32), call);
         let [mmap, cut, folded] = flags;
         let kind = if mmap { SiteKind::Mmap } else { SiteKind::Heap };
-        check(Record::Site(Site { id, leaf, kind, cut, folded, first_seen_ms, thread }));
+        check(Record::Site(Site { id, leaf, kind, cut, folded, first_seen_ms, thread, call }));
     }
 
     #[test]
@@ -364,6 +401,30 @@ proptest! {
             assert_eq!(read.at_ms, at_ms);
             assert!(read.arenas().eq(arenas.iter().copied()));
         });
+    }
+
+    #[test]
+    fn size_lists(
+        head in [n(), n()],
+        list in btree_map(1..=u32::MAX, (prop::option::of(0..u64::MAX), prop::option::of(by_size())), 0..20),
+    ) {
+        let [at_ms, least_allocations] = head;
+        let list: Vec<_> = list
+            .into_iter()
+            .map(|(site, (temporary, allocated))| SiteSizes { site, temporary, allocated })
+            .collect();
+        let packed = sizes(&list);
+        let record = Record::Sizes(Sizes { at_ms, least_allocations, sizes: &packed });
+        back(&record, |read| {
+            let Record::Sizes(read) = read else { panic!("{read:?}") };
+            assert_eq!((read.at_ms, read.least_allocations), (at_ms, least_allocations));
+            assert!(read.sizes().eq(list.iter().copied()));
+        });
+
+        let mut streamed = Bytes::default();
+        let mut writer = encode_sizes(at_ms, least_allocations, &mut streamed).unwrap();
+        list.iter().for_each(|site| writer.push(site).unwrap());
+        assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
     }
 
     #[test]

@@ -76,16 +76,10 @@ fn measure(site: &Value, name: &str) -> u64 {
         "lost" => number("/lost/definite_bytes") + number("/lost/indirect_bytes"),
         "faults" => number("/faults/minor") + number("/faults/major"),
         "resident" => number("/resident_bytes"),
-        "temporary" => {
-            let finest = site["lifetimes"]["epoch_s"].as_f64().unwrap_or(0.0);
-            let freed = site["lifetimes"]["freed"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            let young = freed
-                .iter()
-                .filter(|age| age[0].as_f64().is_some_and(|age| age <= finest));
-            young.filter_map(|age| age[1].as_u64()).sum()
+        "temporary" => number("/temporary"),
+        "sizes" => {
+            let sizes = site["sizes"].as_array().expect("sizes are known").iter();
+            sizes.filter_map(|pair| pair[1].as_u64()).sum()
         }
         other => panic!("{other}"),
     }
@@ -122,6 +116,12 @@ fn every_format_says_the_same() {
     assert_eq!(heap("allocated"), total("allocated_bytes"));
     assert_eq!(sum("live") - heap("live"), total("mapped_bytes"));
     assert!(sum("temporary") > 1_000, "strings come and go");
+    assert_eq!(heap("temporary"), total("temporary"));
+    assert_eq!(sum("sizes"), sum("allocations"), "each block has a size");
+    let last = json["timeline"].as_array().and_then(|all| all.last());
+    let last = last.expect("a moment");
+    assert_eq!(last["live_blocks"], json["totals"]["live_blocks"]);
+    assert_eq!(last["temporary"], json["totals"]["temporary"]);
 
     // Text and Markdown.
     let plain = String::from_utf8(report("text")).expect("UTF-8");
@@ -199,11 +199,23 @@ print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='')))))";
             assert_eq!(row[name], truth.to_string(), "{name} of {}", site["id"]);
         }
         // Unknown is empty.
-        let temporary = match site["lifetimes"].is_null() {
+        let temporary = match site["temporary"].is_null() {
             true => String::new(),
             false => measure(site, "temporary").to_string(),
         };
         assert_eq!(row["temporary"], temporary, "{}", site["id"]);
+        let pairs = row["sizes"]
+            .as_str()
+            .expect("text")
+            .split(' ')
+            .filter_map(|pair| pair.split_once(':'));
+        let blocks = pairs.map(|(_, blocks)| blocks.parse::<u64>().expect("a number"));
+        assert_eq!(
+            blocks.sum::<u64>(),
+            measure(site, "sizes"),
+            "{}",
+            site["id"]
+        );
     }
 
     // Folded stacks and flame graphs.

@@ -117,6 +117,7 @@ impl Redactor {
             | Record::Residency(_)
             | Record::Arenas(_)
             | Record::Lifetimes(_)
+            | Record::Sizes(_)
             | Record::Scan(_)
             | Record::Losses(_)
             | Record::Spreads(_)

@@ -6,7 +6,7 @@ use ::csv::Writer;
 
 use super::name;
 use crate::report::Report;
-use crate::report::document::{LifetimesReport, SiteReport};
+use crate::report::document::SiteReport;
 
 const COLUMNS: &[&str] = &[
     "id",
@@ -41,6 +41,8 @@ const COLUMNS: &[&str] = &[
     "threads",
     "stack",
     "temporary",
+    "calls",
+    "sizes",
 ];
 
 /// Writes a heading and the rows.
@@ -95,8 +97,19 @@ fn row(site: &SiteReport) -> Vec<String> {
         words(blamed.map(|frame| frame.module.as_str())),
         words(Some(&site.threads.join(", "))),
         words(Some(&stack.join(";"))),
-        known(site.lifetimes.as_ref().map(LifetimesReport::temporary)),
+        known(site.temporary),
+        words(Some(&site.calls.join(", "))),
+        words(site.sizes.as_deref().map(sizes).as_deref()),
     ]
+}
+
+/// Pairs of size and number, as `16:5 32:1`; blocks larger than all classes as `inf:2`.
+fn sizes(sizes: &[(Option<u64>, u64)]) -> String {
+    let pair = |(up_to, count): &(Option<u64>, u64)| {
+        let up_to = up_to.map_or_else(|| "inf".to_owned(), |bytes| bytes.to_string());
+        format!("{up_to}:{count}")
+    };
+    sizes.iter().map(pair).collect::<Vec<_>>().join(" ")
 }
 
 fn known<T: ToString>(value: Option<T>) -> String {

@@ -20,7 +20,7 @@ pub enum Measure {
     Growth,
     /// Bytes that no pointer leads to, after a scan
     Lost,
-    /// Blocks freed soon after: at the youngest age that is told apart
+    /// Blocks freed before their thread allocated or freed anything else
     Temporary,
     /// Page faults on its blocks
     Faults,
@@ -44,10 +44,7 @@ impl Measure {
             Self::Lost => site.lost.map_or(0, |lost| {
                 lost.definite_bytes.saturating_add(lost.indirect_bytes)
             }),
-            Self::Temporary => {
-                let lifetimes = site.lifetimes.as_ref();
-                lifetimes.map_or(0, |lifetimes| lifetimes.temporary())
-            }
+            Self::Temporary => site.temporary.unwrap_or(0),
             Self::Faults => {
                 let of = |count: Option<u64>| count.unwrap_or(0);
                 of(site.faults.minor).saturating_add(of(site.faults.major))
@@ -66,7 +63,7 @@ impl Measure {
             Self::Peak => ("Highest live memory of each call site", "bytes"),
             Self::Growth => ("Growth", "bytes per hour"),
             Self::Lost => ("Lost memory", "bytes"),
-            Self::Temporary => ("Blocks freed soon after", "blocks"),
+            Self::Temporary => ("Temporary blocks", "blocks"),
             Self::Faults => ("Page faults", "faults"),
             Self::Resident => ("Resident live memory", "bytes"),
         }

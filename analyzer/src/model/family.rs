@@ -250,6 +250,11 @@ fn site(
                 .map(|(_, raw)| raw.lifetimes.clone())
                 .reduce(|a, b| Some(a?.plus(&b?)))
                 .flatten(),
+            sizes: run
+                .iter()
+                .map(|(_, raw)| raw.sizes)
+                .reduce(|a, b| Some(a?.plus(b?)))
+                .flatten(),
             losses: scans::sum(run.iter().filter_map(|(_, raw)| raw.losses)),
             basis: run
                 .iter()
@@ -271,6 +276,10 @@ fn site(
         folded: members.iter().any(|(_, raw)| raw.site.folded),
         stack,
         blame: None,
+        calls: members
+            .iter()
+            .filter_map(|(_, raw)| raw.site.call.name())
+            .collect(),
         threads,
         parts,
     };

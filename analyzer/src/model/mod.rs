@@ -14,6 +14,7 @@ pub mod process;
 pub mod sampling;
 pub mod scans;
 pub mod site;
+pub mod sizes;
 pub mod stacks;
 pub mod window;
 

@@ -16,6 +16,7 @@ use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
 use super::sampling::SampleBasis;
 use super::scans::{self, Scan};
+use super::sizes::{self, Sizes};
 use super::window::{Bound, Window};
 use crate::symbolize::Symbols;
 
@@ -59,6 +60,8 @@ pub struct RawSite {
     pub residency: Option<format::SiteResidency>,
     /// How long its blocks lived, if that was counted.
     pub lifetimes: Option<Lifetimes>,
+    /// How large its blocks were, if that was counted.
+    pub sizes: Option<Sizes>,
     /// What the last scan found of it; unknown without one.
     pub losses: Option<format::SiteLoss>,
     /// What its figures rest on, if it was sampled.
@@ -74,6 +77,7 @@ impl RawSite {
             ages: None,
             residency: None,
             lifetimes: None,
+            sizes: None,
             losses: None,
             basis: None,
         }
@@ -335,6 +339,7 @@ impl Process {
             }
             Record::Ages(_)
             | Record::Lifetimes(_)
+            | Record::Sizes(_)
             | Record::Residency(_)
             | Record::Losses(_)
             | Record::Spreads(_) => {}
@@ -469,6 +474,7 @@ impl Process {
             folded: false,
             first_seen_ms: 0,
             thread: 0,
+            call: format::Call::Unknown,
         };
         let mut head = format::SpreadsHead::default();
         let mut spreads: HashMap<u32, format::SiteSpread> = HashMap::new();
@@ -514,6 +520,9 @@ impl Process {
                 }
                 Record::Lifetimes(list) if list.head.at_ms <= self.to_ms => {
                     self.read_lifetimes(&list, &mut sites);
+                }
+                Record::Sizes(list) if list.at_ms <= self.to_ms => {
+                    sizes::assign(&list, &mut sites);
                 }
                 Record::Ages(ages) if ages.at_ms <= self.to_ms => {
                     for age in ages.ages() {

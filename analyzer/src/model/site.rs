@@ -10,6 +10,7 @@ use super::history::{Counters, History};
 use super::lifetimes::Lifetimes;
 use super::process::Ages;
 use super::sampling::SampleBasis;
+use super::sizes::Sizes;
 use super::stacks::MachineFrame;
 
 /// What a site did in one process.
@@ -25,6 +26,8 @@ pub struct Part {
     pub residency: Option<SiteResidency>,
     /// How long its blocks lived, if that was counted.
     pub lifetimes: Option<Lifetimes>,
+    /// How large its blocks were, if that was counted.
+    pub sizes: Option<Sizes>,
     /// What the last scan found of it; unknown without one.
     pub losses: Option<SiteLoss>,
     /// What its figures rest on, if it was sampled.
@@ -52,6 +55,8 @@ pub struct Site {
     pub stack: Vec<MachineFrame>,
     /// Index into `frames()` of the frame to blame.
     pub blame: Option<usize>,
+    /// What was called for the memory; several where pointers to functions are.
+    pub calls: BTreeSet<&'static str>,
     /// Names of threads that allocated there first.
     pub threads: BTreeSet<String>,
     /// Per process, ascending; never empty.

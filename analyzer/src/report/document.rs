@@ -225,6 +225,10 @@ pub struct Totals {
     pub mappings: u64,
     /// Bytes that it has mapped.
     pub mapped_bytes: u64,
+    /// Of the blocks freed, those that were freed before their thread allocated or freed anything
+    /// else; unknown where blocks are sampled.
+    #[serde(default)]
+    pub temporary: Option<u64>,
 }
 
 /// Where resident memory went.
@@ -484,6 +488,17 @@ pub struct SiteReport {
     pub median_age_s: Option<f64>,
     /// How long its blocks lived; unknown if it was not counted.
     pub lifetimes: Option<LifetimesReport>,
+    /// Blocks freed before their thread allocated or freed anything else, since the recording began;
+    /// unknown where blocks are sampled, and of mappings.
+    #[serde(default)]
+    pub temporary: Option<u64>,
+    /// Blocks allocated since the recording began: up to so many bytes (and over those of the one
+    /// before; `None`: any), and how many. Estimated where blocks are sampled.
+    #[serde(default)]
+    pub sizes: Option<Vec<(Option<u64>, u64)>>,
+    /// The functions that were called for the memory.
+    #[serde(default)]
+    pub calls: Vec<String>,
     /// Growth.
     pub growth: GrowthReport,
     /// Reachability; unknown until a scan ran.
@@ -612,6 +627,12 @@ pub struct Moment {
     pub t_s: f64,
     /// Live bytes.
     pub live_bytes: u64,
+    /// Live blocks.
+    #[serde(default)]
+    pub live_blocks: u64,
+    /// Temporary blocks so far, those of ended processes among them.
+    #[serde(default)]
+    pub temporary: Option<u64>,
     /// Resident set.
     pub rss_bytes: u64,
     /// Swapped out.

@@ -24,17 +24,6 @@ pub struct LifetimesReport {
     pub survival: Vec<(f64, f64, f64, f64)>,
 }
 
-impl LifetimesReport {
-    /// Blocks that were freed at the youngest age that is told apart: temporary ones.
-    pub fn temporary(&self) -> u64 {
-        let young = self
-            .freed
-            .iter()
-            .filter(|(age_s, _)| *age_s <= self.epoch_s);
-        young.fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-}
-
 /// Of a site, all its processes together; `None` unless known of each.
 pub fn lifetimes(site: &Site) -> Option<LifetimesReport> {
     let parts = site.parts.iter().map(|part| part.lifetimes.clone());

@@ -10,7 +10,10 @@ use crate::model::{Family, Process};
 
 /// Totals at the end of the window; counts are those of the window.
 pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
-    let mut totals = Totals::default();
+    let mut totals = Totals {
+        temporary: Some(0),
+        ..Totals::default()
+    };
     for (_, process) in family.present() {
         let Some(last) = process.last_head() else {
             continue;
@@ -40,6 +43,11 @@ pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
             now.mappings.saturating_sub(base.mappings),
         );
         add(&mut totals.mapped_bytes, now.mapped_bytes);
+        let before = process.base_head().and_then(|head| head.temporary);
+        totals.temporary = totals
+            .temporary
+            .zip(last.temporary)
+            .map(|(sum, count)| sum.saturating_add(count.saturating_sub(before.unwrap_or(0))));
     }
     // One process knows its peak to the byte; of several the highest sum at a snapshot is known.
     match family.processes.as_slice() {

@@ -24,6 +24,7 @@ mod sampled;
 mod scans;
 mod select;
 mod sites;
+mod sizes;
 pub mod source;
 pub mod suppress;
 pub mod system;

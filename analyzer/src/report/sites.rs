@@ -11,6 +11,7 @@ use super::memory::round;
 use super::runtime::Runtime;
 use super::scans;
 use super::select::Selected;
+use super::sizes;
 use super::suppress;
 use crate::model::sampling::SampleBasis;
 use crate::model::site::Part;
@@ -107,6 +108,9 @@ pub fn site_report(
             .filter(|_| live)
             .map(|ages| seconds(ages.median_ms)),
         lifetimes: lifetimes::lifetimes(site),
+        temporary: sizes::temporary(site),
+        sizes: sizes::sizes(site),
+        calls: site.calls.iter().map(|&name| name.to_owned()).collect(),
         growth: GrowthReport {
             pattern: opinion.pattern,
             rate: opinion.rate.map(rounded),

@@ -38,8 +38,13 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
     // What each process last knew of the system, which not every snapshot looks at.
     let mut known: Vec<Option<System>> = vec![None; family.processes.len()];
     let mut moments: Vec<Moment> = Vec::new();
+    // What ended processes counted stays.
+    let mut ended: Option<u64> = Some(0);
     for (t_s, index, head) in changes {
         if let Some(slot) = current.get_mut(index) {
+            if let (Some(last), None) = (&slot, &head) {
+                ended = ended.zip(last.temporary).map(|(a, b)| a.saturating_add(b));
+            }
             *slot = head;
         }
         if let Some(slot) = known.get_mut(index) {
@@ -47,6 +52,9 @@ pub fn timeline(family: &Family) -> Vec<Moment> {
         }
         let mut moment = sum(t_s, &current);
         moment.system = system::moment(known.iter().flatten());
+        moment.temporary = current.iter().flatten().fold(ended, |sum, head| {
+            sum.zip(head.temporary).map(|(a, b)| a.saturating_add(b))
+        });
         match moments.last_mut() {
             Some(last) if last.t_s == moment.t_s => *last = moment,
             _ => moments.push(moment),
@@ -108,6 +116,8 @@ fn sum(t_s: f64, heads: &[Option<SnapshotHead>]) -> Moment {
     };
     for head in heads.iter().flatten() {
         moment.live_bytes = moment.live_bytes.saturating_add(live_bytes(head));
+        let blocks = head.totals.allocations.saturating_sub(head.totals.frees);
+        moment.live_blocks = moment.live_blocks.saturating_add(blocks);
         moment.rss_bytes = moment.rss_bytes.saturating_add(head.rss_bytes);
         moment.swap_bytes = moment.swap_bytes.saturating_add(head.swap_bytes);
         moment.threads = moment.threads.saturating_add(u64::from(head.threads));

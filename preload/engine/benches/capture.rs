@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use leaktrack_engine::sites::{self, Kind};
 use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch};
+use leaktrack_recording::Call;
 
 struct Run {
     scratch: Scratch,
@@ -39,7 +40,7 @@ extern "C" fn body(run: &mut Run, sp: usize, bp: usize) {
     let stack = unsafe { unwind::capture(&mut run.scratch, Entry { sp, bp }, MAX_DEPTH) };
     run.frames += stack.pcs.len() as u64;
     run.site ^= if run.what == What::Site {
-        sites::intern(&stack, Kind::Heap, 0, 0)
+        sites::intern(&stack, Kind::Heap, Call::Malloc, 0, 0)
     } else {
         stack.hash as u32
     };

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 
 use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch, Walked};
 use leaktrack_engine::{loader, modules, sites, sys};
+use leaktrack_recording::Call;
 
 const ORACLE_DEPTH: usize = 2000;
 const THREADS: usize = 256;
@@ -210,7 +211,7 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
     // SAFETY: as above.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, MAX_DEPTH) };
     let hash = stack.hash;
-    let site = sites::intern(&stack, sites::Kind::Heap, 0, 0);
+    let site = sites::intern(&stack, sites::Kind::Heap, Call::Unknown, 0, 0);
     let quick_is_right = match quick {
         Walked::Site(remembered) => remembered == site,
         Walked::Hash(quick, _) => quick == hash,

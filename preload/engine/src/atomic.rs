@@ -18,6 +18,8 @@ pub fn fence_if_asked() {
 pub mod sizes {
     /// Entries of a tally. Site ids are given in order, so those in use spread evenly.
     pub const TALLY_ENTRIES: usize = 256;
+    /// Classes of sizes that a tally counts by itself, from the first on: up to 128 KiB, and larger.
+    pub const TALLY_CLASSES: usize = 16;
     /// Pauses before a waiter sleeps: about two microseconds.
     pub const SPINS: u32 = 100;
 }

@@ -4,8 +4,10 @@
 //! reads them while others add. Nothing outside the engine is called under the lock.
 
 mod by_hash;
+mod histograms;
 mod ids;
 pub mod lifetimes;
+pub mod sizes;
 pub mod tally;
 
 use core::cell::UnsafeCell;
@@ -18,6 +20,7 @@ use crate::state::COVERAGE;
 use crate::unwind::Stack;
 use by_hash::ByHash;
 use ids::Ids;
+use leaktrack_recording::Call;
 
 /// What kind of memory a site hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct SiteInfo {
     pub first_seen_ms: u64,
     /// The thread that was there first.
     pub thread: u32,
+    /// What it called then.
+    pub call: Call,
 }
 
 /// Counters of a site, on a cache line of their own.
@@ -70,6 +75,8 @@ pub struct SiteCounters {
     pub allocated_bytes: AtomicU64,
     /// Bytes freed.
     pub freed_bytes: AtomicU64,
+    /// Blocks freed before their thread allocated or freed anything else.
+    pub temporary: AtomicU64,
 }
 
 impl SiteCounters {
@@ -169,17 +176,17 @@ pub fn find(hash: u64, kind: Kind) -> u32 {
 }
 
 /// The site of a stack, from 1; 0 if it cannot be kept for want of memory.
-pub fn intern(stack: &Stack, kind: Kind, now_ms: u64, tid: u32) -> u32 {
+pub fn intern(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32) -> u32 {
     let hash = kind.of(stack.hash);
     match TABLES.by_hash.get(hash) {
-        0 => add(stack, kind, now_ms, tid, hash),
+        0 => add(stack, kind, call, now_ms, tid, hash),
         site => site,
     }
 }
 
 #[cold]
 #[inline(never)]
-fn add(stack: &Stack, kind: Kind, now_ms: u64, tid: u32, hash: u64) -> u32 {
+fn add(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32, hash: u64) -> u32 {
     if !is_current(stack) {
         modules::note_replaced();
         return 0;
@@ -191,6 +198,7 @@ fn add(stack: &Stack, kind: Kind, now_ms: u64, tid: u32, hash: u64) -> u32 {
         folded: false,
         first_seen_ms: now_ms,
         thread: tid,
+        call,
     };
     let site = TABLES.lock.with(|| {
         // SAFETY: under the lock.
@@ -272,6 +280,7 @@ impl SiteInfo {
             leaf: 0,
             cut: false,
             folded: true,
+            call: Call::Unknown,
             ..self
         }
     }
@@ -392,7 +401,9 @@ pub unsafe fn abandon() {
     // SAFETY: the caller's promise; a torn insertion loses an entry at most.
     unsafe {
         TABLES.lock.abandon();
-        lifetimes::abandon();
+        lifetimes::FREED.abandon();
+        sizes::COMMON.abandon();
+        sizes::LARGE.abandon();
     }
 }
 
@@ -404,7 +415,9 @@ pub unsafe fn abandon_in_child() {
     // SAFETY: the caller's promise; a torn insertion loses an entry at most.
     unsafe {
         TABLES.lock.abandon_in_child();
-        lifetimes::abandon_in_child();
+        lifetimes::FREED.abandon_in_child();
+        sizes::COMMON.abandon_in_child();
+        sizes::LARGE.abandon_in_child();
     }
 }
 

@@ -38,6 +38,8 @@ pub struct ThreadState {
     tally: Tally,
     /// What it holds of the live table; that stays with the state, too.
     holder: Holder,
+    /// Address of the block that its thread allocated last, if it has freed nothing since; else 0.
+    last: AtomicUsize,
     /// What it samples; its totals stay as well.
     pub countdown: Countdown,
     /// The one made before this: all that there are, in use or not.
@@ -127,6 +129,7 @@ fn take() -> *mut ThreadState {
             p.cast::<u8>()
                 .write_bytes(0, offset_of!(ThreadState, tally));
             (*p).countdown.forget();
+            (*p).last.store(0, Relaxed);
             (*p).tid = if guard::QUIET.load(Relaxed) == 0 {
                 sys::gettid()
             } else {
@@ -278,14 +281,6 @@ impl Drop for Borrowed {
     }
 }
 
-/// The calling thread's tally, if it has a state.
-#[inline(always)]
-pub fn tally(t: &Local) -> Option<&Tally> {
-    let state = t.state.load(Relaxed);
-    // SAFETY: a state other than the two marks is valid while its thread runs.
-    (state.addr() > 1).then(|| unsafe { &(*state).tally })
-}
-
 /// What the calling thread holds parts of the live table by, if it has a state.
 #[inline(always)]
 pub fn holder(t: &Local) -> Option<&Holder> {
@@ -294,12 +289,41 @@ pub fn holder(t: &Local) -> Option<&Holder> {
     (state.addr() > 1).then(|| unsafe { &(*state).holder })
 }
 
-/// What the calling thread holds parts of the live table by, and its tally, if it has a state.
+/// What a thread counts of the blocks that it records.
+pub struct Counts<'a> {
+    tally: &'a Tally,
+    last: &'a AtomicUsize,
+}
+
+impl Counts<'_> {
+    /// Counts a block as allocated.
+    #[inline(always)]
+    pub fn add_alloc(&self, addr: usize, site: u32, bytes: u64) {
+        self.last.store(addr, Relaxed);
+        self.tally.add_alloc(site, bytes);
+    }
+
+    /// Counts a block as freed.
+    #[inline(always)]
+    pub fn add_free(&self, addr: usize, site: u32, bytes: u64) {
+        let temporary = self.last.load(Relaxed) == addr;
+        self.last.store(0, Relaxed);
+        self.tally.add_free(site, bytes, temporary);
+    }
+}
+
+/// What the calling thread holds parts of the live table by, and what it counts, if it has a state.
 #[inline(always)]
-pub fn hands(t: &Local) -> Option<(&Holder, &Tally)> {
+pub fn hands(t: &Local) -> Option<(&Holder, Counts<'_>)> {
     let state = t.state.load(Relaxed);
     // SAFETY: a state other than the two marks is valid while its thread runs.
-    (state.addr() > 1).then(|| unsafe { (&(*state).holder, &(*state).tally) })
+    (state.addr() > 1).then(|| unsafe {
+        let counts = Counts {
+            tally: &(*state).tally,
+            last: &(*state).last,
+        };
+        (&(*state).holder, counts)
+    })
 }
 
 /// The thread was torn out of a hook: what its walks remember may be half-written.

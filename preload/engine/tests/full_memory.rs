@@ -4,6 +4,7 @@
 use leaktrack_engine::sites::{self, Kind};
 use leaktrack_engine::unwind::{ExactMask, Stack};
 use leaktrack_engine::{arena, modules};
+use leaktrack_recording::Call;
 
 #[test]
 fn stacks_fold() {
@@ -24,7 +25,7 @@ fn stacks_fold() {
             cut: false,
             broken: false,
         };
-        let site = sites::intern(&stack, Kind::Heap, 0, 0);
+        let site = sites::intern(&stack, Kind::Heap, Call::Malloc, 0, 0);
         assert_ne!(site, 0, "{i}");
         assert!(sites::counters(site).is_some());
         folded += usize::from(sites::site(site).unwrap().folded);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use leaktrack_engine::sites::{self, Kind};
 use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch};
+use leaktrack_recording::Call;
 
 #[allow(dead_code)]
 #[path = "oracle/library.rs"]
@@ -53,7 +54,7 @@ extern "C" fn body(sp: usize, bp: usize) {
         // SAFETY: the trampoline passes its own registers.
         let stack = unsafe { unwind::capture(scratch, Entry { sp, bp }, MAX_DEPTH) };
         assert_eq!(stack.pcs, &theirs[from..]);
-        let site = sites::intern(&stack, Kind::Heap, 0, 0);
+        let site = sites::intern(&stack, Kind::Heap, Call::Malloc, 0, 0);
         REFUSED.fetch_add(usize::from(site == 0), Relaxed);
     });
     CHECKED.fetch_add(1, Relaxed);

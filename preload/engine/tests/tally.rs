@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use leaktrack_engine::modules;
-use leaktrack_engine::sites::tally::{Sum, Sums, Tally};
+use leaktrack_engine::sites::tally::{Sizes, Sum, Sums, Tally};
 use leaktrack_engine::sites::{self, Kind};
 use leaktrack_engine::unwind::{ExactMask, Stack};
+use leaktrack_recording::Call;
 
 /// More than a tally has entries, so that they change hands all the time.
 const SITES: u32 = 700;
@@ -24,8 +25,16 @@ fn make_sites() {
             cut: false,
             broken: false,
         };
-        assert_eq!(sites::intern(&stack, Kind::Heap, 0, 0), i);
+        assert_eq!(sites::intern(&stack, Kind::Heap, Call::Malloc, 0, 0), i);
     }
+}
+
+/// Blocks of a site by size, counted by going through the ends of the classes.
+type Classes = [u64; 16];
+
+fn count_size(classes: &mut Classes, bytes: u64) {
+    let class = (0..15).find(|class| bytes <= 8 << class).unwrap_or(15);
+    classes[class] += 1;
 }
 
 /// What all threads and the common counters hold for a site.
@@ -37,6 +46,7 @@ fn sum(sums: &Sums, site: u32) -> Sum {
             freed_bytes: counters.freed_bytes.load(Relaxed),
             allocations: counters.allocations.load(Relaxed),
             allocated_bytes: counters.allocated_bytes.load(Relaxed),
+            temporary: counters.temporary.load(Relaxed),
         }
     })
 }
@@ -45,7 +55,7 @@ fn sum(sums: &Sums, site: u32) -> Sum {
 fn every_count_is_seen_once() {
     make_sites();
     let done = AtomicBool::new(false);
-    let mut expected = vec![Sum::default(); SITES as usize + 1];
+    let mut expected = vec![(Sum::default(), Classes::default()); SITES as usize + 1];
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
@@ -56,7 +66,7 @@ fn every_count_is_seen_once() {
                         Tally::enlist(tally.cast());
                         &*tally.cast()
                     };
-                    let mut mine = vec![Sum::default(); SITES as usize + 1];
+                    let mut mine = vec![(Sum::default(), Classes::default()); SITES as usize + 1];
                     let mut random = number + 1;
                     for _ in 0..ROUNDS {
                         random ^= random << 13;
@@ -65,13 +75,17 @@ fn every_count_is_seen_once() {
                         // Some sites more often than others.
                         let span = if random & 1 == 0 { 20 } else { SITES.into() };
                         let site = (random >> 8) % span + 1;
-                        let bytes = random >> 50;
-                        let sum = &mut mine[site as usize];
+                        // Of all sizes up to some hundred KiB, nought among them.
+                        let bytes = (random >> 44) >> (random >> 40 & 31);
+                        let (sum, classes) = &mut mine[site as usize];
+                        count_size(classes, bytes);
                         tally.add_alloc(site as u32, bytes);
                         sum.allocations += 1;
                         sum.allocated_bytes += bytes;
                         if random & 2 == 0 {
-                            tally.add_free(site as u32, bytes);
+                            let temporary = random & 4 == 0;
+                            tally.add_free(site as u32, bytes, temporary);
+                            sum.temporary += u64::from(temporary);
                             sum.frees += 1;
                             sum.freed_bytes += bytes;
                         }
@@ -99,7 +113,12 @@ fn every_count_is_seen_once() {
             }
         });
         for thread in threads {
-            for (all, one) in expected.iter_mut().zip(thread.join().unwrap()) {
+            for ((all, classes), (one, by_size)) in expected.iter_mut().zip(thread.join().unwrap())
+            {
+                for (sum, count) in classes.iter_mut().zip(by_size) {
+                    *sum += count;
+                }
+                all.temporary += one.temporary;
                 all.allocations += one.allocations;
                 all.frees += one.frees;
                 all.allocated_bytes += one.allocated_bytes;
@@ -111,7 +130,18 @@ fn every_count_is_seen_once() {
     });
     let mut sums = Sums::new();
     assert!(sums.read(SITES));
+    let sizes = Sizes::read(SITES).expect("memory");
     for site in 1..=SITES {
-        assert_eq!(sum(&sums, site), expected[site as usize], "site {site}");
+        let (counted, classes) = &expected[site as usize];
+        assert_eq!(sum(&sums, site), *counted, "site {site}");
+        let (temporary, by_size) = sizes.since(&Sizes::new(), site);
+        assert_eq!(temporary, counted.temporary, "site {site}");
+        assert_eq!(by_size.as_ref(), Some(classes), "site {site}");
+        let whole = sites::sizes::whole(site, classes).expect("room");
+        assert_eq!(
+            whole.iter().sum::<u64>(),
+            counted.allocations,
+            "site {site}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::fields::{Input, Output};
 use crate::sink::Full;
-use crate::types::{Module, Node, Site, SiteKind};
+use crate::types::{Call, Module, Node, Site, SiteKind};
 
 pub(super) fn put_module(module: &Module<'_>, out: &mut Output<'_>) -> Result<(), Full> {
     out.varint(module.id)?;
@@ -66,7 +66,8 @@ pub(super) fn put_site(site: &Site, out: &mut Output<'_>) -> Result<(), Full> {
     out.varint(site.id)?;
     out.varint(site.leaf)?;
     out.varint(site.first_seen_ms)?;
-    out.varint(site.thread)
+    out.varint(site.thread)?;
+    out.varint(site.call as u32)
 }
 
 pub(super) fn get_site(input: &mut Input<'_>) -> Option<Site> {
@@ -83,5 +84,7 @@ pub(super) fn get_site(input: &mut Input<'_>) -> Option<Site> {
         leaf: input.u32()?,
         first_seen_ms: input.varint()?,
         thread: input.u32()?,
+        // A site of the first version ends here.
+        call: Call::of(input.u32().unwrap_or(0)),
     })
 }

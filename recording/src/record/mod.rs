@@ -19,6 +19,7 @@ use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
 use crate::sink::{Full, Sink};
+use crate::sizes::{self, SizesWriter};
 use crate::spread::{SpreadWriter, SpreadsHead};
 use crate::types::{EndKind, EventKind, Faults, Record, SnapshotHead, TimeMs};
 
@@ -39,6 +40,7 @@ mod tag {
     pub const END: u8 = 13;
     pub const SPREADS: u8 = 14;
     pub const LIFETIMES: u8 = 18;
+    pub const SIZES: u8 = 19;
     pub const ACCOUNT: u8 = 20;
     pub const RESIDENCY: u8 = 21;
     pub const ARENAS: u8 = 22;
@@ -128,6 +130,10 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             encode_lifetimes(&lifetimes.head, sink)?;
             sink.put(lifetimes.lifetimes)
         }
+        Record::Sizes(all) => {
+            encode_sizes(all.at_ms, all.least_allocations, sink)?;
+            sink.put(all.sizes)
+        }
         Record::Scan(scan) => {
             out.byte(tag::SCAN)?;
             scan::put(scan, &mut out)
@@ -213,6 +219,18 @@ pub fn encode_lifetimes<'a>(
     Ok(LifetimesWriter::new(sink))
 }
 
+/// Begins a [`Record::Sizes`], see [`encode_snapshot`].
+pub fn encode_sizes(
+    at_ms: TimeMs,
+    least_allocations: u64,
+    sink: &mut dyn Sink,
+) -> Result<SizesWriter<'_>, Full> {
+    let mut out = Output(sink);
+    out.byte(tag::SIZES)?;
+    sizes::put_head(at_ms, least_allocations, &mut out)?;
+    Ok(SizesWriter::new(sink))
+}
+
 /// Begins a [`Record::Losses`], see [`encode_snapshot`].
 pub fn encode_losses(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<LossWriter<'_>, Full> {
     let mut out = Output(sink);
@@ -255,6 +273,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
         tag,
         tag::PROCESS..=tag::SPREADS
             | tag::LIFETIMES
+            | tag::SIZES
             | tag::ACCOUNT..=tag::ARENAS
             | tag::FAULTS
             | tag::SCAN
@@ -303,6 +322,7 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::RESIDENCY => Record::Residency(account::get_residency(input)?),
         tag::ARENAS => Record::Arenas(account::get_arenas(input)?),
         tag::LIFETIMES => Record::Lifetimes(lifetimes::get_lifetimes(input)?),
+        tag::SIZES => Record::Sizes(sizes::get_sizes(input)?),
         tag::SCAN => Record::Scan(scan::get(input)?),
         tag::LOSSES => Record::Losses(scan::get_losses(input)?),
         tag::SPREADS => Record::Spreads(spread::get(input)?),
@@ -344,6 +364,7 @@ impl Record<'_> {
             Record::Ages(_)
             | Record::Spreads(_)
             | Record::Lifetimes(_)
+            | Record::Sizes(_)
             | Record::Residency(_)
             | Record::Arenas(_)
             | Record::Faults(_)

@@ -14,6 +14,7 @@ const LIMITS_ADDRESS_SPACE: u8 = 4;
 const HAS_SYSTEM: u8 = 8;
 const HAS_SAMPLING: u8 = 16;
 const HAS_RSS_PEAK: u8 = 32;
+const HAS_TEMPORARY: u8 = 64;
 
 pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
     let mut len = Measure::default();
@@ -49,7 +50,12 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     } else {
         0
     };
-    out.byte(limit | allocator | space | system | sampling | peak)?;
+    let temporary = if head.temporary.is_some() {
+        HAS_TEMPORARY
+    } else {
+        0
+    };
+    out.byte(limit | allocator | space | system | sampling | peak | temporary)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -104,6 +110,9 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     }
     if let Some(peak) = &head.rss_peak {
         out.varints(&[peak.bytes, peak.at_ms])?;
+    }
+    if let Some(temporary) = head.temporary {
+        out.varint(temporary)?;
     }
     Ok(())
 }
@@ -210,6 +219,11 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
     } else {
         None
     };
+    let temporary = if flags & HAS_TEMPORARY != 0 {
+        Some(input.varint()?)
+    } else {
+        None
+    };
     Some(SnapshotHead {
         index,
         merged: u32::try_from(merged).ok()?,
@@ -230,6 +244,7 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         system,
         sampling,
         rss_peak,
+        temporary,
     })
 }
 

@@ -35,6 +35,13 @@ pub fn deltas(deltas: &[SiteDelta]) -> Vec<u8> {
 }
 
 /// Packed ages.
+pub fn sizes(list: &[SiteSizes]) -> Vec<u8> {
+    let mut bytes = Bytes::default();
+    let mut writer = SizesWriter::new(&mut bytes);
+    list.iter().for_each(|site| writer.push(site).unwrap());
+    bytes.0
+}
+
 pub fn lifetimes(list: &[SiteLifetimes]) -> Vec<u8> {
     let mut bytes = Bytes::default();
     let mut writer = LifetimesWriter::new(&mut bytes);
@@ -197,6 +204,7 @@ pub fn sample() -> File {
             folded: true,
             first_seen_ms,
             thread,
+            call: Call::Calloc,
         })
     };
     let defs = [
@@ -276,6 +284,20 @@ pub fn sample() -> File {
             live: [0; OCTAVES],
         },
     ]);
+    let mut by_size = [0; SIZE_CLASSES];
+    (by_size[0], by_size[SIZE_CLASSES - 1]) = (9, 1);
+    let allocated = sizes(&[
+        SiteSizes {
+            site: 1,
+            temporary: Some(8),
+            allocated: Some(by_size),
+        },
+        SiteSizes {
+            site: 2,
+            temporary: None,
+            allocated: None,
+        },
+    ]);
     let events = [
         Record::Event {
             at_ms: 1,
@@ -336,6 +358,11 @@ pub fn sample() -> File {
                 lifetimes: &lived,
             }),
             Record::Losses(losses),
+            Record::Sizes(Sizes {
+                at_ms: 2999,
+                least_allocations: 1,
+                sizes: &allocated,
+            }),
         ],
     );
     file.segment(SegmentKind::Events, 4, 1, &events);

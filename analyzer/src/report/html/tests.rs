@@ -46,6 +46,7 @@ fn shop() -> crate::report::Report {
         name: b"<b>worker</b>",
     });
     r.event(30_000, EventKind::Mark, HOSTILE);
+    r.temporary_each = Some(5);
     r.every_second(60, |second| {
         let cached = u64::from(second <= 20);
         vec![
@@ -68,6 +69,16 @@ fn shop() -> crate::report::Report {
             (session, &[], &[(5, 60)]),
             (page, &[], &[(6, 20)]),
             (request, &[(1, 100)], &[]),
+        ],
+    );
+    // Half of the requests were gone at once; a hundred of them were of 1,000 bytes.
+    r.sizes(
+        60_000,
+        &[
+            (session, 0, &[(7, 60)]),
+            (page, 0, &[(8, 20)]),
+            (request, 300, &[(6, 500), (7, 100)]),
+            (area, 0, &[(10, 1)]),
         ],
     );
     r.exit(60_500, 0);
@@ -328,10 +339,32 @@ fn the_page_works_in_a_browser() {
             .starts_with("Growth: 85.4 KiB at all")
     );
 
-    // Blocks that were freed within one snapshot interval: 500 of the 600 requests.
+    // Blocks that were freed before anything else was done.
+    assert!(figure(&browser, "Temporary").contains("300 freed at once"));
     browser.click("//section[@id='flame']//button[@data-value='temporary']");
     let says = browser.text("//p[@id='flame-says']");
-    assert!(says.starts_with("Temporary: 500 at all"), "{says}");
+    assert!(says.starts_with("Temporary: 300 at all"), "{says}");
+    browser.click("//section[@id='timeline']//button[@data-value='temporary']");
+    let legend = browser.text("//section[@id='timeline']//ul[@class='legend']");
+    assert!(legend.contains("anything else 5"), "{legend}");
+    browser.click("//section[@id='timeline']//button[@data-value='blocks']");
+    let legend = browser.text("//section[@id='timeline']//ul[@class='legend']");
+    assert!(legend.contains("live blocks 80"), "{legend}");
+    // Sizes, and where most blocks of each are from.
+    let sizes = "//div[h3='Allocations by size']//ol";
+    let bars = browser.text(sizes).replace('\n', " ");
+    for words in [
+        "up to 512 B",
+        "500",
+        "up to 1.00 KiB",
+        "160",
+        "62.5% of it at read_request",
+    ] {
+        assert!(bars.contains(words), "{words}: {bars}");
+    }
+    let calls = "//div[h3='Functions called']//ol[2]";
+    let bars = browser.text(calls).replace('\n', " ");
+    assert!(bars.starts_with("malloc 6"), "{bars}");
     let lifetimes = "//div[h3='Lifetimes of blocks']//ol";
     let bars = browser.text(lifetimes).replace('\n', " ");
     assert!(

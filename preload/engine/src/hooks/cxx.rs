@@ -5,6 +5,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use leaktrack_recording::Call;
+
 use super::heap;
 use super::real::{ORIGINALS, original};
 use crate::loader;
@@ -46,7 +48,7 @@ pub unsafe fn find_late(slot: &AtomicUsize, name: &[u8]) -> Option<usize> {
 /// As `operator new`; `sp` and `bp` are those at the entry of the exported symbol.
 pub unsafe extern "C" fn new(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: passed on.
-    unsafe { new_by(&ORIGINALS.new_nothrow, size, sp, bp) }
+    unsafe { new_by(&ORIGINALS.new_nothrow, Call::New, size, sp, bp) }
 }
 
 /// As [`new`], for `operator new[]`.
@@ -55,13 +57,19 @@ pub unsafe extern "C" fn new(size: usize, sp: usize, bp: usize) -> *mut u8 {
 /// As [`new`].
 pub unsafe extern "C" fn new_array(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: passed on.
-    unsafe { new_by(&ORIGINALS.new_array_nothrow, size, sp, bp) }
+    unsafe { new_by(&ORIGINALS.new_array_nothrow, Call::NewArray, size, sp, bp) }
 }
 
 /// # Safety
 /// As [`new`]; `slot` holds a non-throwing `operator new`.
 #[inline(always)]
-unsafe fn new_by(slot: &'static AtomicUsize, size: usize, sp: usize, bp: usize) -> *mut u8 {
+unsafe fn new_by(
+    slot: &'static AtomicUsize,
+    call: Call,
+    size: usize,
+    sp: usize,
+    bp: usize,
+) -> *mut u8 {
     type F = unsafe extern "C" fn(usize, *const u8) -> *mut u8;
     static NOTHROW: u8 = 0;
     if slot.load(Relaxed) == 0 {
@@ -69,7 +77,7 @@ unsafe fn new_by(slot: &'static AtomicUsize, size: usize, sp: usize, bp: usize) 
     }
     // SAFETY: the original has this type; the tag's address only tells the overload.
     unsafe {
-        heap::allocate(size, sp, bp, 16, || {
+        heap::allocate(size, sp, bp, 16, call, || {
             original::<F>(slot)(size, &raw const NOTHROW)
         })
     }
@@ -81,7 +89,16 @@ unsafe fn new_by(slot: &'static AtomicUsize, size: usize, sp: usize, bp: usize) 
 /// As [`new`].
 pub unsafe extern "C" fn new_aligned(size: usize, align: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: passed on.
-    unsafe { new_aligned_by(&ORIGINALS.new_aligned_nothrow, size, align, sp, bp) }
+    unsafe {
+        new_aligned_by(
+            &ORIGINALS.new_aligned_nothrow,
+            Call::New,
+            size,
+            align,
+            sp,
+            bp,
+        )
+    }
 }
 
 /// As [`new_aligned`], for `operator new[]`.
@@ -95,7 +112,16 @@ pub unsafe extern "C" fn new_array_aligned(
     bp: usize,
 ) -> *mut u8 {
     // SAFETY: passed on.
-    unsafe { new_aligned_by(&ORIGINALS.new_array_aligned_nothrow, size, align, sp, bp) }
+    unsafe {
+        new_aligned_by(
+            &ORIGINALS.new_array_aligned_nothrow,
+            Call::NewArray,
+            size,
+            align,
+            sp,
+            bp,
+        )
+    }
 }
 
 /// # Safety
@@ -103,6 +129,7 @@ pub unsafe extern "C" fn new_array_aligned(
 #[inline(always)]
 unsafe fn new_aligned_by(
     slot: &'static AtomicUsize,
+    call: Call,
     size: usize,
     align: usize,
     sp: usize,
@@ -115,7 +142,7 @@ unsafe fn new_aligned_by(
     }
     // SAFETY: the original has this type.
     unsafe {
-        heap::allocate(size, sp, bp, align, || {
+        heap::allocate(size, sp, bp, align, call, || {
             original::<F>(slot)(size, align, &raw const NOTHROW)
         })
     }

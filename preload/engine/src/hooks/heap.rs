@@ -7,6 +7,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use leaktrack_recording::Call;
+
 use super::real::{ORIGINALS, original};
 use super::record::{forget, forget_quickly, leave, record, restore, settle};
 use super::{boot, ready};
@@ -88,6 +90,7 @@ pub(super) unsafe fn allocate(
     sp: usize,
     bp: usize,
     align: usize,
+    call: Call,
     real: impl Fn() -> *mut u8,
 ) -> *mut u8 {
     let t = local();
@@ -101,7 +104,7 @@ pub(super) unsafe fn allocate(
     let p = real();
     if !p.is_null() {
         guard::turn(t, OURS);
-        record(t, p.addr(), size, Entry { sp, bp });
+        record(t, p.addr(), size, Entry { sp, bp }, call);
     }
     leave(t);
     p
@@ -114,7 +117,7 @@ pub(super) unsafe fn allocate(
 pub unsafe extern "C" fn malloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, 16, || {
+        allocate(size, sp, bp, 16, Call::Malloc, || {
             original::<Malloc>(&ORIGINALS.malloc)(size)
         })
     }
@@ -129,7 +132,7 @@ pub unsafe extern "C" fn calloc(count: usize, each: usize, sp: usize, bp: usize)
     let size = count.wrapping_mul(each);
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, 16, || {
+        allocate(size, sp, bp, 16, Call::Calloc, || {
             original::<Calloc>(&ORIGINALS.calloc)(count, each)
         })
     }
@@ -142,7 +145,7 @@ pub unsafe extern "C" fn calloc(count: usize, each: usize, sp: usize, bp: usize)
 pub unsafe extern "C" fn memalign(align: usize, size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, align, || {
+        allocate(size, sp, bp, align, Call::Memalign, || {
             original::<Memalign>(&ORIGINALS.memalign)(align, size)
         })
     }
@@ -155,7 +158,7 @@ pub unsafe extern "C" fn memalign(align: usize, size: usize, sp: usize, bp: usiz
 pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, align, || {
+        allocate(size, sp, bp, align, Call::AlignedAlloc, || {
             original::<Memalign>(&ORIGINALS.aligned_alloc)(align, size)
         })
     }
@@ -168,7 +171,7 @@ pub unsafe extern "C" fn aligned_alloc(align: usize, size: usize, sp: usize, bp:
 pub unsafe extern "C" fn valloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, 4096, || {
+        allocate(size, sp, bp, 4096, Call::Valloc, || {
             original::<Malloc>(&ORIGINALS.valloc)(size)
         })
     }
@@ -181,7 +184,7 @@ pub unsafe extern "C" fn valloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
 pub unsafe extern "C" fn pvalloc(size: usize, sp: usize, bp: usize) -> *mut u8 {
     // SAFETY: the original has this type.
     unsafe {
-        allocate(size, sp, bp, 4096, || {
+        allocate(size, sp, bp, 4096, Call::Pvalloc, || {
             original::<Malloc>(&ORIGINALS.pvalloc)(size)
         })
     }
@@ -227,7 +230,7 @@ pub unsafe extern "C" fn posix_memalign(
         // SAFETY: the original stored the block there.
         let p = unsafe { *out };
         if !p.is_null() {
-            record(t, p.addr(), size, Entry { sp, bp });
+            record(t, p.addr(), size, Entry { sp, bp }, Call::PosixMemalign);
         }
     }
     leave(t);
@@ -458,7 +461,7 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
     if p.is_null() {
         // SAFETY: the original has this type.
         return unsafe {
-            allocate(size, sp, bp, 16, || {
+            allocate(size, sp, bp, 16, Call::Realloc, || {
                 original::<Realloc>(&ORIGINALS.realloc)(p, size)
             })
         };
@@ -514,7 +517,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
         None => unknown(t),
     }
     if !r.is_null() {
-        record(t, r.addr(), size, entry);
+        record(t, r.addr(), size, entry, Call::Realloc);
     }
     r
 }
@@ -534,7 +537,7 @@ unsafe fn move_out_of_boot(t: &Local, p: *mut u8, size: usize, entry: Entry) -> 
         // SAFETY: both blocks hold that many bytes and are different.
         unsafe { core::ptr::copy_nonoverlapping(p, r, bytes) };
         if state::tracking() {
-            record(t, r.addr(), size, entry);
+            record(t, r.addr(), size, entry, Call::Realloc);
         }
     }
     r

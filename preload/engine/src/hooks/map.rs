@@ -5,6 +5,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use leaktrack_recording::Call;
+
 use super::real::{ORIGINALS, original};
 use super::{in_allocator, ready, record};
 use crate::faults::large;
@@ -68,12 +70,12 @@ fn settle(piece: Mapping, whole: bool) {
 }
 
 /// Writes a new mapping down; the guard is in phase `OURS`.
-fn add(t: &Local, start: usize, len: usize, entry: Entry) {
+fn add(t: &Local, start: usize, len: usize, entry: Entry, call: Call) {
     let paused = state::is_paused();
     let site = if paused {
         0
     } else {
-        record::site(t, entry, Kind::Mmap)
+        record::site(t, entry, Kind::Mmap, call)
     };
     if site == 0 {
         state::COVERAGE
@@ -91,9 +93,11 @@ fn add(t: &Local, start: usize, len: usize, entry: Entry) {
         state::COVERAGE.dropped.fetch_add(1, Relaxed);
         return;
     }
+    let bytes = (len as u64).next_multiple_of(4096);
     if let Some(c) = sites::counters(site) {
-        c.add_alloc((len as u64).next_multiple_of(4096));
+        c.add_alloc(bytes);
     }
+    sites::sizes::note(site, bytes, 1);
 }
 
 /// `mmap` and `mmap64`, which are one on 64-bit systems.
@@ -129,7 +133,7 @@ pub unsafe extern "C" fn mmap(
     let r = real();
     if r != FAILED {
         guard::turn(t, OURS);
-        add(t, r, len, Entry { sp, bp });
+        add(t, r, len, Entry { sp, bp }, Call::Mmap);
     }
     record::leave(t);
     r
@@ -221,7 +225,7 @@ pub unsafe extern "C" fn mremap(
     }
     sys::restore_signals(signals);
     if r != FAILED {
-        add(t, r, new_len, Entry { sp, bp });
+        add(t, r, new_len, Entry { sp, bp }, Call::Mremap);
     }
     record::leave(t);
     r

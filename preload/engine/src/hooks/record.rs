@@ -4,6 +4,8 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use leaktrack_recording::Call;
+
 use crate::live::{Block, Insert};
 use crate::sampler::{self, EXACT, filter, weight};
 use crate::sites::Kind;
@@ -13,9 +15,10 @@ use crate::tls::Local;
 use crate::unwind::{self, Entry, Walked};
 use crate::{guard, modules, sites, thread};
 
-/// Finds the site of the call that entered at `entry`; 0 when there is no memory for it.
+/// Finds the site of the call that entered at `entry`; 0 when there is no memory for it. What was
+/// called is only looked at where the stack was not met before.
 #[inline(always)]
-pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
+pub fn site(t: &Local, entry: Entry, kind: Kind, call: Call) -> u32 {
     let Some(mut borrowed) = Borrowed::get(t) else {
         return 0;
     };
@@ -37,7 +40,7 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
         Walked::Unknown => {}
     }
     // SAFETY: as above.
-    unsafe { site_by_frames(thread, entry, kind) }
+    unsafe { site_by_frames(thread, entry, kind, call) }
 }
 
 /// The site of a stack that was not met before, or is not of the usual kind.
@@ -46,56 +49,56 @@ pub fn site(t: &Local, entry: Entry, kind: Kind) -> u32 {
 /// As for [`unwind::capture`].
 #[cold]
 #[inline(never)]
-unsafe fn site_by_frames(thread: &mut ThreadState, entry: Entry, kind: Kind) -> u32 {
+unsafe fn site_by_frames(thread: &mut ThreadState, entry: Entry, kind: Kind, call: Call) -> u32 {
     let tid = thread.tid;
     let generation = modules::generation();
     // SAFETY: passed on to the caller.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
-    let site = sites::intern(&stack, kind, state::now_ms(), tid);
+    let site = sites::intern(&stack, kind, call, state::now_ms(), tid);
     if site != 0 || modules::generation() == generation {
         return site;
     }
     // The stack led through an object that was replaced unannounced: now it is known.
     // SAFETY: passed on to the caller.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, state::depth()) };
-    sites::intern(&stack, kind, state::now_ms(), tid)
+    sites::intern(&stack, kind, call, state::now_ms(), tid)
 }
 
 /// Records a block that the allocator has just returned.
 #[inline(always)]
-pub fn record(t: &Local, addr: usize, size: usize, entry: Entry) {
+pub fn record(t: &Local, addr: usize, size: usize, entry: Entry, call: Call) {
     if state::fast() {
-        record_as(t, addr, size, entry, EXACT);
+        record_as(t, addr, size, entry, call, EXACT);
     } else {
-        record_if_chosen(t, addr, size, entry);
+        record_if_chosen(t, addr, size, entry, call);
     }
 }
 
 /// Records a block unless nothing new is recorded at the moment, or it is not among those sampled.
 #[cold]
 #[inline(never)]
-fn record_if_chosen(t: &Local, addr: usize, size: usize, entry: Entry) {
+fn record_if_chosen(t: &Local, addr: usize, size: usize, entry: Entry, call: Call) {
     if state::is_paused() {
         return; // `realloc` comes here all the same: it has forgotten the old block.
     }
     if !sampler::is_on() {
-        record_as(t, addr, size, entry, EXACT);
+        record_as(t, addr, size, entry, call, EXACT);
         return;
     }
     let start = sampler::budget::start();
     if let Some(class) = sampler::chooses(t, size) {
         // The free of a block that was not sampled may have unmapped a stack that was verified.
         unwind::note_unmap();
-        record_as(t, addr, size, entry, class);
+        record_as(t, addr, size, entry, call, class);
         sampler::spent(t, start);
     }
 }
 
 /// Records a block that stands for what its class and size say.
 #[inline(always)]
-fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
+fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, call: Call, class: u8) {
     LIVE.prefetch(addr);
-    let site = site(t, entry, Kind::Heap);
+    let site = site(t, entry, Kind::Heap, call);
     let block = Block {
         size: size as u64,
         site,
@@ -104,11 +107,11 @@ fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, class: u8) {
     };
     if site != 0
         && class == EXACT
-        && let Some((holder, tally)) = thread::hands(t)
+        && let Some((holder, counts)) = thread::hands(t)
         && LIVE.insert_quickly(Some(holder), addr, &block)
     {
         filter::note_insert(addr);
-        tally.add_alloc(site, size as u64);
+        counts.add_alloc(addr, site, size as u64);
         return;
     }
     record_slowly(t, addr, block);
@@ -146,15 +149,17 @@ fn record_slowly(t: &Local, addr: usize, block: Block) {
             let bytes = weight.saturating_mul(size);
             sampler::note_allocated(t, weight, bytes);
             c.add_allocs(weight, bytes);
+            sites::sizes::note(site, size, weight);
         }
         return;
     }
-    match thread::tally(t) {
-        Some(tally) => tally.add_alloc(site, size),
+    match thread::hands(t) {
+        Some((_, counts)) => counts.add_alloc(addr, site, size),
         None => {
             if let Some(c) = sites::counters(site) {
                 c.add_alloc(size);
             }
+            sites::sizes::note(site, size, 1);
         }
     }
 }
@@ -180,14 +185,14 @@ pub fn forget(t: &Local, addr: usize) -> Option<Block> {
 /// more to do, or no such block: nothing was done.
 #[inline(always)]
 pub fn forget_quickly(t: &Local, addr: usize) -> Option<Block> {
-    let counts = filter::counts_removals();
-    let (holder, tally) = thread::hands(t)?;
+    let is_noted = filter::counts_removals();
+    let (holder, counts) = thread::hands(t)?;
     let block = LIVE.remove_quickly(Some(holder), addr)?;
-    if counts {
+    if is_noted {
         filter::note_remove(addr);
     }
     if block.class == EXACT && block.epoch > state::fork_epoch() {
-        tally.add_free(block.site, block.size);
+        counts.add_free(addr, block.site, block.size);
         note_age(&block);
     } else {
         settle_slowly(t, addr, block);
@@ -236,8 +241,8 @@ pub fn settle(t: &Local, addr: usize, block: Block) {
         }
         return;
     }
-    match thread::tally(t) {
-        Some(tally) => tally.add_free(block.site, block.size),
+    match thread::hands(t) {
+        Some((_, counts)) => counts.add_free(addr, block.site, block.size),
         None => {
             if let Some(c) = sites::counters(block.site) {
                 c.add_free(block.size);

@@ -80,10 +80,12 @@ pub enum Kept {
     Spreads,
     /// Page faults by address.
     Faults,
+    /// How large blocks were.
+    Sizes,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 7;
+const KEPT: usize = 8;
 
 /// A recording being written.
 #[derive(Debug)]

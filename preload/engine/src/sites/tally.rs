@@ -5,15 +5,15 @@
 //! given to another site. Tallies outlive their threads and go on with the next one, so that nothing
 //! is ever lost or handed over in a hurry.
 //!
-//! Whoever takes a snapshot adds tallies and counters up in [`Sums::read`]. It must never write to
-//! them.
+//! Whoever takes a snapshot adds tallies and counters up in [`Sums::read`], and the sizes of blocks in
+//! [`Sizes::read`]. It must never write to them.
 
 use crate::arena::AVec;
 use crate::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64,
+    AtomicPtr, AtomicU16, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
     fence,
-    sizes::TALLY_ENTRIES as ENTRIES,
+    sizes::{TALLY_CLASSES as CLASSES, TALLY_ENTRIES as ENTRIES},
     spin_loop,
 };
 use core::ptr::null_mut;
@@ -27,16 +27,20 @@ const ATTEMPTS: u32 = 32;
 /// Reads in a row after which nobody will finish giving an entry away.
 const TORN: u32 = 2000;
 /// Counts hand over long before they overflow.
-const MOST: u32 = 1 << 31;
+const MOST_FREES: u32 = 1 << 31;
+const MOST_OF_SIZE: u16 = 1 << 15;
 
-/// The counts of one site since they were last handed over.
+/// The counts of one site since they were last handed over, on a cache line of their own.
+#[repr(C, align(64))]
 struct Entry {
     /// Site in the low half (0: none); the high half changes whenever the low one does.
     tag: AtomicU64,
-    allocations: AtomicU32,
-    frees: AtomicU32,
     allocated_bytes: AtomicU64,
     freed_bytes: AtomicU64,
+    frees: AtomicU32,
+    temporary: AtomicU32,
+    /// Allocations by class of size: their number is the sum.
+    by_size: [AtomicU16; CLASSES],
 }
 
 /// What one thread counts. Zeroed memory is an empty one. Only its thread writes it; all accesses
@@ -96,28 +100,43 @@ impl Tally {
     #[inline(always)]
     pub fn add_alloc(&self, site: u32, bytes: u64) {
         let Some(entry) = self.entry(site) else {
-            if let Some(counters) = super::counters(site) {
-                counters.add_alloc(bytes);
-            }
+            count_alloc(site, bytes);
             return;
         };
+        // As `size_class` says, of all but 0.
+        let log2 = (bytes.wrapping_sub(1) | 7).ilog2() as usize;
+        let class = if log2 < CLASSES + 1 {
+            log2 - 2
+        } else {
+            super::sizes::unusual(site, bytes)
+        };
         add(&entry.allocated_bytes, bytes);
-        if bump(&entry.allocations) >= MOST {
+        // SAFETY: below the number of classes either way.
+        let counter = unsafe { entry.by_size.get_unchecked(class) };
+        let count = counter.load(Relaxed);
+        counter.store(count.wrapping_add(1), Relaxed);
+        if count >= MOST_OF_SIZE {
             entry.give_to(site);
         }
     }
 
-    /// Counts a free.
+    /// Counts a free. `temporary`: the thread has neither allocated nor freed since the block was
+    /// allocated.
     #[inline(always)]
-    pub fn add_free(&self, site: u32, bytes: u64) {
+    pub fn add_free(&self, site: u32, bytes: u64, temporary: bool) {
         let Some(entry) = self.entry(site) else {
             if let Some(counters) = super::counters(site) {
                 counters.add_free(bytes);
+                counters.temporary.fetch_add(u64::from(temporary), Relaxed);
             }
             return;
         };
         add(&entry.freed_bytes, bytes);
-        if bump(&entry.frees) >= MOST {
+        let so_far = entry.temporary.load(Relaxed);
+        entry
+            .temporary
+            .store(so_far.wrapping_add(u32::from(temporary)), Relaxed);
+        if bump(&entry.frees) >= MOST_FREES {
             entry.give_to(site);
         }
     }
@@ -144,7 +163,23 @@ impl Tally {
     }
 }
 
+/// Counts an allocation in no tally.
+#[cold]
+#[inline(never)]
+fn count_alloc(site: u32, bytes: u64) {
+    if let Some(counters) = super::counters(site) {
+        counters.add_alloc(bytes);
+    }
+    super::sizes::note(site, bytes, 1);
+}
+
 impl Entry {
+    /// Allocations since they were last handed over.
+    fn allocations(&self) -> u64 {
+        let counts = self.by_size.iter();
+        counts.map(|count| u64::from(count.load(Relaxed))).sum()
+    }
+
     /// Hands over what was counted and starts again for a site, maybe the same.
     #[cold]
     #[inline(never)]
@@ -160,8 +195,13 @@ impl Entry {
         if owner != NOBODY
             && let Some(counters) = super::counters(owner)
         {
-            let allocations = u64::from(self.allocations.load(Relaxed));
-            counters.allocations.fetch_add(allocations, Relaxed);
+            counters.allocations.fetch_add(self.allocations(), Relaxed);
+            for (class, count) in self.by_size.iter().enumerate() {
+                match count.load(Relaxed) {
+                    0 => {}
+                    count => super::sizes::hand_over(owner, class, count.into()),
+                }
+            }
             counters
                 .allocated_bytes
                 .fetch_add(self.allocated_bytes.load(Relaxed), Relaxed);
@@ -170,8 +210,13 @@ impl Entry {
             counters
                 .freed_bytes
                 .fetch_add(self.freed_bytes.load(Relaxed), Relaxed);
+            let temporary = u64::from(self.temporary.load(Relaxed));
+            counters.temporary.fetch_add(temporary, Relaxed);
         }
-        self.allocations.store(0, Relaxed);
+        for count in &self.by_size {
+            count.store(0, Relaxed);
+        }
+        self.temporary.store(0, Relaxed);
         self.frees.store(0, Relaxed);
         self.allocated_bytes.store(0, Relaxed);
         self.freed_bytes.store(0, Relaxed);
@@ -192,6 +237,8 @@ pub struct Sum {
     pub allocated_bytes: u64,
     /// Bytes freed.
     pub freed_bytes: u64,
+    /// Of the blocks freed, those that were temporary.
+    pub temporary: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -280,6 +327,7 @@ impl Sums {
                 let (frees, freed_bytes) = (&counters.frees, &counters.freed_bytes);
                 cell.sum.frees = frees.load(Relaxed);
                 cell.sum.freed_bytes = freed_bytes.load(Relaxed);
+                cell.sum.temporary = counters.temporary.load(Relaxed);
                 fence(Acquire);
                 cell.sum.allocations = counters.allocations.load(Relaxed);
                 cell.sum.allocated_bytes = counters.allocated_bytes.load(Relaxed);
@@ -311,6 +359,7 @@ impl Sums {
             {
                 cell.now.frees = counters.frees.load(Relaxed);
                 cell.now.freed_bytes = counters.freed_bytes.load(Relaxed);
+                cell.now.temporary = counters.temporary.load(Relaxed);
             }
         }
         for entry in entries(place) {
@@ -318,6 +367,7 @@ impl Sums {
                 cell.now.frees += u64::from(entry.frees.load(Relaxed));
                 let bytes = entry.freed_bytes.load(Relaxed);
                 cell.now.freed_bytes = cell.now.freed_bytes.wrapping_add(bytes);
+                cell.now.temporary += u64::from(entry.temporary.load(Relaxed));
             }
         }
         // The counts of an allocation are there before those of its free.
@@ -336,7 +386,7 @@ impl Sums {
         }
         for entry in entries(place) {
             if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
-                cell.now.allocations += u64::from(entry.allocations.load(Relaxed));
+                cell.now.allocations += entry.allocations();
                 let bytes = entry.allocated_bytes.load(Relaxed);
                 cell.now.allocated_bytes = cell.now.allocated_bytes.wrapping_add(bytes);
             }
@@ -361,4 +411,125 @@ impl Default for Sums {
 /// The entries of all tallies in one place.
 fn entries(place: usize) -> impl Iterator<Item = &'static Entry> {
     all().filter_map(move |tally| tally.entries.get(place))
+}
+
+/// What was counted of the sizes of a site's blocks.
+#[derive(Clone, Copy)]
+struct Sized {
+    by_size: [u64; CLASSES],
+    temporary: u64,
+    /// There was room to count all sizes.
+    is_known: bool,
+}
+
+const NONE: Sized = Sized {
+    by_size: [0; CLASSES],
+    temporary: 0,
+    is_known: true,
+};
+
+/// How often each site allocated blocks of each class of sizes.
+pub struct Sizes {
+    /// By site id.
+    cells: AVec<Sized>,
+}
+
+impl Sizes {
+    /// Nothing.
+    pub const fn new() -> Sizes {
+        Sizes { cells: AVec::new() }
+    }
+
+    /// Adds up what is known of sites up to `sites`; `None` without memory for it. What an entry that
+    /// is given away all the time holds may be counted twice or not at all.
+    pub fn read(sites: u32) -> Option<Sizes> {
+        let mut sizes = Sizes::new();
+        if !sizes.cells.reserve(sites as usize + 1) {
+            return None;
+        }
+        for _ in 0..=sites {
+            sizes.cells.try_push(NONE);
+        }
+        for place in 0..ENTRIES {
+            for _ in 0..ATTEMPTS {
+                let before = changes(place);
+                sizes.read_place(place);
+                // Pairs with the release fence in `Entry::give_to`.
+                fence(Acquire);
+                if before == changes(place) && !before.1 {
+                    break;
+                }
+                spin_loop();
+            }
+        }
+        Some(sizes)
+    }
+
+    /// What a test says: temporary blocks and allocations by class, of sites from 1 on.
+    #[cfg(test)]
+    pub fn of(sites: &[(u64, [u64; CLASSES])]) -> Sizes {
+        let mut sizes = Sizes::new();
+        sizes.cells.try_push(NONE);
+        for &(temporary, by_size) in sites {
+            sizes.cells.try_push(Sized {
+                by_size,
+                temporary,
+                is_known: true,
+            });
+        }
+        sizes
+    }
+
+    fn read_place(&mut self, place: usize) {
+        let cells = self.cells.as_mut_slice().iter_mut().enumerate();
+        for (site, cell) in cells.skip(place).step_by(ENTRIES) {
+            let common = super::sizes::common(site as u32);
+            let counters = super::counters(site as u32);
+            *cell = Sized {
+                by_size: common.unwrap_or([0; CLASSES]),
+                temporary: counters.map_or(0, |counters| counters.temporary.load(Relaxed)),
+                is_known: common.is_some(),
+            };
+        }
+        for entry in entries(place) {
+            if let Some(cell) = self.cells.get_mut(entry.tag.load(Relaxed) as u32 as usize) {
+                for (sum, count) in cell.by_size.iter_mut().zip(&entry.by_size) {
+                    *sum += u64::from(count.load(Relaxed));
+                }
+                cell.temporary += u64::from(entry.temporary.load(Relaxed));
+            }
+        }
+    }
+
+    /// Of a site, without what it had counted `before`: its temporary blocks and its allocations by
+    /// class, `None` if there was no room to count them.
+    pub fn since(&self, before: &Sizes, site: u32) -> (u64, Option<[u64; CLASSES]>) {
+        let of = |sizes: &Sizes| sizes.cells.get(site as usize).copied().unwrap_or(NONE);
+        let (now, before) = (of(self), of(before));
+        let mut by_size = now.by_size;
+        for (count, before) in by_size.iter_mut().zip(&before.by_size) {
+            *count = count.saturating_sub(*before);
+        }
+        let is_known = now.is_known && before.is_known;
+        (
+            now.temporary.saturating_sub(before.temporary),
+            is_known.then_some(by_size),
+        )
+    }
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes::new()
+    }
+}
+
+/// A number that changes when an entry in this place does, and whether one is being given away.
+fn changes(place: usize) -> (u64, bool) {
+    entries(place).fold((0, false), |(changes, is_given_away), entry| {
+        // Acquire pairs with the release in `Entry::give_to`.
+        let tag = entry.tag.load(Acquire);
+        let is_given_away = is_given_away || tag as u32 == NOBODY;
+        (u64::wrapping_add(changes, tag >> 32), is_given_away)
+    })
 }

@@ -24,12 +24,18 @@ fn equal_stacks_are_one_site() {
     modules::init();
     let here = equal_stacks_are_one_site as *const () as usize + 1;
     let pcs = [here, 0x1000_0000_1000, 0x1000_0000_2000];
-    let first = intern(&stack(&pcs, 1 << 60 | 77), Kind::Heap, 7, 42);
+    let first = intern(&stack(&pcs, 1 << 60 | 77), Kind::Heap, Call::Malloc, 7, 42);
     assert_ne!(first, 0);
     // The same by its hash, and by the tree when the hash is not known (another generation).
-    assert_eq!(intern(&stack(&pcs, 1 << 60 | 77), Kind::Heap, 8, 43), first);
-    assert_eq!(intern(&stack(&pcs, 2 << 60 | 77), Kind::Heap, 8, 43), first);
-    let mapping = intern(&stack(&pcs, 1 << 60 | 77), Kind::Mmap, 9, 43);
+    assert_eq!(
+        intern(&stack(&pcs, 1 << 60 | 77), Kind::Heap, Call::Malloc, 8, 43),
+        first
+    );
+    assert_eq!(
+        intern(&stack(&pcs, 2 << 60 | 77), Kind::Heap, Call::Malloc, 8, 43),
+        first
+    );
+    let mapping = intern(&stack(&pcs, 1 << 60 | 77), Kind::Mmap, Call::Malloc, 9, 43);
     assert_ne!(mapping, first);
     let info = site(first).unwrap();
     assert_eq!(
@@ -47,7 +53,13 @@ fn equal_stacks_are_one_site() {
 
     // Another caller of the same function shares the outer frames only.
     let other = [here, 0x1000_0000_1008, 0x1000_0000_2000];
-    let other = intern(&stack(&other, 3 << 60 | 77), Kind::Heap, 8, 43);
+    let other = intern(
+        &stack(&other, 3 << 60 | 77),
+        Kind::Heap,
+        Call::Malloc,
+        8,
+        43,
+    );
     let other = path(site(other).unwrap().leaf);
     assert_eq!(other[2], frames[2]);
     assert_ne!(other[0].parent, frames[0].parent);
@@ -70,7 +82,10 @@ fn threads_agree() {
                         0x2000_0002_0000,
                     ];
                     let number = (i % 97 * 13 + i % 13) as u64 + 1;
-                    (pcs, intern(&stack(&pcs, number), Kind::Heap, 0, 0))
+                    (
+                        pcs,
+                        intern(&stack(&pcs, number), Kind::Heap, Call::Malloc, 0, 0),
+                    )
                 };
                 (0..20_000).map(one).collect::<Vec<_>>()
             })

@@ -1,4 +1,4 @@
-//! Owns the four counters of a site as plain numbers. They only ever grow; differences wrap.
+//! Owns the counters of a site as plain numbers. They only ever grow; differences wrap.
 
 use leaktrack_recording::SiteDelta;
 
@@ -13,6 +13,8 @@ pub struct Counts {
     pub allocated_bytes: u64,
     /// Bytes freed.
     pub freed_bytes: u64,
+    /// Of the blocks freed, those that were temporary. No change of a site tells them.
+    pub temporary: u64,
 }
 
 impl Counts {
@@ -22,6 +24,7 @@ impl Counts {
         frees: 0,
         allocated_bytes: 0,
         freed_bytes: 0,
+        temporary: 0,
     };
 
     /// Adds.
@@ -30,6 +33,7 @@ impl Counts {
         self.frees = self.frees.wrapping_add(other.frees);
         self.allocated_bytes = self.allocated_bytes.wrapping_add(other.allocated_bytes);
         self.freed_bytes = self.freed_bytes.wrapping_add(other.freed_bytes);
+        self.temporary = self.temporary.wrapping_add(other.temporary);
     }
 
     /// What was added since `earlier`.
@@ -39,6 +43,7 @@ impl Counts {
             frees: self.frees.wrapping_sub(earlier.frees),
             allocated_bytes: self.allocated_bytes.wrapping_sub(earlier.allocated_bytes),
             freed_bytes: self.freed_bytes.wrapping_sub(earlier.freed_bytes),
+            temporary: self.temporary.wrapping_sub(earlier.temporary),
         }
     }
 
@@ -54,6 +59,7 @@ impl Counts {
             frees,
             allocated_bytes,
             freed_bytes,
+            temporary: _,
         } = self;
         SiteDelta {
             site,
@@ -79,6 +85,7 @@ impl From<SiteDelta> for Counts {
             frees,
             allocated_bytes,
             freed_bytes,
+            temporary: 0,
         }
     }
 }

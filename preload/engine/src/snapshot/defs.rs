@@ -1,7 +1,7 @@
 //! Owns the definitions: modules, frames, sites and threads are written when a snapshot first needs
 //! them, each once, as far as their share of the file goes.
 
-use leaktrack_recording::{Module, Record, Site, SiteKind};
+use leaktrack_recording::{Call, Module, Record, Site, SiteKind};
 
 use super::content;
 use super::source::Source;
@@ -161,6 +161,7 @@ impl Defs {
                 folded: true,
                 first_seen_ms: 0,
                 thread: 0,
+                call: Call::Unknown,
             };
             recorder.append_def(&Record::Site(site), FOR_ALL)?;
             *written = true;

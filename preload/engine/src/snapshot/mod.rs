@@ -16,6 +16,7 @@ mod epochs;
 mod faults;
 mod losses;
 mod scanning;
+mod sizes;
 mod source;
 mod spreads;
 mod watch;
@@ -206,6 +207,7 @@ impl State {
         if core::mem::take(&mut self.inherits) {
             let counts = self.writer.inherit(&Engine);
             sites::lifetimes::forget();
+            sites::sizes::forget_large();
             let [bytes, blocks] = &INHERITED_FREED;
             start.set_inherited(
                 counts.live_bytes().saturating_sub(bytes.load(Relaxed)),

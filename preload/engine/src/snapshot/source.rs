@@ -8,7 +8,7 @@ use leaktrack_recording::{Coverage, Module, Node, Octaves, Sampling, Site, SiteK
 
 use super::counts::Counts;
 use crate::sampler::{self, Calls};
-use crate::sites::tally::Sums;
+use crate::sites::tally::{Sizes, Sums};
 use crate::{arena, faults, helper, modules, sites, state, thread};
 
 /// What a snapshot reads.
@@ -59,6 +59,8 @@ pub trait Source {
     /// Blocks of a site that were freed, by their age in octaves of epochs, from 1 on; `None` if
     /// that could not be counted.
     fn freed(&self, id: u32) -> Option<Octaves>;
+    /// How large blocks of all sites were; `None` without memory to look.
+    fn sizes(&self) -> Option<Sizes>;
     /// Live blocks and mappings.
     fn live_blocks(&self) -> u64;
     /// Shows every live block and mapping: site and epoch of birth.
@@ -117,7 +119,8 @@ impl Source for Engine {
             folded,
             first_seen_ms,
             thread,
-            ..
+            call,
+            kind: _,
         } = site;
         Some(Site {
             id,
@@ -127,6 +130,7 @@ impl Source for Engine {
             folded,
             first_seen_ms,
             thread,
+            call,
         })
     }
 
@@ -146,6 +150,7 @@ impl Source for Engine {
                 frees: sum.frees,
                 allocated_bytes: sum.allocated_bytes,
                 freed_bytes: sum.freed_bytes,
+                temporary: sum.temporary,
             };
         }
         let Some(counters) = sites::counters(id) else {
@@ -161,6 +166,7 @@ impl Source for Engine {
             frees,
             allocated_bytes: counters.allocated_bytes.load(Relaxed),
             freed_bytes,
+            temporary: counters.temporary.load(Relaxed),
         }
     }
 
@@ -257,6 +263,10 @@ impl Source for Engine {
             sites::Kind::Heap => sites::lifetimes::freed(id),
             sites::Kind::Mmap => None,
         }
+    }
+
+    fn sizes(&self) -> Option<Sizes> {
+        Sizes::read(sites::len())
     }
 
     fn live_blocks(&self) -> u64 {

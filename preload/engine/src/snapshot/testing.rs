@@ -7,7 +7,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use leaktrack_recording::{
-    Coverage, Module, Node, OCTAVES, Octaves, Record, Recording, Sampling, Site, SiteKind,
+    Call, Coverage, Module, Node, OCTAVES, Octaves, Record, Recording, Sampling, Site, SiteKind,
     SiteLifetimes,
 };
 
@@ -18,6 +18,7 @@ use super::writer::Writer;
 use crate::recorder::testing::{Folder, path_of};
 use crate::recorder::{Failure, Recorder};
 use crate::sampler::Calls;
+use crate::sites::tally::Sizes;
 
 /// A process of which the test decides everything.
 pub struct Fake {
@@ -27,6 +28,8 @@ pub struct Fake {
     pub counts: RefCell<Vec<Counts>>,
     pub births: RefCell<Vec<(u32, u32)>>,
     pub freed: RefCell<BTreeMap<u32, Option<Octaves>>>,
+    /// Temporary blocks, and allocations by class of size.
+    pub sizes: RefCell<Vec<(u64, [u64; 16])>>,
 }
 
 impl Fake {
@@ -38,6 +41,7 @@ impl Fake {
             counts: RefCell::new(Vec::new()),
             births: RefCell::new(Vec::new()),
             freed: RefCell::new(BTreeMap::new()),
+            sizes: RefCell::new(Vec::new()),
         }
     }
 
@@ -112,6 +116,7 @@ impl Source for Fake {
             folded: false,
             first_seen_ms: 1,
             thread: 0,
+            call: Call::Malloc,
         })
     }
     fn counts(&self, id: u32) -> Counts {
@@ -174,6 +179,9 @@ impl Source for Fake {
     }
     fn own_threads(&self) -> u32 {
         0
+    }
+    fn sizes(&self) -> Option<Sizes> {
+        Some(Sizes::of(&self.sizes.borrow()))
     }
     fn freed(&self, id: u32) -> Option<Octaves> {
         let freed = self.freed.borrow();

@@ -105,6 +105,7 @@ fn a_snapshot_too_long_for_one_record_is_several() {
                     frees: 1 << 55,
                     allocated_bytes: 1 << 55,
                     freed_bytes: 1 << 55,
+                    temporary: 0,
                 },
             );
         }

@@ -13,6 +13,7 @@ use super::counts::Counts;
 use super::defs::Defs;
 use super::epochs::Epochs;
 use super::faults;
+use super::sizes;
 use super::source::Source;
 use super::spreads;
 use crate::alerts::Figures;
@@ -20,6 +21,7 @@ use crate::facts::limit::{self, LimitKind};
 use crate::facts::{process, system};
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
 use crate::sampler::Calls;
+use crate::sites::tally::Sizes;
 use crate::text::Text;
 
 /// Room for an encoded head.
@@ -42,6 +44,8 @@ pub struct Writer {
     changes: Changes,
     /// What the counters were when this process was forked.
     base: Sums,
+    /// What was known of sizes by then.
+    sizes_base: Sizes,
     /// What the sites' counters lacked by then.
     calls_base: Calls,
     defs: Defs,
@@ -67,6 +71,7 @@ impl Writer {
         Writer {
             changes: Changes::new(FRAME_BYTES + HEAD_BYTES),
             base: [Counts::ZERO; 2],
+            sizes_base: Sizes::new(),
             calls_base: Calls::NONE,
             defs: Defs::new(),
             names: Names::new(),
@@ -90,6 +95,7 @@ impl Writer {
     /// malloc family.
     pub fn inherit(&mut self, source: &impl Source) -> Counts {
         self.base = self.changes.inherit(source);
+        self.sizes_base = source.sizes().unwrap_or_default();
         self.calls_base = source.beyond_sites().unwrap_or_default();
         self.defs.set_inherited(source.sites());
         self.epochs.note(source.epoch(), source.now_ms());
@@ -157,6 +163,12 @@ impl Writer {
         };
         if (last || minute) && source.live_blocks() <= walk_blocks {
             match self.ages(source, recorder, now_ms) {
+                Ok(()) | Err(Failure::Full) => {}
+                other => return other,
+            }
+        }
+        if minute || last {
+            match sizes::write(source, &self.sizes_base, recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
             }
@@ -286,6 +298,7 @@ impl Writer {
             system: looks.then_some(self.system),
             sampling: source.sampling(),
             rss_peak: None,
+            temporary: None,
         }
     }
 
@@ -301,6 +314,7 @@ impl Writer {
         let limit = limit.saturating_sub(HEAD_BYTES).max(256);
         let survey = self.changes.survey(source.sites(), limit, source);
         head.totals = self.totals_of(&survey, source, head.at_ms);
+        head.temporary = self.temporary_of(&survey, source);
         let mut sums: Sums = [Counts::ZERO; 2];
         let mut next = Some(1);
         while let Some(from) = next {
@@ -319,6 +333,7 @@ impl Writer {
             if next.is_none() {
                 // Exactly what the changes add up to.
                 head.totals = self.totals_of(&sums, source, head.at_ms);
+                head.temporary = self.temporary_of(&sums, source);
             }
             if let Err(failure) = self.append(recorder, head, &pass, last) {
                 self.changes.take_back(&pass);
@@ -385,6 +400,13 @@ impl Writer {
             totals.peak_at_ms = now_ms;
         }
         totals
+    }
+
+    /// Temporary blocks of this process, where each block is recorded.
+    fn temporary_of(&self, [heap, _]: &Sums, source: &impl Source) -> Option<u64> {
+        let [base, _] = &self.base;
+        let temporary = heap.since(base).temporary;
+        source.beyond_sites().is_none().then_some(temporary)
     }
 
     /// Writes the ages of live blocks; of all sites if they fit, else of those that matter.
@@ -501,6 +523,7 @@ fn exact(beyond: Calls, base: &Calls, estimate: &Counts, source: &impl Source) -
         frees,
         allocated_bytes,
         freed_bytes: allocated_bytes.saturating_sub(estimate.live_bytes()),
+        temporary: 0,
     }
 }
 

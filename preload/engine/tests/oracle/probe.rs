@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use leaktrack_engine::sites;
 use leaktrack_engine::unwind::{self, Entry, MAX_DEPTH, Scratch, Walked};
+use leaktrack_recording::Call;
 
 const ORACLE_DEPTH: usize = 16_000;
 
@@ -175,7 +176,7 @@ extern "C" fn body(sp: usize, bp: usize) {
         // SAFETY: the trampoline passes its own registers.
         let stack = unsafe { unwind::capture(&mut log.scratch, entry, MAX_DEPTH) };
         if generation == leaktrack_engine::modules::generation() {
-            let site = sites::intern(&stack, sites::Kind::Heap, 0, 0);
+            let site = sites::intern(&stack, sites::Kind::Heap, Call::Malloc, 0, 0);
             match quick {
                 Walked::Site(remembered) => assert_eq!(remembered, site),
                 Walked::Hash(hash, _) => assert_eq!(hash, stack.hash),

@@ -49,6 +49,13 @@ impl<T> AVec<T> {
     pub fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.0.get_mut(at)
     }
+    pub fn reserve(&mut self, more: usize) -> bool {
+        self.0.reserve(more);
+        true
+    }
+    pub fn get(&self, at: usize) -> Option<&T> {
+        self.0.get(at)
+    }
     pub fn as_slice(&self) -> &[T] {
         &self.0
     }

@@ -189,6 +189,8 @@ pub mod guarded {
 pub mod sizes {
     /// Both sites of the model share the one entry.
     pub const TALLY_ENTRIES: usize = 1;
+    /// All sizes are of one class.
+    pub const TALLY_CLASSES: usize = 1;
     /// One pause shows what many do.
     pub const SPINS: u32 = 1;
 }

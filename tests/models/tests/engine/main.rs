@@ -25,7 +25,7 @@ use std::sync::Arc;
 use live::holder::{self, Holder};
 use live::{Block, Insert, OneGroup, OneShard};
 use lock::WordLock;
-use sites::tally::{Sum, Sums, Tally};
+use sites::tally::{Sizes, Sum, Sums, Tally};
 
 /// Runs a model with at most so many unforced changes of threads.
 fn model(changes: usize, body: impl Fn() + Sync + Send + 'static) {
@@ -194,6 +194,7 @@ fn tally() -> &'static Tally {
     tally.add_alloc(1, 10);
     tally.add_alloc(2, 3);
     Sums::new().read(2);
+    let _ = Sizes::read(2);
     tally
 }
 
@@ -216,7 +217,7 @@ fn counts_are_seen_once_while_an_entry_changes_hands() {
         for _ in 0..3 {
             tally.add_alloc(1, 10);
         }
-        tally.add_free(2, 3);
+        tally.add_free(2, 3, false);
         let mut sums = Sums::new();
         sums.read(2);
         let before = [1, 2].map(|site| sums.get(site).unwrap());
@@ -225,7 +226,7 @@ fn counts_are_seen_once_while_an_entry_changes_hands() {
             tally.add_alloc(2, 3);
             // Hands over what was counted for site 2.
             tally.add_alloc(1, 10);
-            tally.add_free(1, 10);
+            tally.add_free(1, 10, true);
         });
         sums.read(2);
         let now = [1, 2].map(|site| sums.get(site).unwrap());
@@ -238,6 +239,31 @@ fn counts_are_seen_once_while_an_entry_changes_hands() {
         assert_eq!((one.allocated_bytes, one.freed_bytes), (50, 10));
         assert_eq!((two.allocations, two.frees), (2, 1));
         assert_eq!((two.allocated_bytes, two.freed_bytes), (6, 3));
+        assert_eq!((one.temporary, two.temporary), (1, 0));
+    });
+}
+
+#[test]
+fn sizes_are_seen_once_while_an_entry_changes_hands() {
+    model(2, || {
+        let tally = tally();
+        for _ in 0..3 {
+            tally.add_alloc(1, 10);
+        }
+        let thread = loom::thread::spawn(move || {
+            // Hands over what was counted for site 2.
+            tally.add_alloc(1, 10);
+            tally.add_alloc(1, 10);
+        });
+        let sizes = Sizes::read(2).unwrap();
+        let (_, one) = sizes.since(&Sizes::new(), 1);
+        let (_, two) = sizes.since(&Sizes::new(), 2);
+        assert!((4..=6).contains(&one.unwrap()[0]), "{one:?}");
+        assert_eq!(two, Some([1]));
+        thread.join().unwrap();
+        let sizes = Sizes::read(2).unwrap();
+        assert_eq!(sizes.since(&Sizes::new(), 1), (0, Some([6])));
+        assert_eq!(sizes.since(&Sizes::new(), 2), (0, Some([1])));
     });
 }
 

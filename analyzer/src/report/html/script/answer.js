@@ -41,13 +41,8 @@ function keyFigures() {
       interval(limit, duration), true));
     figures.push(figure('Peak live heap', bytes(totals.peak_live_bytes), `after ${duration(totals.peak_at_s)}`));
     figures.push(figure('Allocations', count(totals.allocations), `${count(totals.frees)} freed`));
-    if (isMeasured('lifetimes.epoch_s')) {
-      let [young, finest] = [0, 0];
-      for (let site = 0; site < SITE_COUNT; site++) {
-        young += freedWithin(site);
-        finest = Math.max(finest, field('lifetimes.epoch_s', site) ?? 0);
-      }
-      figures.push(figure('Temporary', percent(young, totals.allocations), `${count(young)} freed within ${duration(finest)}`));
+    if (totals.temporary != null) {
+      figures.push(figure('Temporary', percent(totals.temporary, totals.allocations), `${count(totals.temporary)} freed at once`));
     }
   }
   return figures;

@@ -1,9 +1,52 @@
 // The rest: sizes, lifetimes, faults, fragmentation, threads, processes, events, what is missing.
 
-// Allocations by size class; a site counts with the mean size of its blocks.
+// Allocations by size, and at which site most of each were.
+function exactSizes() {
+  const classes = new Map();
+  let [total, unknown] = [0, 0];
+  for (let site = 0; site < SITE_COUNT; site++) {
+    if (field('kind', site) !== 'heap') continue;
+    const sizes = field('sizes', site);
+    if (sizes == null) {
+      unknown += field('allocations', site);
+      continue;
+    }
+    for (const [upTo, made] of sizes) {
+      const size = upTo ?? Infinity;
+      const entry = classes.get(size) ?? { made: 0, most: 0, at: site };
+      entry.made += made;
+      if (made > entry.most) [entry.most, entry.at] = [made, site];
+      classes.set(size, entry);
+      total += made;
+    }
+  }
+  const rows = [...classes].sort((a, b) => a[0] - b[0]).map(([size, { made, most, at }]) =>
+    [size === Infinity ? 'larger' : `up to ${bytes(size)}`, made, `${percent(made, total)}, ${percent(most, made)} of it at ${shortName(at)}`]);
+  return [h('p', { class: 'muted' }, 'Each allocation of the whole recording, by the size asked for.'),
+    rows.length > 0 ? bars(rows, count) : missing('Nothing was allocated at the listed sites.'),
+    unknown > 0 && missing(`The sizes of ${count(unknown)} more allocations are not known.`)];
+}
+
+// Allocations by the function that was called for them.
+function callsSection() {
+  if (!isMeasured('calls')) return [];
+  const sums = new Map();
+  for (let site = 0; site < SITE_COUNT; site++) {
+    const name = GROUPINGS.calls.of(site);
+    sums.set(name, (sums.get(name) ?? 0) + allocationsIn(site));
+  }
+  const rows = [...sums].filter(([, made]) => made > 0).sort((a, b) => b[1] - a[1]);
+  return [h('h3', null, 'Functions called'), bars(rows, count)];
+}
+
+// Allocations by size class; in a range a site counts with the mean size of its blocks.
 function sizesSection() {
   const content = h('div');
   const draw = () => {
+    if (!range && isMeasured('sizes')) {
+      content.replaceChildren(...exactSizes().filter(Boolean));
+      return;
+    }
     const classes = new Map();
     let total = 0;
     for (let site = 0; site < SITE_COUNT; site++) {
@@ -18,12 +61,16 @@ function sizesSection() {
     }
     const powers = [...classes.keys()].sort((a, b) => a - b);
     const rows = powers.map((power) => [`up to ${bytes(2 ** power)}`, classes.get(power)[0], `${percent(classes.get(power)[0], total)}, ${bytes(classes.get(power)[1])}`]);
-    content.replaceChildren(rows.length > 0 ? bars(rows, count) : missing('Nothing was allocated at the listed sites.'));
+    content.replaceChildren(h('p', { class: 'muted' }, 'Each call site counts with the mean size of its blocks.'),
+      rows.length > 0 ? bars(rows, count) : missing('Nothing was allocated at the listed sites.'));
   };
   draw();
   onRange(draw);
-  return [h('h3', null, 'Allocations by size'),
-    h('p', { class: 'muted' }, 'Each call site counts with the mean size of its blocks.'), content];
+  const calls = h('div');
+  const drawCalls = () => calls.replaceChildren(...callsSection());
+  drawCalls();
+  onRange(drawCalls);
+  return [h('h3', null, 'Allocations by size'), content, calls];
 }
 
 // How long freed blocks lived and live ones have lived, all sites together; else the ages of live ones.

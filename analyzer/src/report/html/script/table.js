@@ -13,6 +13,7 @@ const GROUPINGS = {
     label: 'function with all it calls',
     all: (site) => new Set(frameIndices(site).map((index) => labels[labelOf(index)].name)),
   },
+  calls: { label: 'function called', of: (site) => (field('calls', site) ?? []).join(', ') || '(not known)' },
   thread: { label: 'thread', of: (site) => (field('threads', site) ?? []).join(', ') || '(unknown thread)' },
 };
 
@@ -29,7 +30,7 @@ const COLUMNS = [
   {
     id: 'allocations', label: 'Allocations', value: (row) => row.allocations, format: count,
     note: (row) => row.temporary > 0 && `${percent(row.temporary, row.allocations)} temporary`,
-    hint: 'temporary: freed within one snapshot interval',
+    hint: 'temporary: freed before its thread allocated or freed anything else',
   },
   { id: 'allocated', label: 'Allocated', value: (row) => row.allocated, format: bytes },
   { id: 'oldest', label: 'Oldest', value: (row) => row.oldest, format: (value) => (value == null ? '' : duration(value)) },
@@ -47,7 +48,7 @@ function rowOf(sites) {
     sites, verdict: VERDICTS[Math.min(...sites.map((site) => VERDICTS.indexOf(field('verdict', site))))],
     live: sum(liveIn), growth: sum(growthIn), allocations: sum(allocationsIn), allocated: sum(allocatedIn),
     rate: known.length > 0 ? known.reduce((a, b) => a + b) : null,
-    peak: range ? 0 : sum((site) => field('peak_live_bytes', site)), temporary: range ? 0 : sum(freedWithin),
+    peak: range ? 0 : sum((site) => field('peak_live_bytes', site)), temporary: range ? 0 : sum((site) => field('temporary', site)),
     oldest: ages.length > 0 ? Math.max(...ages) : null, name: '', place: '', first,
   };
 }

@@ -60,6 +60,13 @@ function perSecond(channel) {
     (value - total[index]) / Math.max(CURVE_TIMES[index + 1] - CURVE_TIMES[index], 1e-9));
 }
 
+// What is counted over time, per second.
+function perSecondOf(path) {
+  const total = overTime(path);
+  return total.slice(1).map((value, at) =>
+    Math.max(0, value - total[at]) / Math.max(TIMES[at + 1] - TIMES[at], 1e-9));
+}
+
 const CHARTS = {
   resident: {
     label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
@@ -83,16 +90,20 @@ const CHARTS = {
     label: 'Allocated per second', unit: bytes, isBytes: true, times: () => CURVE_TIMES.slice(1), layers: () => null,
     lines: () => [{ name: 'bytes at listed sites', className: 'live', values: perSecond('all_allocated') }],
   },
+  blocks: {
+    label: 'Live blocks', unit: count, times: () => TIMES, layers: () => null,
+    lines: () => [{ name: 'live blocks', className: 'live', values: overTime('live_blocks') }],
+  },
+  temporary: {
+    label: 'Temporary allocations per second', unit: count, times: () => TIMES.slice(1), layers: () => null,
+    whyNot: () => (REPORT.totals.temporary == null ? 'temporary blocks were not counted' : null),
+    lines: () => [{ name: 'freed before their thread allocated or freed anything else', className: 'live', values: perSecondOf('temporary') }],
+  },
   faults: {
     label: 'Page faults per second', unit: count, times: () => TIMES.slice(1), layers: () => null,
-    lines: () => ['minor', 'major'].map((kind) => {
-      const total = overTime(`${kind}_faults`);
-      return {
-        name: kind, className: kind === 'minor' ? 'live' : 'limit',
-        values: total.slice(1).map((value, at) =>
-          Math.max(0, value - total[at]) / Math.max(TIMES[at + 1] - TIMES[at], 1e-9)),
-      };
-    }),
+    lines: () => ['minor', 'major'].map((kind) => ({
+      name: kind, className: kind === 'minor' ? 'live' : 'limit', values: perSecondOf(`${kind}_faults`),
+    })),
   },
   threads: {
     label: 'Threads', unit: count, times: () => TIMES, layers: () => null,
@@ -246,7 +257,7 @@ function timelineSection() {
     };
     onRange(() => mark());
     const whyNot = CURVE_TIMES.length < 2 ? 'too few snapshots' : null;
-    const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, chart.times() === TIMES || name === 'faults' ? null : whyNot]);
+    const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, chart.whyNot?.() ?? (['allocations', 'allocated', 'sites'].includes(name) ? whyNot : null)]);
     out.push(choice('What to draw', options, 'resident', draw), legend, frameBox, rangeControls());
     draw('resident');
   }

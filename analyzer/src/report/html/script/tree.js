@@ -15,10 +15,9 @@ const MEASURES = {
   allocated: { label: 'Allocated bytes', format: bytes, of: () => allocatedIn },
   allocations: { label: 'Allocations', format: count, of: () => allocationsIn },
   temporary: {
-    label: 'Temporary', format: count, needs: ['lifetimes.epoch_s'],
-    whyNot: 'lifetimes of blocks were not recorded', fixed: true,
-    note: 'blocks freed within one snapshot interval',
-    of: () => (site) => freedWithin(site),
+    label: 'Temporary', format: count, needs: ['temporary'],
+    whyNot: 'temporary blocks were not counted', fixed: true,
+    note: 'blocks freed before their thread allocated or freed anything else',
   },
   peak: {
     label: 'Peak', format: bytes, of: peakIn,
@@ -35,12 +34,6 @@ const MEASURES = {
     of: () => (site) => field('resident_bytes', site) ?? 0, fixed: true,
   },
 };
-
-// Blocks of a site that were freed at the youngest age that is told apart.
-function freedWithin(site) {
-  const finest = field('lifetimes.epoch_s', site);
-  return (field('lifetimes.freed', site) ?? []).reduce((sum, [age, freed]) => (age <= finest ? sum + freed : sum), 0);
-}
 
 function whyNot(name) {
   const { needs, whyNot: reason } = MEASURES[name];

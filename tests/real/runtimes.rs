@@ -1,6 +1,6 @@
 //! Heaps of language runtimes, which malloc does not see: told apart by name, and as large as the runtime itself says.
 
-use leaktrack_tests::{Case, Report, tool};
+use leaktrack_tests::{Case, Report, product, tool};
 
 const MIB: u64 = 1 << 20;
 
@@ -122,4 +122,70 @@ fn heap_of_a_jvm() {
     // The heap itself is known; classes, code and collector tables come on top.
     let found = part(&report, "JVM heap");
     assert!((192 * MIB..320 * MIB).contains(&found), "{found}");
+}
+
+/// What node writes of its collections, read beside the recording: the same collections, at the same
+/// times of the process, as marks of the timeline.
+#[test]
+fn collections_of_node_from_its_trace_events() {
+    let script = "const kept = [];
+        const timer = setInterval(() => {
+            for (let i = 0; i < 500; i++) kept.push({ i, text: `${i}`.repeat(20) });
+            if (kept.length % 10000 === 0) gc();
+        }, 5);
+        setTimeout(() => { clearInterval(timer); gc(); }, 2000);";
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("gc.json");
+    let run = Case::new(tool("node"))
+        .args(["--expose-gc", "--trace-event-categories", "v8"])
+        .arg("--trace-event-file-pattern")
+        .arg(log.to_str().expect("UTF-8"))
+        .args(["-e", script])
+        .tracked();
+    run.outcome.expect_code(0);
+    let text = std::fs::read_to_string(&log).expect("node's file");
+    let trace: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let ended = |name: &str| -> Vec<&serde_json::Value> {
+        let named = events.iter().filter(|it| it["name"] == name);
+        named.filter(|it| it["ph"] == "E").collect()
+    };
+    let (major, minor) = (ended("MajorGC"), ended("MinorGC"));
+    assert!(major.len() > 3, "{text}");
+
+    let report = |format: &str| {
+        let output = std::process::Command::new(&product().command)
+            .args(["report", "--top", "0", "--format", format, "--gc-log"])
+            .arg(&log)
+            .arg(&run.recordings[0])
+            .output()
+            .expect("the command");
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let json: serde_json::Value = serde_json::from_slice(&report("json")).expect("JSON");
+    let gc = &json["gc"];
+    assert_eq!(gc["major"], major.len());
+    assert_eq!(gc["minor"], minor.len());
+    let last = major.last().expect("one");
+    assert_eq!(gc["heap_bytes"], last["args"]["usedHeapSizeAfter"]);
+
+    // As far apart as node says, and in the time of the process.
+    let marks = json["events"].as_array().expect("events").iter();
+    let marks: Vec<f64> = marks
+        .filter(|event| event["type"] == "gc")
+        .map(|event| event["t_s"].as_f64().expect("a time"))
+        .collect();
+    assert_eq!(marks.len(), major.len());
+    let us = |event: &serde_json::Value| event["ts"].as_f64().expect("a time");
+    for (mark, event) in marks.iter().zip(&major) {
+        let apart = (mark - marks[0]) - (us(event) - us(major[0])) / 1e6;
+        assert!(apart.abs() < 0.01, "{marks:?}");
+    }
+    let lasted = json["processes"][0]["duration_s"].as_f64().expect("a time");
+    assert!(marks.iter().all(|mark| (0.0..=lasted).contains(mark)));
+
+    // The page draws a line for each event.
+    let page = String::from_utf8(report("html")).expect("UTF-8");
+    assert_eq!(page.matches("\"type\":\"gc\"").count(), major.len());
 }

@@ -65,7 +65,10 @@ fn the_firefox_profiler() {
     let ask = |args: &[&str]| {
         let mut command = Command::new(tool("node"));
         command.arg(&cli).args(args);
-        run(command.env("HOME", folder.path()).current_dir(folder.path())).stdout
+        run(command
+            .env("HOME", folder.path())
+            .current_dir(folder.path()))
+        .stdout
     };
     ask(&["load", "profile.json"]);
     ask(&["strategy", "native-retained-allocations"]);
@@ -105,9 +108,20 @@ fn speedscope() {
     std::fs::write(&file, script).expect("written");
     let page = consumer("speedscope/dist/release/index.html");
     let output = run(Command::new(tool("chromium"))
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"])
-        .args(["--allow-file-access-from-files", "--virtual-time-budget=20000"])
-        .arg(format!("--user-data-dir={}", folder.path().join("c").display()))
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+        ])
+        .args([
+            "--allow-file-access-from-files",
+            "--virtual-time-budget=20000",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            folder.path().join("c").display()
+        ))
         .arg(format!(
             "file://{}#localProfilePath={}",
             page.display(),

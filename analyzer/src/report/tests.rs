@@ -1181,7 +1181,7 @@ proptest! {
         r.module(&String::from_utf8_lossy(&name), &name[..name.len().min(32)]);
         for (id, parent, module, offset) in nodes {
             r.record(&Record::Node(leaktrack_recording::Node { id, parent, module, offset, exact: offset % 2 == 0 }));
-            r.record(&Record::Site(leaktrack_recording::Site { id: id % 9, leaf: id, kind: if id % 2 == 0 { SiteKind::Heap } else { SiteKind::Mmap }, cut: false, folded: true, first_seen_ms: offset, thread: 1 }));
+            r.record(&Record::Site(leaktrack_recording::Site { id: id % 9, leaf: id, kind: if id % 2 == 0 { SiteKind::Heap } else { SiteKind::Mmap }, cut: false, folded: true, first_seen_ms: offset, thread: 1, call: leaktrack_recording::Call::of(id) }));
         }
         let mut sorted = deltas;
         sorted.sort();

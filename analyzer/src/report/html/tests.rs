@@ -344,6 +344,7 @@ fn the_page_works_in_a_browser() {
     browser.click("//section[@id='flame']//button[@data-value='temporary']");
     let says = browser.text("//p[@id='flame-says']");
     assert!(says.starts_with("Temporary: 300 at all"), "{says}");
+    browser.run("document.getElementById('timeline').scrollIntoView()");
     browser.click("//section[@id='timeline']//button[@data-value='temporary']");
     let legend = browser.text("//section[@id='timeline']//ul[@class='legend']");
     assert!(legend.contains("anything else 5"), "{legend}");

@@ -22,6 +22,9 @@ const DUMP_HEADER_BYTES: u64 = 40;
 const RECORD_BYTES: usize = 16;
 const LOAD_BYTES: usize = 56;
 const LOAD: u32 = 0;
+/// The fields of a record that tells that code was moved.
+const FIELDS_BYTES: usize = 64;
+const MOVE: u32 = 1;
 
 /// Code and where the file tells of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,11 +129,14 @@ impl CodeMap {
             return 0;
         };
         let mut text = [0u8; NAME_BYTES + 64];
-        let (skip, end) = match self.format {
-            Format::PerfMap => (0, b'\n'),
-            Format::Dump => (LOAD_BYTES as u64, 0),
+        let (from, end) = match self.format {
+            Format::PerfMap => (at, b'\n'),
+            Format::Dump => match self.load_of(at) {
+                Some(at) => (at.saturating_add(LOAD_BYTES as u64), 0),
+                None => return 0,
+            },
         };
-        let len = self.read(at.saturating_add(skip), &mut text);
+        let len = self.read(from, &mut text);
         let text = text.get(..len).unwrap_or_default();
         let text = text.split(|&byte| byte == end).next().unwrap_or_default();
         let name = match self.format {
@@ -145,6 +151,43 @@ impl CodeMap {
     }
 
     fn for_each_load(&self, from: u64, each: &mut dyn FnMut(Entry)) {
+        self.for_each_record(from, &mut |at, record| {
+            let (start, size) = match word(record, 0) {
+                LOAD => (long(record, 32), long(record, 40)),
+                // Code that was told of before lies elsewhere now.
+                MOVE => (long(record, 40), long(record, 48)),
+                _ => return true,
+            };
+            each(Entry {
+                start,
+                end: start.saturating_add(size),
+                place: at.saturating_add(1),
+            });
+            true
+        });
+    }
+
+    /// The record that tells the name: of code that was moved the one that told of it first.
+    fn load_of(&self, at: u64) -> Option<u64> {
+        let mut moved = [0u8; FIELDS_BYTES];
+        self.read(at, &mut moved);
+        if word(&moved, 0) != MOVE {
+            return Some(at);
+        }
+        let index = long(&moved, 56);
+        let mut found = None;
+        self.for_each_record(0, &mut |place, record| {
+            if word(record, 0) == LOAD && long(record, 48) == index {
+                found = Some(place);
+            }
+            place < at
+        });
+        found
+    }
+
+    /// Shows the offset and the fields of the records from offset `from` on (0: all) that are whole, until
+    /// told to stop.
+    fn for_each_record(&self, from: u64, each: &mut dyn FnMut(u64, &[u8; FIELDS_BYTES]) -> bool) {
         let mut at = from;
         if at == 0 {
             let mut magic = [0u8; 12];
@@ -153,8 +196,8 @@ impl CodeMap {
             }
             at = u64::from(word(&magic, 8)).max(DUMP_HEADER_BYTES);
         }
-        let mut record = [0u8; LOAD_BYTES];
         loop {
+            let mut record = [0u8; FIELDS_BYTES];
             let len = self.read(at, &mut record);
             let total = u64::from(word(&record, 4));
             let next = at.saturating_add(total);
@@ -162,13 +205,13 @@ impl CodeMap {
             if len < RECORD_BYTES || total < RECORD_BYTES as u64 || next > self.len {
                 return;
             }
-            if word(&record, 0) == LOAD && len == LOAD_BYTES {
-                let start = long(&record, 32);
-                each(Entry {
-                    start,
-                    end: start.saturating_add(long(&record, 40)),
-                    place: at.saturating_add(1),
-                });
+            let needed = match word(&record, 0) {
+                LOAD => LOAD_BYTES,
+                MOVE => FIELDS_BYTES,
+                _ => RECORD_BYTES,
+            };
+            if total >= needed as u64 && !each(at, &record) {
+                return;
             }
             at = next;
         }
@@ -329,28 +372,40 @@ mod tests {
         assert_eq!(names[2].1, [b'n'; NAME_BYTES]);
     }
 
+    /// A record of code with its name.
+    fn load(dump: &mut Vec<u8>, id: u32, index: u64, start: u64, name: &[u8], code: usize) {
+        let total = LOAD_BYTES + name.len() + 1 + code;
+        dump.extend([id, total as u32].map(u32::to_le_bytes).concat());
+        dump.extend([0; 16]); // time, pid, tid
+        dump.extend(
+            [start, start, code as u64, index]
+                .map(u64::to_le_bytes)
+                .concat(),
+        );
+        dump.extend(name);
+        dump.extend([0; 1]);
+        dump.extend(std::vec![0xcc; code]);
+    }
+
     #[test]
     fn a_jitdump_is_read_and_its_names() {
         let mut dump = DUMP_MAGIC.to_vec();
         dump.extend(1u32.to_le_bytes());
         dump.extend(40u32.to_le_bytes());
         dump.resize(40, 0);
-        let mut record = |id: u32, start: u64, name: &[u8], code: usize| {
-            let total = LOAD_BYTES + name.len() + 1 + code;
-            dump.extend(id.to_le_bytes());
-            dump.extend((total as u32).to_le_bytes());
-            dump.extend([0; 16]); // time, pid, tid
-            for field in [start, start, code as u64, 1] {
-                dump.extend(field.to_le_bytes());
-            }
-            dump.extend(name);
-            dump.extend([0; 1]);
-            dump.extend(std::vec![0xcc; code]);
+        load(&mut dump, 0, 1, 0x1000, b"py::f:/a.py", 32);
+        load(&mut dump, 2, 0, 0, b"lines", 8);
+        load(&mut dump, 0, 2, 0x2000, b"g", 16);
+        // The first is moved, and one that nothing told of: pid and tid, then vma, old and new address,
+        // size, index.
+        let mut moved = |index: u64, from: u64, to: u64| {
+            dump.extend([1u32, 64].map(u32::to_le_bytes).concat());
+            dump.extend([0; 16]);
+            dump.extend([to, from, to, 32, index].map(u64::to_le_bytes).concat());
         };
-        record(0, 0x1000, b"py::f:/a.py", 32);
-        record(2, 0, b"lines", 8);
-        record(0, 0x2000, b"g", 16);
-        record(0, 0x3000, b"torn", 16);
+        moved(1, 0x1000, 0x5000);
+        moved(9, 0x7000, 0x8000);
+        load(&mut dump, 0, 4, 0x3000, b"torn", 16);
         dump.pop();
         let (map, path) = map_of("leaktrack-jit-dump", &dump, Format::Dump);
         let mut found = Vec::new();
@@ -364,7 +419,9 @@ mod tests {
             found,
             [
                 (0x1000, 0x1020, b"py::f:/a.py".to_vec()),
-                (0x2000, 0x2010, b"g".to_vec())
+                (0x2000, 0x2010, b"g".to_vec()),
+                (0x5000, 0x5020, b"py::f:/a.py".to_vec()),
+                (0x8000, 0x8020, Vec::new()),
             ]
         );
     }

@@ -131,6 +131,10 @@ impl Names {
             named = others;
             let mut name = [0u8; NAME_BYTES];
             let len = map.name(place, &mut name);
+            // Moved code of which nothing was told before.
+            if len == 0 {
+                continue;
+            }
             for some in same.chunks(NODES) {
                 write(name.get(..len).unwrap_or_default(), some, recorder)?;
             }

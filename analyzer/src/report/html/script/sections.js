@@ -21,7 +21,9 @@ function exactSizes() {
     }
   }
   const rows = [...classes].sort((a, b) => a[0] - b[0]).map(([size, { made, most, at }]) =>
-    [size === Infinity ? 'larger' : `up to ${bytes(size)}`, made, `${percent(made, total)}, ${percent(most, made)} of it at ${shortName(at)}`]);
+    [[size === Infinity ? 'larger' : `up to ${bytes(size)}`,
+      h('small', { class: 'under', title: shortName(at) }, `${percent(most, made)} of it at ${shortName(at)}`)],
+    made, percent(made, total)]);
   return [h('p', { class: 'muted' }, 'Each allocation of the whole recording, by the size asked for.'),
     rows.length > 0 ? bars(rows, count) : missing('Nothing was allocated at the listed sites.'),
     unknown > 0 && missing(`The sizes of ${count(unknown)} more allocations are not known.`)];

@@ -478,3 +478,20 @@ fn odd_roots_under_other_allocators() {
         expect_odd_truth(&tracked.report().json);
     }
 }
+
+#[test]
+fn what_only_the_kernel_has_pointers_to_is_held() {
+    let mut running = Case::of("epoll_held.c").start_tracked();
+    reach(&mut running, "1");
+    let expect = |report: &Value| {
+        let [held, lost] = ["hold_connection", "lose_connection"].map(|name| found(report, name));
+        assert_eq!((held.lost, held.reachable), (0, 60), "{held:?}");
+        let hidden = last(report)["excused_per_site"].as_u64().expect("a count");
+        assert!(lost.lost + hidden + 1 >= 60, "{lost:?}");
+    };
+    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+        expect(&scan(running.pid(), how));
+    }
+    pass(&running, "1");
+    expect(&running.finish().report().json);
+}

@@ -211,6 +211,11 @@ impl<'a> Marker<'a> {
         self.state(at) == State::Unreached
     }
 
+    /// True if nothing has led to some block yet.
+    pub fn has_unreached(&self) -> bool {
+        self.marks.has_unreached()
+    }
+
     /// A block of which it turned out that somebody holds it.
     pub fn root_block(&mut self, at: u32) {
         if self.state(at) != State::Reachable {

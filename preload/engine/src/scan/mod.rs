@@ -8,6 +8,7 @@ mod fork;
 mod heap;
 mod heuristics;
 mod index;
+mod kernel;
 mod mark;
 mod memory;
 mod outcome;

@@ -17,7 +17,7 @@ use super::roots::{self, Roots};
 use super::threads::{self, Thread};
 use super::{
     Failure, INTERRUPTED, NO_MAPS, NO_MEMORY, Notes, Order, Outcome, RESTLESS, SWAP_BYTES, SWAPPED,
-    Scanned, Way, every_block_is_known, regions, stacks, young,
+    Scanned, Way, every_block_is_known, kernel, regions, stacks, young,
 };
 use crate::arena::AVec;
 use crate::live::Block;
@@ -282,6 +282,11 @@ impl Scan<'_> {
             {
                 marker.root_block(at);
             }
+        }
+        if marker.has_unreached() {
+            let threads =
+                threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
+            kernel::each_word(threads.as_slice(), |word| marker.roots_alone(&[word]));
         }
         marker.follow(memory)?;
         marker.lose_rest(memory)?;

@@ -103,8 +103,13 @@ impl Roots {
                 Doing::Waits(registers) => (registers.sp, &registers.preserved),
                 Doing::Sleeps { sp, args } => {
                     self.unread_threads += 1;
-                    self.hidden += PRESERVED;
-                    (*sp, args)
+                    // A call clobbers or is given all that it does not preserve; a fault does not.
+                    self.hidden += if args.is_some() {
+                        PRESERVED
+                    } else {
+                        ALL_REGISTERS
+                    };
+                    (*sp, args.as_ref().map_or(&[], |args| args.as_slice()))
                 }
                 Doing::Runs => {
                     self.unread_threads += 1;

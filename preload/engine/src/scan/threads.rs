@@ -5,6 +5,7 @@
 //! `/proc/self/task/TID/syscall` gives stack pointer and arguments of a thread that sleeps in the
 //! kernel, and says `running` of any other. Registers that a call preserves cannot be read so.
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::regions::hex;
@@ -32,8 +33,9 @@ pub enum Doing {
     Sleeps {
         /// Stack pointer.
         sp: usize,
-        /// Arguments.
-        args: [usize; 6],
+        /// Arguments; `None`: it is in no call (a page fault, a stop), and none of its registers but
+        /// the stack pointer is known.
+        args: Option<[usize; 6]>,
     },
     /// It runs, or cannot be asked.
     Runs,
@@ -189,20 +191,25 @@ fn parse(text: &[u8]) -> Option<Doing> {
         count += 1;
     }
     let (sp, args) = match (count, numbers) {
-        (2, [sp, ..]) => (sp, [0; 6]),
-        (8, [a, b, c, d, e, f, sp, _]) => (sp, [a, b, c, d, e, f]),
+        (2, [sp, ..]) => (sp, None),
+        (8, [a, b, c, d, e, f, sp, _]) => (sp, Some([a, b, c, d, e, f])),
         _ => return Some(Doing::Runs),
     };
     (sp != 0).then_some(Doing::Sleeps { sp, args })
 }
 
 /// Shows the id of every thread.
-fn each_task(mut show: impl FnMut(u32)) -> Option<()> {
+fn each_task(show: impl FnMut(u32)) -> Option<()> {
+    each_number_in(c"/proc/self/task", show)
+}
+
+/// Shows the names in a directory that are numbers.
+pub fn each_number_in(path: &CStr, mut show: impl FnMut(u32)) -> Option<()> {
     if !permit::open() {
         return None;
     }
     let flags = sys::o::RDONLY | sys::o::DIRECTORY;
-    let fd = sys::open(c"/proc/self/task", flags, 0).ok()?;
+    let fd = sys::open(path, flags, 0).ok()?;
     let mut buf = [0u64; 256];
     let result = loop {
         let len = match sys::read_directory(fd, &mut buf) {
@@ -220,8 +227,8 @@ fn each_task(mut show: impl FnMut(u32)) -> Option<()> {
             let entry = rest.get(..length).unwrap_or_default();
             let name = entry.get(19..).unwrap_or_default();
             let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            if let Some(tid) = crate::config::units::number(name) {
-                show(tid as u32);
+            if let Some(number) = crate::config::units::number(name) {
+                show(number as u32);
             }
             rest = match rest.get(length..) {
                 Some(rest) if length > 0 => rest,
@@ -245,14 +252,14 @@ mod tests {
             parse(b"-1 0x7ffd10 0x55d5\n"),
             Some(Doing::Sleeps {
                 sp: 0x7ffd10,
-                args: [0; 6]
+                args: None
             })
         );
         assert_eq!(
             parse(b"34 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffd10 0x7f00\n"),
             Some(Doing::Sleeps {
                 sp: 0x7ffd10,
-                args: [1, 2, 3, 4, 5, 6]
+                args: Some([1, 2, 3, 4, 5, 6])
             })
         );
         assert_eq!(parse(b"-1 0x0 0x0\n"), None);

@@ -269,7 +269,7 @@ impl Recording {
     /// How large blocks were: per site temporary ones, and allocations by class of size.
     #[allow(clippy::type_complexity)] // as above
     pub fn sizes(&mut self, at_ms: u64, sites: &[(u32, u64, &[(usize, u64)])]) {
-        let mut buffer = vec![0; 1 << 12];
+        let mut buffer = vec![0; 1 << 20];
         let mut sink = SliceSink::new(&mut buffer);
         let mut writer = SizesWriter::new(&mut sink);
         for (site, temporary, classes) in sites {

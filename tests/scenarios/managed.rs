@@ -117,6 +117,33 @@ fn javascript_is_to_blame_for_its_buffers() {
     assert!(report.live("parseHeaders").bytes < kept.bytes / 20);
 }
 
+/// A jitdump as V8 writes it, with its line tables and unwinding records in between.
+#[test]
+fn javascript_is_to_blame_by_its_jitdump_too() {
+    let case = Case::new(tool("node"))
+        .file("server.js", SERVER)
+        .args([
+            "--perf-prof",
+            "--interpreted-frames-native-stack",
+            "--no-turbo-inlining",
+            "server.js",
+        ])
+        .option("interval=100ms")
+        .option("only=node");
+    let mut running = case.start_tracked();
+    running.wait_for_report("a Buffer of keepBody", |report| {
+        report.live("keepBody").bytes > 2_000_000
+    });
+    running.signal(libc::SIGKILL);
+    let report = running.finish().report();
+    let mut sites = report.sites.iter().filter(|site| site.passes("keepBody"));
+    let largest = sites.next().expect("sorted by harm");
+    let (function, file, line) = blamed(&report, largest);
+    assert_eq!((function.as_str(), line), ("keepBody", Some(3)));
+    assert!(file.ends_with("/server.js"), "{file}");
+    assert!(largest.passes("handleRequest"));
+}
+
 /// CPython 3.12 or newer, where there is one.
 fn python_with_trampolines() -> Option<std::path::PathBuf> {
     let home = std::env::var_os("HOME").unwrap_or_default();

@@ -562,6 +562,21 @@ fn day() -> crate::report::Report {
             .collect();
         r.snapshot(step * 360_000, &did);
     }
+    // Of three sizes each, and some of them temporary.
+    let classes: Vec<_> = (1..=u64::from(SITES))
+        .map(|site| {
+            [
+                (2, site * 97 + 5),
+                (3, site * 7 % 991 + 1),
+                (9, site % 89 + 1),
+            ]
+        })
+        .collect();
+    let sizes = (1..=SITES).zip(&classes);
+    let sizes: Vec<_> = sizes
+        .map(|(site, classes)| (site, u64::from(site % 57), &classes[..]))
+        .collect();
+    r.sizes(86_400_000, &sizes);
     let mut family = r.family();
     for site in &mut family.sites {
         for machine in &mut site.stack {

@@ -45,10 +45,12 @@ function flameSection() {
   };
 
   const rowHeight = 21;
+  let drawnWidth = 0;
   function draw() {
     const { zoom, root } = flame;
     const total = zoom.value;
-    const width = box.clientWidth || 1100;
+    drawnWidth = box.clientWidth;
+    const width = drawnWidth || 1100;
     const boxes = [];
     let deepest = 0;
     const put = (at, left, share, isAncestor) => {
@@ -173,7 +175,7 @@ function flameSection() {
     draw();
   });
   onRange(rebuild);
-  new ResizeObserver(() => flame.root && draw()).observe(box);
+  new ResizeObserver(() => flame.root && box.clientWidth !== drawnWidth && draw()).observe(box);
 
   const options = Object.entries(MEASURES).map(([name, { label }]) => [name, label, whyNot(name)]);
   const reasons = options.filter(([, , reason]) => reason).map(([, label, reason]) => `${label}: ${reason}`);

@@ -39,30 +39,57 @@ const COLUMNS = [
 
 const table = { by: 'site', words: '', verdict: '', sort: 'rank', descending: true, rows: [], shown: [] };
 
-function rowOf(sites) {
-  const [first] = sites;
-  const sum = (of) => sites.reduce((total, site) => total + (of(site) ?? 0), 0);
-  const known = sites.map(rateIn).filter((value) => value != null);
-  const ages = sites.map((site) => field('oldest_s', site)).filter((age) => age != null);
-  return {
-    sites, verdict: VERDICTS[Math.min(...sites.map((site) => VERDICTS.indexOf(field('verdict', site))))],
-    live: sum(liveIn), growth: sum(growthIn), allocations: sum(allocationsIn), allocated: sum(allocatedIn),
-    rate: known.length > 0 ? known.reduce((a, b) => a + b) : null,
-    peak: range ? 0 : sum((site) => field('peak_live_bytes', site)), temporary: range ? 0 : sum((site) => field('temporary', site)),
-    oldest: ages.length > 0 ? Math.max(...ages) : null, name: '', place: '', first,
-  };
+// A row of sites; its figures are worked out when they are asked for, which is not at all for most rows
+// of a long table.
+class Row {
+  constructor(sites) {
+    this.sites = sites;
+    [this.first] = sites;
+    this.rank = this.first;
+    this.known = {};
+  }
+  of(name, find) {
+    return (this.known[name] ??= { value: find() }).value;
+  }
+  sum(name, of) {
+    return this.of(name, () => this.sites.reduce((total, site) => total + (of(site) ?? 0), 0));
+  }
+  get verdict() {
+    return this.of('verdict', () => VERDICTS[Math.min(...this.sites.map((site) => VERDICTS.indexOf(field('verdict', site))))]);
+  }
+  get live() { return this.sum('live', liveIn); }
+  get growth() { return this.sum('growth', growthIn); }
+  get allocations() { return this.sum('allocations', allocationsIn); }
+  get allocated() { return this.sum('allocated', allocatedIn); }
+  get peak() { return range ? 0 : this.sum('peak', (site) => field('peak_live_bytes', site)); }
+  get temporary() { return range ? 0 : this.sum('temporary', (site) => field('temporary', site)); }
+  get rate() {
+    return this.of('rate', () => {
+      const known = this.sites.map(rateIn).filter((value) => value != null);
+      return known.length > 0 ? known.reduce((a, b) => a + b) : null;
+    });
+  }
+  get oldest() {
+    return this.of('oldest', () => {
+      const ages = this.sites.map((site) => field('oldest_s', site)).filter((age) => age != null);
+      return ages.length > 0 ? Math.max(...ages) : null;
+    });
+  }
+}
+
+// One site alone: it has a place, and may be a mapping.
+class SiteRow extends Row {
+  get frame() { return this.of('frame', () => blamed(this.first)); }
+  get name() { return this.frame ? frameName(this.frame) : '(no stack)'; }
+  get short() { return shortName(this.first); }
+  get place() { return this.frame?.function != null ? shortPlace(this.frame) : ''; }
+  get mapped() { return field('kind', this.first) === 'mmap'; }
 }
 
 function buildRows() {
   const grouping = GROUPINGS[table.by];
   if (table.by === 'site') {
-    table.rows = Array.from({ length: SITE_COUNT }, (_, site) => {
-      const of = blamed(site);
-      return Object.assign(rowOf([site]), {
-        rank: site, name: of ? frameName(of) : '(no stack)',
-        short: shortName(site), place: of?.function != null ? shortPlace(of) : '', mapped: field('kind', site) === 'mmap',
-      });
-    });
+    table.rows = Array.from({ length: SITE_COUNT }, (_, site) => new SiteRow([site]));
     return;
   }
   const groups = new Map();
@@ -72,8 +99,8 @@ function buildRows() {
       else groups.set(key, [site]);
     }
   }
-  table.rows = [...groups].map(([key, sites]) => Object.assign(rowOf(sites), {
-    rank: sites[0], name: key, short: table.by === 'inclusive' ? shortFunction(key) : undefined, place: plural(sites.length, 'call stack'),
+  table.rows = [...groups].map(([key, sites]) => Object.assign(new Row(sites), {
+    name: key, short: table.by === 'inclusive' ? shortFunction(key) : undefined, place: plural(sites.length, 'call stack'),
   }));
 }
 

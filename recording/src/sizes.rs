@@ -66,10 +66,11 @@ impl<'a> SizesWriter<'a> {
         // One more than the number: 0 is unknown.
         let temporary = site.temporary.map_or(0, |count| count.saturating_add(1));
         out.varint(temporary)?;
-        Ok(match &site.allocated {
+        match &site.allocated {
             None => out.byte(0)?,
             Some(allocated) => put(allocated, 1, &mut out)?,
-        })
+        }
+        Ok(())
     }
 }
 

@@ -31,19 +31,27 @@ function exactSizes() {
 
 // Allocations by the function that was called for them.
 function callsSection() {
-  if (!isMeasured('calls')) return [];
-  const sums = new Map();
-  for (let site = 0; site < SITE_COUNT; site++) {
-    const name = GROUPINGS.calls.of(site);
-    sums.set(name, (sums.get(name) ?? 0) + allocationsIn(site));
-  }
-  const rows = [...sums].filter(([, made]) => made > 0).sort((a, b) => b[1] - a[1]);
-  return [h('h3', null, 'Functions called'), bars(rows, count)];
+  let known = 0;
+  for (let site = 0; site < SITE_COUNT; site++) known += (field('calls', site) ?? []).length;
+  if (known === 0) return null;
+  const content = h('div', { class: 'stack' });
+  const draw = () => {
+    const sums = new Map();
+    for (let site = 0; site < SITE_COUNT; site++) {
+      const name = GROUPINGS.calls.of(site);
+      sums.set(name, (sums.get(name) ?? 0) + allocationsIn(site));
+    }
+    const rows = [...sums].filter(([, made]) => made > 0).sort((a, b) => b[1] - a[1]);
+    content.replaceChildren(h('h3', null, 'Functions called'), bars(rows, count));
+  };
+  draw();
+  onRange(draw);
+  return content;
 }
 
 // Allocations by size class; in a range a site counts with the mean size of its blocks.
 function sizesSection() {
-  const content = h('div');
+  const content = h('div', { class: 'stack' });
   const draw = () => {
     if (!range && isMeasured('sizes')) {
       content.replaceChildren(...exactSizes().filter(Boolean));
@@ -68,11 +76,7 @@ function sizesSection() {
   };
   draw();
   onRange(draw);
-  const calls = h('div');
-  const drawCalls = () => calls.replaceChildren(...callsSection());
-  drawCalls();
-  onRange(drawCalls);
-  return [h('h3', null, 'Allocations by size'), content, calls];
+  return [h('h3', null, 'Allocations by size'), content];
 }
 
 // How long freed blocks lived and live ones have lived, all sites together; else the ages of live ones.
@@ -249,7 +253,7 @@ function systemFigures() {
 function memorySection() {
   return section('more', 'Where it comes from, and what it costs',
     h('div', { class: 'columns' },
-      h('div', null, sizesSection()), h('div', null, lifetimes()),
+      h('div', null, sizesSection()), h('div', null, lifetimes(), callsSection()),
       h('div', null, faults()), h('div', null, fragmentation()),
       h('div', null, threads()), h('div', null, processes(), collections(), eventList()), h('div', null, systemFigures())));
 }

@@ -192,7 +192,13 @@ fn scan_movers(usual: u64, how: &[&str]) {
     let mut passes = 0;
     for number in 0..scans.unwrap_or(usual) {
         let report = scan(pid, &[&["--apart", "5ms", "--cpu", "100"], how].concat());
-        for function in ["hold_moved", "hold_listed", "hold_rehashed", "hold_resized"] {
+        for function in [
+            "hold_moved",
+            "hold_far",
+            "hold_listed",
+            "hold_rehashed",
+            "hold_resized",
+        ] {
             let found = found(&report, function);
             assert_eq!(
                 found.lost,
@@ -494,4 +500,19 @@ fn what_only_the_kernel_has_pointers_to_is_held() {
     }
     pass(&running, "1");
     expect(&running.finish().report().json);
+}
+
+#[test]
+fn addresses_that_are_used_again_do_not_draw_a_scan_out() {
+    let mut running = Case::of("replaced.c").start_tracked();
+    reach(&mut running, "1");
+    let report = scan(running.pid(), &["--apart", "10ms", "--cpu", "100"]);
+    let told = last(&report);
+    assert_eq!(told["complete"], true, "{told}");
+    // 11 when blocks that were freed since are looked for until the end.
+    let passes = told["passes"].as_u64().expect("a count");
+    assert!((1..=6).contains(&passes), "{told}");
+    assert_eq!(found(&report, "hold_replaced").lost, 0);
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
 }

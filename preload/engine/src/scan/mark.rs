@@ -103,6 +103,13 @@ impl Marks {
         self.unreached().next().is_some()
     }
 
+    /// A block of which it turned out that somebody held it; later passes read it.
+    pub fn hold(&mut self, at: u32) {
+        if let Some(mark) = self.0.as_mut_slice().get_mut(at as usize) {
+            *mark = *mark & !STATE | State::Reachable as u8;
+        }
+    }
+
     /// Takes over what a copy of the process has marked, a byte for each block.
     pub fn take_from(&mut self, marks: &[u8]) {
         for (to, from) in self.0.as_mut_slice().iter_mut().zip(marks) {

@@ -9,7 +9,7 @@
 
 use super::fork;
 use super::index::BlockIndex;
-use super::mark::{Marker, Marks};
+use super::mark::{Marker, Marks, State};
 use super::memory::{Limits, Memory};
 use super::regions::Region;
 use super::room::Room;
@@ -125,10 +125,12 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         if order.way != Way::AtEnd {
             scan.memory.rest(order.apart_ms)?;
         }
+        scan.let_go_of_freed(&mut marks);
+        let before = marks.unreached().count();
         let setting = scan.setting()?;
         marks = scan.pass(marks, setting, notes, false)?;
         notes.passes += 1;
-        let before = core::mem::replace(&mut left, marks.unreached().count());
+        left = marks.unreached().count();
         vain = if left < before { 0 } else { vain + 1 };
     }
     scan.judge(marks, notes)
@@ -240,6 +242,19 @@ impl Scan<'_> {
             return Err(Failure(SWAPPED));
         }
         Ok(marker.into_marks())
+    }
+
+    /// Blocks that were freed are looked for no longer: their addresses are given to others, whose
+    /// pointers would seem to reach one more all the time.
+    fn let_go_of_freed(&self, marks: &mut Marks) {
+        for at in 0..self.index.len() as u32 {
+            if marks.state(at) == State::Unreached
+                && let Some((addr, block)) = self.index.block(at)
+                && !is_the_same(LIVE.get(addr), &block)
+            {
+                marks.hold(at);
+            }
+        }
     }
 
     /// Looks for the rest at odd addresses.

@@ -136,8 +136,10 @@ fn build_line(source: &Path) -> String {
 }
 
 fn headers() -> Vec<PathBuf> {
-    let mut headers: Vec<PathBuf> = std::fs::read_dir(program_source(""))
-        .expect("tests/programs")
+    let examples = super::product::workspace().join("examples");
+    let mut headers: Vec<PathBuf> = [program_source(""), examples]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("a folder of programs"))
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "h"))
         .collect();

@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,16 @@ __attribute__((noinline)) static void churn(int times)
     }
 }
 
+/* Freed as soon as it is touched, and given back to the kernel, so that each one faults anew. */
+__attribute__((noinline)) static void short_blocks(int times)
+{
+    for (int i = 0; i < times; i++) {
+        char *block = malloc(5 * PAGE);
+        touch(block, 5);
+        free(block);
+    }
+}
+
 __attribute__((noinline)) static char *read_area(size_t pages)
 {
     char *area = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -71,6 +82,9 @@ int main(int argc, char **argv)
     for (int i = 0; i < 40000; i++)
         memset(small_block(), 1, 1000);
     churn(50);
+    mallopt(M_TOP_PAD, 0);
+    mallopt(M_TRIM_THRESHOLD, 0);
+    short_blocks(2000);
     if (argc > 1 && strcmp(argv[1], "fork") == 0) {
         pid_t child = fork();
         if (child == 0) {

@@ -73,6 +73,9 @@ fn planted(run: &Tracked) -> Report {
     near("small", minor(&report, "small_block"), 9_844, 6, &report);
     // Gone before anyone can look: 50 times 200 pages.
     near("given back", minor(&report, "churn"), 10_000, 6, &report);
+    // Freed before anyone can look, 2,000 times 5 pages; the allocator's word behind each touches a page, too.
+    let short = minor(&report, "short_blocks");
+    assert!((9_400..12_700).contains(&short), "{short}");
     let (sum, all) = parts(&report);
     near("all parts together", sum, all, 1, &report);
     let regions = report.json["faults"]["regions"]
@@ -194,4 +197,41 @@ fn switched_off_is_off() {
     let run = Case::of("faults_by_site.c").option("faults=off").check();
     let faults = run.report().json["faults"].clone();
     assert_eq!(faults["source"], "counters", "{faults}");
+}
+
+/// Whose faults they are is told now and then; until then the newest are a part of their own.
+#[test]
+fn parts_of_a_running_process_add_up() {
+    if !allowed() {
+        return told_where_refused();
+    }
+    let case = Case::of("faulting.c")
+        .args(["20000", "6"])
+        .option("interval=100ms");
+    let mut running = case.start_tracked();
+    let mut untold = 0;
+    running.wait_for_report("40,000 faults, not all of them told", |report| {
+        let faults = &report.json["faults"];
+        let regions = faults["regions"].as_array().into_iter().flatten();
+        let newest = regions
+            .filter(|region| region["name"] == "since they were last told")
+            .map(|region| number(&region["minor"]));
+        untold = newest.sum();
+        let is_late = faults["source"] == "perf" && number(&faults["minor"]) > 40_000;
+        if is_late && untold > 0 {
+            let (sum, all) = parts(report);
+            near("all parts together", sum, all, 1, report);
+            let told_at_s = faults["told_at_s"].as_f64().expect("when that was");
+            let memory = &report.json["memory"];
+            let latest_at_s = memory["latest_rss_at_s"].as_f64().expect("a moment");
+            assert!(told_at_s < latest_at_s, "{faults}\n{memory}");
+        }
+        is_late && untold > 1_000
+    });
+    let run = running.finish();
+    run.outcome.expect_code(0);
+    let faults = &run.report().json["faults"];
+    assert!(faults["told_at_s"].is_null(), "{faults}");
+    let (sum, all) = parts(&run.report());
+    near("all parts together", sum, all, 1, &run.report());
 }

@@ -49,8 +49,10 @@ const LOOKUPS_PER_S: u64 = 2_000;
 const LOOKUPS_SAVED: u64 = 4_000;
 /// Samples kept to be looked up again.
 const MOST_UNPLACED: usize = 1024;
-/// Between two looks at the rings.
-const LEAST_WAIT_MS: u64 = 20;
+/// Between two looks at the rings while there is something in them: what is freed meanwhile is harder to
+/// tell. Looks take at most one part in so many of the time.
+const LEAST_WAIT_MS: u64 = 10;
+const LOOK_COST_SHARE: u64 = 500;
 /// No processor takes more minor faults in this time than a ring holds, so that a burst after a quiet
 /// time is not lost.
 const MOST_WAIT_MS: u64 = 50;
@@ -113,6 +115,8 @@ struct Session {
     /// Where the C library lies.
     libc: (usize, usize),
     wait_ms: u64,
+    /// CPU time of the last look.
+    cost_us: u64,
     drained_ms: u64,
     lookups: u64,
     attached: bool,
@@ -142,6 +146,7 @@ impl Session {
             own: (0, 0),
             libc: (0, 0),
             wait_ms: LEAST_WAIT_MS,
+            cost_us: 0,
             drained_ms: 0,
             lookups: LOOKUPS_SAVED,
             attached: false,
@@ -206,8 +211,12 @@ pub fn drain() {
         return;
     }
     let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
-    with(|session| session.drain(false));
-    let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
+    let cost_ns = with(|session| {
+        session.drain(false);
+        let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
+        session.cost_us = cost_ns / 1_000;
+        cost_ns
+    });
     CPU_NS.fetch_add(cost_ns, Relaxed);
 }
 
@@ -571,11 +580,19 @@ impl Session {
             waiting.checked_div(ring.ring.room_bytes()).unwrap_or(0)
         };
         let fill = self.rings.as_slice().iter().map(fullest).max().unwrap_or(0);
+        let dear_ms = self.cost_us.saturating_mul(LOOK_COST_SHARE) / 1_000;
         self.wait_ms = match fill {
             26.. => (self.wait_ms / 2).max(LEAST_WAIT_MS),
+            _ if self.waits() => dear_ms.clamp(LEAST_WAIT_MS, MOST_WAIT_MS),
             0..=6 => (self.wait_ms * 2).min(MOST_WAIT_MS),
             _ => self.wait_ms,
         };
+    }
+
+    /// True if there is anything in the rings.
+    fn waits(&self) -> bool {
+        let mut rings = self.rings.as_slice().iter();
+        rings.any(|ring| ring.ring.waiting_bytes() != 0)
     }
 
     /// Takes in what waits of major faults, and of minor ones if they are wanted: each stands for so

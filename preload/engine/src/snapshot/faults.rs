@@ -7,8 +7,9 @@ use leaktrack_recording::{
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
 use crate::{faults, modules};
 
-/// Between two records of a running process.
-pub const EVERY_MS: u64 = 10_000;
+/// Between two records of a running process at most, and at least.
+const MOST_MS: u64 = 10_000;
+const LEAST_MS: u64 = 1_000;
 /// Room for the head, and for each site.
 const HEAD_BYTES: usize = 400;
 const SITE_BYTES: usize = 40;
@@ -16,6 +17,11 @@ const SITE_BYTES: usize = 40;
 const LEAST_TOUCHED: u64 = 500;
 const MOST_TOUCHED: usize = 64;
 const TOUCH_BYTES: usize = 48;
+
+/// True if another record is due: in a young process soon, so that the last one holds most of its faults.
+pub fn is_due(told_ms: u64, now_ms: u64) -> bool {
+    now_ms >= told_ms + (told_ms / 8).clamp(LEAST_MS, MOST_MS)
+}
 
 /// Puts the sums so far in the place of the last ones.
 pub fn write(recorder: &mut Recorder, at_ms: u64) -> Result<(), Failure> {

@@ -182,9 +182,7 @@ impl Writer {
         }
         crate::faults::bound(head.threads);
         let told_ms = self.faults_ms;
-        if last
-            || told_ms.is_none_or(|told_ms| now_ms >= told_ms + faults::EVERY_MS)
-            || self.index <= 1
+        if last || told_ms.is_none_or(|told_ms| faults::is_due(told_ms, now_ms)) || self.index <= 1
         {
             self.faults_ms = Some(now_ms);
             self.define_faulted(source, recorder)?;

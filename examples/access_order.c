@@ -16,17 +16,15 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+#include "pages.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
 
-enum { PAGE = 4096, PAGES = 16384, READ = 3000 };
+enum { PAGES = 16384, READ = 3000 };
 
 static int fresh_file(const char *folder, const char *name)
 {
@@ -95,8 +93,7 @@ int main(int argc, char **argv)
 {
     const char *folder = argc > 1 ? argv[1] : ".";
     int files[] = {fresh_file(folder, "order"), fresh_file(folder, "random"), fresh_file(folder, "ahead")};
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     unsigned sum = read_in_order(map_in_order(files[0]));
     char *random = map_at_random(files[1]);
     madvise(random, (size_t)PAGES * PAGE, MADV_RANDOM);

@@ -12,22 +12,17 @@
  *   only_read   64 MiB by the parent, read by the child: no fault in the child that matters; in PSS once
  */
 #define _GNU_SOURCE
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "pages.h"
 
-enum { PAGE = 4096 };
 static const size_t BYTES = 64ul << 20;
 
 static char *filled(char *area)
 {
-    if (area == MAP_FAILED)
-        exit(1);
-    madvise(area, BYTES, MADV_NOHUGEPAGE); /* also where huge pages are the default */
-    return memset(area, 1, BYTES);
+    return memset(of_small_pages(area, BYTES), 1, BYTES);
 }
 
 __attribute__((noinline)) static char *copied(void)
@@ -67,7 +62,7 @@ static void wait_ms(long ms)
 
 int main(void)
 {
-    wait_ms(300); /* attribution begins some milliseconds after the process does */
+    settle();
     char *a = copied(), *b = shared(), *c = only_read();
     pid_t child = fork();
     if (child == 0) {

@@ -10,11 +10,8 @@
  */
 #define _GNU_SOURCE
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "pages.h"
 
-enum { PAGE = 4096 };
 static const size_t BYTES = 64ul << 20, HUGE = 2ul << 20;
 
 static char *aligned(char *area)
@@ -40,14 +37,12 @@ __attribute__((noinline)) static char *huge_pages(void)
 
 __attribute__((noinline)) static void use(volatile char *area)
 {
-    for (size_t at = 0; at < BYTES; at += PAGE)
-        area[at] = 1;
+    write_pages(area, BYTES);
 }
 
 int main(void)
 {
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     use(small_pages());
     use(huge_pages());
     return 0;

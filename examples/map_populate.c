@@ -9,42 +9,28 @@
  *   in the kernel     about 16,384: what MAP_POPULATE did counts as faults, but has no address
  */
 #define _GNU_SOURCE
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "pages.h"
 
-enum { PAGE = 4096 };
 static const size_t BYTES = 64ul << 20;
-
-static char *small_pages(char *area)
-{
-    if (area == MAP_FAILED)
-        exit(1);
-    madvise(area, BYTES, MADV_NOHUGEPAGE); /* also where huge pages are the default */
-    return area;
-}
 
 __attribute__((noinline)) static char *plain_buffer(void)
 {
-    return small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(BYTES, 0);
 }
 
 __attribute__((noinline)) static char *populated_buffer(void)
 {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
-    return small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, flags, -1, 0));
+    return FRESH(BYTES, MAP_POPULATE);
 }
 
 __attribute__((noinline)) static void use(volatile char *area)
 {
-    for (size_t at = 0; at < BYTES; at += PAGE)
-        area[at] = 1;
+    write_pages(area, BYTES);
 }
 
 int main(void)
 {
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     use(plain_buffer());
     use(populated_buffer());
     return 0;

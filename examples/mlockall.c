@@ -12,46 +12,34 @@
  */
 #define _GNU_SOURCE
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "pages.h"
 
-enum { PAGE = 4096, MAPPED = 16 << 20, USED = 4 << 20 };
-
-static char *small_pages(char *area)
-{
-    if (area == MAP_FAILED)
-        exit(1);
-    madvise(area, MAPPED, MADV_NOHUGEPAGE); /* also where huge pages are the default */
-    return area;
-}
+enum { MAPPED = 16 << 20, USED = 4 << 20 };
 
 __attribute__((noinline)) static char *before(void)
 {
-    return small_pages(mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(MAPPED, 0);
 }
 
 __attribute__((noinline)) static char *after(void)
 {
-    return small_pages(mmap(NULL, MAPPED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(MAPPED, 0);
 }
 
 __attribute__((noinline)) static void use(volatile char *area)
 {
-    for (size_t at = 0; at < USED; at += PAGE)
-        area[at] = 1;
+    write_pages(area, USED);
 }
 
 int main(void)
 {
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     use(before());
     if (mlockall(MCL_CURRENT | MCL_FUTURE)) {
         perror("mlockall (ulimit -l)");
         return 1;
     }
     use(after());
-    nanosleep(&pause, NULL);
+    settle();
     return 0;
 }

@@ -11,33 +11,22 @@
  */
 #define _GNU_SOURCE
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "pages.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { PAGE = 4096 };
 static const size_t BYTES = 64ul << 20;
-
-static char *small_pages(char *area)
-{
-    if (area == MAP_FAILED)
-        exit(1);
-    madvise(area, BYTES, MADV_NOHUGEPAGE); /* also where huge pages are the default */
-    return area;
-}
 
 __attribute__((noinline)) static char *plain_buffer(void)
 {
-    return small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(BYTES, 0);
 }
 
 __attribute__((noinline)) static char *prepared_buffer(void)
 {
-    char *a = small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    char *a = FRESH(BYTES, 0);
     if (madvise(a, BYTES, MADV_POPULATE_WRITE)) {
         perror("MADV_POPULATE_WRITE");
         exit(1);
@@ -47,14 +36,12 @@ __attribute__((noinline)) static char *prepared_buffer(void)
 
 __attribute__((noinline)) static void use(volatile char *area)
 {
-    for (size_t at = 0; at < BYTES; at += PAGE)
-        area[at] = 1;
+    write_pages(area, BYTES);
 }
 
 int main(void)
 {
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     use(plain_buffer());
     use(prepared_buffer());
     return 0;

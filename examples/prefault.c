@@ -10,29 +10,18 @@
  */
 #define _GNU_SOURCE
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "pages.h"
 
-enum { PAGE = 4096 };
 static const size_t BYTES = 64ul << 20;
-
-static char *small_pages(char *area)
-{
-    if (area == MAP_FAILED)
-        exit(1);
-    madvise(area, BYTES, MADV_NOHUGEPAGE); /* also where huge pages are the default */
-    return area;
-}
 
 __attribute__((noinline)) static char *late_buffer(void)
 {
-    return small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(BYTES, 0);
 }
 
 __attribute__((noinline)) static char *early_buffer(void)
 {
-    return small_pages(mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    return FRESH(BYTES, 0);
 }
 
 __attribute__((noinline)) static void touch_all(volatile char *area)
@@ -43,18 +32,14 @@ __attribute__((noinline)) static void touch_all(volatile char *area)
 
 __attribute__((noinline)) static double serve(volatile char *area)
 {
-    struct timespec from, to;
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    for (size_t at = 0; at < BYTES; at += PAGE)
-        area[at] = 1;
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    return (to.tv_sec - from.tv_sec) * 1e3 + (to.tv_nsec - from.tv_nsec) / 1e6;
+    double from_ms = now_ms();
+    write_pages(area, BYTES);
+    return now_ms() - from_ms;
 }
 
 int main(void)
 {
-    struct timespec pause = {0, 300 * 1000 * 1000};
-    nanosleep(&pause, NULL); /* attribution begins some milliseconds after the process does */
+    settle();
     char *late = late_buffer(), *early = early_buffer();
     touch_all(early);
     fprintf(stderr, "not touched before: %.1f ms\n", serve(late));

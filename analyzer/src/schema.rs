@@ -168,6 +168,8 @@ fn memory() -> Value {
         ("huge_page_bytes", or_null(count())),
         ("untouched_bytes", or_null(count())),
         ("thread_stacks", or_null(count())),
+        ("latest_rss_bytes", or_null(count())),
+        ("latest_rss_at_s", or_null(number())),
         ("measured_at_s", or_null(number())),
         ("measured_in_s", or_null(number())),
         (
@@ -238,6 +240,7 @@ fn faults() -> Value {
         ("in_kernel", or_null(count())),
         ("before", or_null(count())),
         ("user_only", or_null(boolean())),
+        ("told_at_s", or_null(number())),
         ("sampled_one_in", or_null(count())),
         (
             "regions",

@@ -135,7 +135,7 @@ impl Page {
             "Bytes of the malloc family that are live.",
         );
         self.sample("leaktrack_live_bytes", &[], report.totals.live_bytes);
-        if let Some(rss_bytes) = report.memory.rss_bytes {
+        if let Some(rss_bytes) = report.memory.latest_rss_bytes {
             self.head(
                 "leaktrack_rss_bytes",
                 "gauge",

@@ -18,6 +18,8 @@ pub struct ProcessFaults {
     pub period: u64,
     /// When attribution began.
     pub since_ms: u64,
+    /// When the last record was written.
+    pub at_ms: u64,
     /// Faults before attribution began.
     pub before: FaultCount,
     /// All faults up to the last record.
@@ -77,6 +79,7 @@ impl ProcessFaults {
             error: faults.error,
             period: faults.period,
             since_ms: faults.since_ms,
+            at_ms: faults.at_ms,
             before: faults.before,
             all: faults.all,
             seen: faults.seen,

@@ -261,6 +261,12 @@ pub struct Memory {
     pub untouched_bytes: Option<u64>,
     /// Thread stacks found, the first thread's included.
     pub thread_stacks: Option<u64>,
+    /// The resident set at the last snapshot, which may be younger than `rss_bytes` and its parts.
+    #[serde(default)]
+    pub latest_rss_bytes: Option<u64>,
+    /// When that was, seconds after the root's start.
+    #[serde(default)]
+    pub latest_rss_at_s: Option<f64>,
     /// When the parts were measured, seconds after the root's start.
     pub measured_at_s: Option<f64>,
     /// How long that took, in leaktrack's own thread.
@@ -372,7 +378,7 @@ pub struct Pin {
 }
 
 /// Page faults of the processes themselves, since their start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
     /// Without I/O.
     pub minor: Option<u64>,
@@ -396,6 +402,10 @@ pub struct Faults {
     pub sampled_one_in: Option<u64>,
     /// Attributed to something other than a site's blocks.
     pub regions: Option<Vec<FaultRegion>>,
+    /// While a process runs: when it was last told whose they are, seconds after the root's start; faults since
+    /// then are one of `regions`.
+    #[serde(default)]
+    pub told_at_s: Option<f64>,
     /// Why faults are not attributed.
     pub why_not: Option<String>,
     /// Which way to look; none where faults are few.

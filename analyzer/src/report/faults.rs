@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{Faults, SiteFaults};
 use super::memory::round;
 use crate::model::faults::{PartFaults, ProcessFaults};
+use crate::model::process::Ended;
 use crate::model::site::Part;
 use crate::model::{Family, Process, Site};
 
@@ -35,6 +36,8 @@ pub struct TouchPlace {
     pub module: Option<String>,
 }
 
+/// Faults of a running process since the last record of them.
+const UNTOLD: &str = "since they were last told";
 const MIB: f64 = (1 << 20) as f64;
 const PAGE_BYTES: u64 = 4096;
 /// A site with fewer faults gets no advice.
@@ -88,13 +91,43 @@ pub fn faults(family: &Family) -> Faults {
         }),
         user_only: by_address.then(|| known.iter().any(|it| it.source == FaultSource::User)),
         sampled_one_in: known.first().map(|faults| faults.period),
-        regions: by_address.then(|| regions(&known)),
+        regions: by_address.then(|| regions(&known, untold(family))),
+        told_at_s: told_at_s(family),
         why_not: (!by_address).then(|| why_not(family)),
         diagnosis: None,
     }
 }
 
-fn regions(known: &[&ProcessFaults]) -> Vec<FaultRegion> {
+/// Faults of running processes after their last record of whose they are, which is up to ten seconds old.
+fn untold(family: &Family) -> FaultCount {
+    let mut sum = FaultCount::default();
+    for process in &family.processes {
+        let faults = process.faults.as_ref().filter(|faults| faults.by_address());
+        if let (Some(faults), Some(head)) = (faults, process.last_head()) {
+            let minor = head.minor_faults.saturating_sub(faults.all.minor);
+            let major = head.major_faults.saturating_sub(faults.all.major);
+            sum.minor = sum.minor.saturating_add(minor);
+            sum.major = sum.major.saturating_add(major);
+        }
+    }
+    sum
+}
+
+/// When it was last told whose they are, of the process where that is longest ago; nothing of processes that ended.
+fn told_at_s(family: &Family) -> Option<f64> {
+    let at_s = |(index, process): (usize, &Process)| {
+        let faults = process
+            .faults
+            .as_ref()
+            .filter(|faults| faults.by_address())?;
+        let at_s = family.start_s(index) + faults.at_ms as f64 / 1e3;
+        (process.ended == Ended::Running).then_some(at_s)
+    };
+    let all = family.processes.iter().enumerate().filter_map(at_s);
+    all.reduce(f64::min).map(round)
+}
+
+fn regions(known: &[&ProcessFaults], untold: FaultCount) -> Vec<FaultRegion> {
     let of = |(place, name): (usize, &&str)| {
         let counts = known.iter().filter_map(|it| it.regions.get(place));
         counts.fold(
@@ -110,7 +143,15 @@ fn regions(known: &[&ProcessFaults]) -> Vec<FaultRegion> {
             },
         )
     };
-    FAULT_REGIONS.iter().enumerate().map(of).collect()
+    let mut regions: Vec<FaultRegion> = FAULT_REGIONS.iter().enumerate().map(of).collect();
+    if untold != FaultCount::default() {
+        regions.push(FaultRegion {
+            name: UNTOLD.to_owned(),
+            minor: untold.minor,
+            major: untold.major,
+        });
+    }
+    regions
 }
 
 fn why_not(family: &Family) -> String {

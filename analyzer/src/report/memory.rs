@@ -148,6 +148,12 @@ pub fn memory(family: &Family, totals: &Totals, timeline: &[Moment]) -> Memory {
         peak_rss_bytes: peak.map(|moment| moment.rss_bytes),
         peak_rss_at_s: peak.map(|moment| moment.t_s),
         rss_bytes: sum(|head| head.rss_bytes),
+        latest_rss_bytes: sum(|head| head.rss_bytes),
+        latest_rss_at_s: heads
+            .iter()
+            .map(|(index, _, head)| family.start_s(*index) + head.at_ms as f64 / 1e3)
+            .reduce(f64::max)
+            .map(round),
         swap_bytes: sum(|head| head.swap_bytes),
         limit_bytes: limit(family).map(|(bytes, _)| bytes),
         limit_kind: limit(family).map(|(_, kind)| kind.to_owned()),

@@ -56,7 +56,7 @@ fn totals(report: &Report, page: &mut Page) {
             ),
         );
     }
-    if let Some(rss) = report.memory.rss_bytes {
+    if let Some(rss) = report.memory.latest_rss_bytes {
         let swap = report
             .memory
             .swap_bytes

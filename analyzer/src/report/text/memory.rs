@@ -7,6 +7,8 @@ use super::super::document::{Memory, NodeReport, Report};
 
 /// Cells of the longest bar.
 const BAR: usize = 30;
+/// Parts are as old as the last snapshot, give or take the intervals of several processes.
+const OLD_S: f64 = 3.0;
 /// Arenas told one by one.
 const ARENAS: usize = 3;
 
@@ -48,6 +50,19 @@ pub fn write(report: &Report, page: &mut Page) {
     for line in beside(report) {
         page.prose("  ", Style::Dim, &line);
     }
+}
+
+/// How old the parts are, where that makes a difference.
+fn since(memory: &Memory, measured_at_s: f64) -> Option<String> {
+    let age_s = memory.latest_rss_at_s? - measured_at_s;
+    let latest = memory.latest_rss_bytes?;
+    (age_s >= OLD_S).then(|| {
+        format!(
+            " That is {} before the last snapshot, when {} were resident; `leaktrack snapshot` measures a running process anew.",
+            human::duration(age_s),
+            human::bytes(latest)
+        )
+    })
 }
 
 fn proportional(report: &Report) -> bool {
@@ -180,9 +195,10 @@ fn beside(report: &Report) -> Vec<String> {
     }
     if let (Some(at_s), Some(in_s)) = (memory.measured_at_s, memory.measured_in_s) {
         lines.push(format!(
-            "Measured part by part {} after the start, in {}.",
+            "Measured part by part {} after the start, in {}.{}",
             human::duration(at_s),
-            human::duration(in_s)
+            human::duration(in_s),
+            since(memory, at_s).unwrap_or_default()
         ));
     }
     lines

@@ -282,7 +282,9 @@ function account(memory) {
   const moments = new Set((memory.over_time ?? []).map((moment) => moment.t_s)).size;
   const measured = memory.measured_at_s == null ? null
     : `Measured part by part ${duration(memory.measured_at_s)} after the start.${moments > 1
-      ? ` That was done ${count(moments)} times; between them the areas of the chart are drawn straight.` : ''}`;
+      ? ` That was done ${count(moments)} times; between them the areas of the chart are drawn straight.` : ''}${
+      memory.latest_rss_at_s - memory.measured_at_s >= 3
+        ? ` The last is ${duration(memory.latest_rss_at_s - memory.measured_at_s)} before the last snapshot, when ${bytes(memory.latest_rss_bytes)} were resident.` : ''}`;
   return [
     h('h3', null, 'Where it is'),
     memory.verdict && h('p', null, memory.verdict),

@@ -3,7 +3,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +52,14 @@ __attribute__((noinline)) static void churn(int times)
     }
 }
 
-/* Freed as soon as it is touched, and given back to the kernel, so that each one faults anew. */
+/* Freed as soon as it is touched, its pages given back to the kernel before, so that each one faults anew. */
 __attribute__((noinline)) static void short_blocks(int times)
 {
     for (int i = 0; i < times; i++) {
-        char *block = malloc(5 * PAGE);
-        touch(block, 5);
+        char *block = malloc(6 * PAGE);
+        char *inner = (char *)(((size_t)block + PAGE - 1) & ~(size_t)(PAGE - 1));
+        madvise(inner, 5 * PAGE, MADV_DONTNEED);
+        touch(inner, 5);
         free(block);
     }
 }
@@ -82,8 +83,6 @@ int main(int argc, char **argv)
     for (int i = 0; i < 40000; i++)
         memset(small_block(), 1, 1000);
     churn(50);
-    mallopt(M_TOP_PAD, 0);
-    mallopt(M_TRIM_THRESHOLD, 0);
     short_blocks(2000);
     if (argc > 1 && strcmp(argv[1], "fork") == 0) {
         pid_t child = fork();

@@ -162,6 +162,20 @@ pub fn find(addr: usize) -> Option<&'static Placement> {
     TABLE.placements.get(TABLE.index.find(addr)?)
 }
 
+/// As [`find`] for the frames of one stack: neighbours mostly lie in the same object.
+#[derive(Default)]
+pub struct Finder(Range);
+
+impl Finder {
+    /// The object at an address, among those known at some time since this was made.
+    pub fn find(&mut self, addr: usize) -> Option<&'static Placement> {
+        if addr < self.0.start || addr >= self.0.end {
+            self.0 = TABLE.index.find_range(addr)?;
+        }
+        TABLE.placements.get(self.0.placement)
+    }
+}
+
 /// The object at an address that has just been run: one that was unloaded unseen is not taken for
 /// it. Its tables may be read. May take the loader's lock, so none of ours may be held.
 pub fn find_current(addr: usize) -> Option<&'static Placement> {

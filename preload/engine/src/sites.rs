@@ -14,7 +14,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::arena::{self, Chunked};
-use crate::modules::{self, Placement};
+use crate::modules::{self, Finder, Placement};
 use crate::owned::Owned;
 use crate::state::COVERAGE;
 use crate::unwind::Stack;
@@ -235,8 +235,9 @@ fn add(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32, hash: u64) 
 /// anyone telling us, so a stack not seen before is checked before it is believed.
 fn is_current(stack: &Stack) -> bool {
     let mut last: Option<&Placement> = None;
+    let mut finder = Finder::default();
     stack.pcs.iter().all(|&pc| {
-        let Some(placement) = modules::find(pc) else {
+        let Some(placement) = finder.find(pc) else {
             return true;
         };
         if last.is_some_and(|l| core::ptr::eq(l, placement)) {
@@ -306,9 +307,10 @@ impl State {
     /// the outer part of the stack.
     fn leaf(&mut self, stack: &Stack) -> (u32, bool) {
         let mut parent = 0;
+        let mut finder = Finder::default();
         for (frame, &pc) in stack.pcs.iter().enumerate().rev() {
             let exact = stack.exact.get(frame);
-            let placement = modules::find(pc - usize::from(!exact));
+            let placement = finder.find(pc - usize::from(!exact));
             let (module, bias) = placement.map_or((0, 0), |p| (p.module, p.image.bias));
             let offset = pc.wrapping_sub(bias) as u64;
             match self.node(Node {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gimli::{BaseAddresses, EhFrame, LittleEndian, UnwindContext, UnwindSection};
-use leaktrack_engine::unwind::cfi::{CfaRule, Machine, RegisterRule, Row};
+use leaktrack_engine::unwind::cfi::{CfaRule, Machine, RegisterRule, Row, Wanted};
 use leaktrack_engine::unwind::eh_frame;
 use leaktrack_engine::unwind::reader::{Reader, Tables};
 use leaktrack_engine::unwind::rule::Rule;
@@ -84,7 +84,9 @@ fn compare(path: &Path, stride: usize) -> Tally {
                 );
                 assert_eq!(frame.end as u64, fde.end_address());
                 assert_eq!(frame.signal, fde.is_signal_trampoline());
-                let ours = machine.rules_at(&frame, pc as usize).unwrap();
+                let few = machine.rules_at(&frame, pc as usize, Wanted::Few).unwrap();
+                let quick = Rule::of_row(few, frame.signal, &tables);
+                let ours = machine.rules_at(&frame, pc as usize, Wanted::All).unwrap();
                 same_row(
                     ours,
                     row,
@@ -93,6 +95,9 @@ fn compare(path: &Path, stride: usize) -> Tally {
                     &format!("{path:?} {pc:#x}"),
                 );
                 let rule = Rule::of_row(ours, frame.signal, &tables);
+                if !frame.signal {
+                    assert_eq!(quick, rule, "{path:?} {pc:#x}");
+                }
                 let kind = match rule {
                     Rule::Sp { .. } => "sp",
                     Rule::Bp { .. } => "bp",

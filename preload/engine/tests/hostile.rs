@@ -1,6 +1,6 @@
 //! Malformed unwind tables: whatever the bytes, reading them ends, and never panics.
 
-use leaktrack_engine::unwind::cfi::{CfaRule, Machine, RegisterRule};
+use leaktrack_engine::unwind::cfi::{COLUMNS, CfaRule, Machine, RegisterRule, Wanted};
 use leaktrack_engine::unwind::eh_frame;
 use leaktrack_engine::unwind::expression::{self, Context};
 use leaktrack_engine::unwind::reader::Tables;
@@ -43,7 +43,10 @@ fn use_all(tables: &Damaged, machine: &mut Machine, header: usize, pc: usize) ->
     let Some(frame) = eh_frame::find(tables, header, pc) else {
         return false;
     };
-    let Some(row) = machine.rules_at(&frame, pc).copied() else {
+    let few = machine.rules_at(&frame, pc, Wanted::Few).is_some();
+    let row = machine.rules_at(&frame, pc, Wanted::All).copied();
+    assert_eq!(few, row.is_some());
+    let Some(row) = row else {
         return false;
     };
     let rule = Rule::of_row(&row, frame.signal, tables);
@@ -53,7 +56,7 @@ fn use_all(tables: &Damaged, machine: &mut Machine, header: usize, pc: usize) ->
     if let CfaRule::Expression { len, addr } = row.cfa {
         evaluate(addr, len);
     }
-    for rule in row.registers {
+    for rule in (0..COLUMNS).map(|column| row.register(column)) {
         if let RegisterRule::AtExpression { len, addr } | RegisterRule::IsExpression { len, addr } =
             rule
         {

@@ -30,6 +30,12 @@ const LEAVING: usize = 1;
 /// In the address of an owner: somebody who holds the lock is taking the group from it.
 const TAKEN: usize = 2;
 
+#[cfg(test)]
+std::thread_local! {
+    /// How often this thread made a table or tried to.
+    pub(super) static REBUILDS: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+}
+
 /// One group, alone on its cache line. All zeroes is one without blocks. All but the lock, the marks
 /// and the owner is changed only by who is inside, alone; relaxed throughout, as the ways in order
 /// between threads and compiler fences order against a signal handler that does not return.
@@ -363,7 +369,11 @@ impl Group {
         self.len.store(len, Relaxed);
         if len < self.shrink_at.load(Relaxed) {
             let bits = self.mask.load(Relaxed).count_ones();
-            self.rebuild(bits - 1);
+            if !self.rebuild(bits - 1) {
+                // They crowd too much for half the table: asked again at each removal, that would
+                // cost more than everything else.
+                self.shrink_at.store(len / 2, Relaxed);
+            }
         }
         if len == 0 {
             self.marks.fetch_and(!SHARED, Relaxed);
@@ -411,8 +421,11 @@ impl Group {
                 .any(|bits| self.rebuild(bits))
     }
 
-    /// Moves everything to a table of so many buckets; false if there is no memory.
+    /// Moves everything to a table of so many buckets; false if there is no memory, or it cannot take
+    /// them all.
     fn rebuild(&self, bits: u32) -> bool {
+        #[cfg(test)]
+        REBUILDS.with(|count| count.set(count.get() + 1));
         let bytes = BUCKET_BYTES << bits;
         let first = arena::alloc_table(bytes, BUCKET_BYTES).cast::<Bucket>();
         if first.is_null() {

@@ -1,6 +1,10 @@
 //! Tests of [`super::group`], apart from it because the models link that file.
 
-use super::group::Group;
+use std::vec::Vec;
+
+use super::Block;
+use super::cells::{Put, pack};
+use super::group::{Group, Grow, REBUILDS};
 use super::holder::{self, Holder};
 
 /// Looking at all groups takes them away from everybody; whoever works on his meanwhile must not
@@ -28,4 +32,52 @@ fn an_owner_that_works_while_all_are_looked_at_gets_its_group_back() {
 
     assert!(!GROUP.is_shared(), "no other thread was there");
     assert!(owned(), "it gets the group again");
+}
+
+/// Blocks that are dense in few places may not fit half the table although they are few: then it is not
+/// tried again with each that goes.
+#[test]
+fn a_table_that_cannot_shrink_is_not_rebuilt_at_each_removal() {
+    let block = Block {
+        size: 16,
+        site: 1,
+        epoch: 1,
+        class: 0,
+    };
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = move |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let mut most = 0;
+    for _ in 0..300 {
+        let (clusters, stride) = (1 + random(8), 1 + random(4) as u16);
+        // SAFETY: all zeroes is a group without blocks.
+        let group: Group = unsafe { core::mem::zeroed() };
+        let mut keys = Vec::new();
+        for _ in 0..clusters {
+            let start = 1 + random(60_000) as u16;
+            let len = 50 + random(1_000) as u16;
+            keys.extend((0..len).filter_map(|i| start.checked_add(i * stride)));
+        }
+        // One at either end of the MiB.
+        keys.extend([1, u16::MAX]);
+        keys.sort_unstable();
+        keys.dedup();
+        for i in 1..keys.len() {
+            keys.swap(i, random(i as u64 + 1) as usize);
+        }
+        for &key in &keys {
+            assert!(matches!(group.put(key, pack(&block), Grow::Yes), Put::New));
+        }
+        let before = REBUILDS.get();
+        for &key in &keys {
+            assert!(group.take(key).is_some());
+        }
+        most = most.max(REBUILDS.get() - before);
+    }
+    // Halving a few times, and as often in vain.
+    assert!(most < 20, "{most}");
 }

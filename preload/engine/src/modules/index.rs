@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::arena;
 
 /// One range of addresses and the number of what lies there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Range {
     /// First address.
     pub start: usize,
@@ -94,6 +94,11 @@ impl Index {
 
     /// The placement at an address.
     pub fn find(&self, addr: usize) -> Option<u32> {
+        self.find_range(addr).map(|range| range.placement)
+    }
+
+    /// The range that an address lies in.
+    pub fn find_range(&self, addr: usize) -> Option<Range> {
         loop {
             // Acquire pairs with the release in `publish`: the array it names is complete.
             let sequence = self.sequence.load(Ordering::Acquire);
@@ -102,8 +107,12 @@ impl Index {
             let found = below
                 .checked_sub(1)
                 .and_then(|i| slots.get(i))
-                .filter(|s| addr < s.end.load(Ordering::Relaxed))
-                .map(|s| s.placement.load(Ordering::Relaxed));
+                .map(|s| Range {
+                    start: s.start.load(Ordering::Relaxed),
+                    end: s.end.load(Ordering::Relaxed),
+                    placement: s.placement.load(Ordering::Relaxed),
+                })
+                .filter(|range| addr < range.end);
             // Pairs with the fence in `publish`: if a slot came from the next round, the sequence
             // has moved.
             fence(Ordering::Acquire);

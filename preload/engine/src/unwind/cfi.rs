@@ -5,6 +5,7 @@
 
 use super::eh_frame::Frame;
 use super::reader::Reader;
+use super::x86_64::{RBP, RETURN, RSP};
 
 /// Columns kept: the general registers and the return address (`x86_64` numbering).
 pub const COLUMNS: usize = 17;
@@ -65,14 +66,37 @@ pub enum CfaRule {
     },
 }
 
+/// Which columns are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that tell the rule of a usual frame: RBP, the return address, RSP.
+    Few = 3,
+    /// Those that are kept at all.
+    All = COLUMNS as isize,
+}
+
+/// Where a row keeps a column: those of [`Wanted::Few`] come first, in the places of those that they
+/// change with.
+const fn place(column: usize) -> usize {
+    match column {
+        RBP => 0,
+        RETURN => 1,
+        RSP => 2,
+        0 => RBP,
+        1 => RETURN,
+        2 => RSP,
+        other => other,
+    }
+}
+
 /// The rules in force at an address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The canonical frame address.
     pub cfa: CfaRule,
-    /// The caller's registers, by DWARF number.
-    pub registers: [RegisterRule; COLUMNS],
+    /// The caller's registers, see [`place`].
+    registers: [RegisterRule; COLUMNS],
 }
 
 impl Row {
@@ -84,16 +108,28 @@ impl Row {
     /// The rule of a column; columns that are not kept count as unchanged.
     pub fn register(&self, column: usize) -> RegisterRule {
         self.registers
-            .get(column)
+            .get(place(column))
             .copied()
             .unwrap_or(RegisterRule::Same)
     }
 
-    fn set(&mut self, column: u64, rule: RegisterRule) {
+    /// Takes over another row. A large function remembers its rules at each of its returns, and all
+    /// of them lie before the last of its calls.
+    #[inline(always)]
+    fn take<const COUNT: usize>(&mut self, other: &Row) {
+        self.cfa = other.cfa;
+        let rules = self.registers.iter_mut().zip(&other.registers);
+        for (rule, other) in rules.take(COUNT) {
+            *rule = *other;
+        }
+    }
+
+    #[inline(always)]
+    fn set<const COUNT: usize>(&mut self, column: u64, rule: RegisterRule) {
         // Vector registers and the like are no one's concern here.
-        if let Some(slot) = usize::try_from(column)
-            .ok()
-            .and_then(|c| self.registers.get_mut(c))
+        let place = usize::try_from(column).map_or(usize::MAX, place);
+        if place < COUNT
+            && let Some(slot) = self.registers.get_mut(place)
         {
             *slot = rule;
         }
@@ -120,19 +156,32 @@ impl Machine {
         }
     }
 
-    /// The rules in force at `pc`, which the frame covers.
-    pub fn rules_at(&mut self, frame: &Frame, pc: usize) -> Option<&Row> {
+    /// The rules in force at `pc`, which the frame covers; those of columns that are not wanted are
+    /// `Same`.
+    pub fn rules_at(&mut self, frame: &Frame, pc: usize, wanted: Wanted) -> Option<&Row> {
         self.row = Row::EMPTY;
-        self.initial = Row::EMPTY;
         self.depth = 0;
-        self.run(frame, frame.initial, None)?;
-        self.initial = self.row;
-        self.run(frame, frame.instructions, Some(pc))?;
+        match wanted {
+            Wanted::Few => self.run::<{ Wanted::Few as usize }>(frame, pc)?,
+            Wanted::All => self.run::<COLUMNS>(frame, pc)?,
+        }
         Some(&self.row)
     }
 
+    fn run<const COUNT: usize>(&mut self, frame: &Frame, pc: usize) -> Option<()> {
+        self.initial.take::<COUNT>(&Row::EMPTY);
+        self.run_code::<COUNT>(frame, frame.initial, None)?;
+        self.initial.take::<COUNT>(&self.row);
+        self.run_code::<COUNT>(frame, frame.instructions, Some(pc))
+    }
+
     /// Runs instructions up to `pc`, or all of them.
-    fn run(&mut self, frame: &Frame, mut code: Reader, pc: Option<usize>) -> Option<()> {
+    fn run_code<const COUNT: usize>(
+        &mut self,
+        frame: &Frame,
+        mut code: Reader,
+        pc: Option<usize>,
+    ) -> Option<()> {
         use RegisterRule::{At, AtExpression, Is, IsExpression, Register, Same, Undefined};
         let mut location = frame.start;
         while !code.is_empty() {
@@ -143,9 +192,9 @@ impl Machine {
                 0x40..=0x7f => next = Some(low),
                 0x80..=0xbf => {
                     let offset = factored(code.uleb()?, frame)?;
-                    self.row.set(low, At(offset));
+                    self.row.set::<COUNT>(low, At(offset));
                 }
-                0xc0..=0xff => self.restore(low),
+                0xc0..=0xff => self.restore::<COUNT>(low),
                 0x00 => {}
                 0x01 => {
                     location = code.pointer(frame.encoding, 0)?;
@@ -158,22 +207,24 @@ impl Machine {
                 0x04 => next = Some(u64::from(code.u32()?)),
                 0x05 => {
                     let (column, offset) = (code.uleb()?, code.uleb()?);
-                    self.row.set(column, At(factored(offset, frame)?));
+                    self.row.set::<COUNT>(column, At(factored(offset, frame)?));
                 }
-                0x06 => self.restore(code.uleb()?),
-                0x07 => self.row.set(code.uleb()?, Undefined),
-                0x08 => self.row.set(code.uleb()?, Same),
+                0x06 => self.restore::<COUNT>(code.uleb()?),
+                0x07 => self.row.set::<COUNT>(code.uleb()?, Undefined),
+                0x08 => self.row.set::<COUNT>(code.uleb()?, Same),
                 0x09 => {
                     let (column, source) = (code.uleb()?, code.uleb()?);
-                    self.row.set(column, Register(source));
+                    self.row.set::<COUNT>(column, Register(source));
                 }
                 0x0a => {
-                    *self.remembered.get_mut(self.depth)? = self.row;
+                    self.remembered
+                        .get_mut(self.depth)?
+                        .take::<COUNT>(&self.row);
                     self.depth += 1;
                 }
                 0x0b => {
                     self.depth = self.depth.checked_sub(1)?;
-                    self.row = *self.remembered.get(self.depth)?;
+                    self.row.take::<COUNT>(self.remembered.get(self.depth)?);
                 }
                 0x0c => {
                     let (register, offset) = (code.uleb()?, i64::try_from(code.uleb()?).ok()?);
@@ -196,12 +247,12 @@ impl Machine {
                 0x10 => {
                     let column = code.uleb()?;
                     let (len, addr) = block(&mut code)?;
-                    self.row.set(column, AtExpression { len, addr });
+                    self.row.set::<COUNT>(column, AtExpression { len, addr });
                 }
                 0x11 => {
                     let (column, offset) = (code.uleb()?, code.sleb()?);
                     self.row
-                        .set(column, At(offset.checked_mul(frame.data_align)?));
+                        .set::<COUNT>(column, At(offset.checked_mul(frame.data_align)?));
                 }
                 0x12 => {
                     let (register, offset) = (code.uleb()?, code.sleb()?);
@@ -213,17 +264,17 @@ impl Machine {
                 0x13 => self.set_cfa_offset(code.sleb()?.checked_mul(frame.data_align)?)?,
                 0x14 => {
                     let (column, offset) = (code.uleb()?, code.uleb()?);
-                    self.row.set(column, Is(factored(offset, frame)?));
+                    self.row.set::<COUNT>(column, Is(factored(offset, frame)?));
                 }
                 0x15 => {
                     let (column, offset) = (code.uleb()?, code.sleb()?);
                     self.row
-                        .set(column, Is(offset.checked_mul(frame.data_align)?));
+                        .set::<COUNT>(column, Is(offset.checked_mul(frame.data_align)?));
                 }
                 0x16 => {
                     let column = code.uleb()?;
                     let (len, addr) = block(&mut code)?;
-                    self.row.set(column, IsExpression { len, addr });
+                    self.row.set::<COUNT>(column, IsExpression { len, addr });
                 }
                 // DW_CFA_GNU_args_size: of no use without landing pads.
                 0x2e => {
@@ -233,7 +284,7 @@ impl Machine {
                 0x2f => {
                     let (column, offset) = (code.uleb()?, code.uleb()?);
                     self.row
-                        .set(column, At(factored(offset, frame)?.checked_neg()?));
+                        .set::<COUNT>(column, At(factored(offset, frame)?.checked_neg()?));
                 }
                 _ => return None,
             }
@@ -256,11 +307,11 @@ impl Machine {
         Some(())
     }
 
-    fn restore(&mut self, column: u64) {
+    fn restore<const COUNT: usize>(&mut self, column: u64) {
         let rule = self
             .initial
             .register(usize::try_from(column).unwrap_or(usize::MAX));
-        self.row.set(column, rule);
+        self.row.set::<COUNT>(column, rule);
     }
 }
 

@@ -5,7 +5,7 @@
 //! were. Slow and uncached; correctness is all it is for.
 
 use super::bounds::{self, Bounds};
-use super::cfi::{COLUMNS, CfaRule, RegisterRule, Row};
+use super::cfi::{COLUMNS, CfaRule, RegisterRule, Row, Wanted};
 use super::expression::{self, Context};
 use super::learn::{Loaded, describe};
 use super::rule::Rule;
@@ -155,7 +155,7 @@ unsafe fn step(scratch: &mut Scratch, registers: &mut Registers, exact: bool) ->
         bounds, machine, ..
     } = scratch;
     // SAFETY: passed on to the caller.
-    let described = unsafe { describe(machine, pc, exact) };
+    let described = unsafe { describe(machine, pc, exact, Wanted::All) };
     let Some(high) = bounds.top(sp) else {
         return Step::Stuck { pc };
     };

@@ -3,7 +3,7 @@
 //! Reads call frame information in place. Takes no lock of ours while the loader is asked.
 
 use super::bounds;
-use super::cfi::{Machine, Row};
+use super::cfi::{Machine, Row, Wanted};
 use super::eh_frame;
 use super::reader::Tables;
 use super::rule::Rule;
@@ -31,11 +31,16 @@ pub struct Described<'a> {
 }
 
 /// Finds out how to get from the frame at `pc` to its caller. `exact`: `pc` is the instruction
-/// itself, not a return address.
+/// itself, not a return address. `wanted`: of the row; the rule is the same.
 ///
 /// # Safety
 /// The calling thread is executing a function at `pc`: what is loaded there stays loaded.
-pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Described<'_> {
+pub unsafe fn describe(
+    machine: &mut Machine,
+    pc: usize,
+    exact: bool,
+    wanted: Wanted,
+) -> Described<'_> {
     let looked_up = pc - usize::from(!exact);
     let bare = |rule| Described { rule, row: None };
     let Some(placement) = modules::find_current(looked_up) else {
@@ -82,7 +87,10 @@ pub unsafe fn describe(machine: &mut Machine, pc: usize, exact: bool) -> Describ
         return bare(Rule::End);
     }
     let stuck = frame.return_column != RETURN as u64;
-    let Some(row) = machine.rules_at(&frame, looked_up).filter(|_| !stuck) else {
+    // The kernel's frames are recognised by all their columns.
+    let wanted = if frame.signal { Wanted::All } else { wanted };
+    let row = machine.rules_at(&frame, looked_up, wanted);
+    let Some(row) = row.filter(|_| !stuck) else {
         return bare(Rule::Stuck);
     };
     let rule = Rule::of_row(row, frame.signal, &tables);
@@ -117,7 +125,7 @@ pub unsafe fn find_or_learn(machine: &mut Machine, pc: usize, exact: bool) -> u6
     }
     let generation = modules::generation();
     // SAFETY: passed on to the caller.
-    let rule = unsafe { describe(machine, pc, exact) }.rule;
+    let rule = unsafe { describe(machine, pc, exact, Wanted::Few) }.rule;
     rules::put(pc, exact, rule, generation);
     rule.pack()
 }

@@ -76,7 +76,19 @@ impl<'a> Input<'a> {
         Some(byte)
     }
 
+    /// Most numbers are short: those of one byte are told at once.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        match self.0.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64u32).step_by(7) {
             let byte = self.byte()?;

@@ -3,6 +3,7 @@
 //! Takes every record as possibly damaged: ids may be missing or repeated, times may run backwards.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,6 +67,31 @@ pub struct RawSite {
     pub losses: Option<format::SiteLoss>,
     /// What its figures rest on, if it was sampled.
     pub basis: Option<SampleBasis>,
+}
+
+/// Sites by their ids.
+pub(super) type ById = HashMap<u32, RawSite, BuildHasherDefault<IdHasher>>;
+
+/// Ids are handed out one after the other: neighbours stay neighbours, which a long list of deltas in their
+/// order goes through several times as fast.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = u64::from(id);
+    }
+
+    fn finish(&self) -> u64 {
+        // The map tells apart what shares a place by the upper bits.
+        self.0 ^ (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (!0 << 32))
+    }
 }
 
 impl RawSite {
@@ -214,8 +240,29 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// In which of so many even parts of the window a time is.
+fn cell(at_ms: u64, from_ms: u64, to_ms: u64, cells: usize) -> u128 {
+    let span = (to_ms - from_ms).max(1);
+    u128::from(at_ms - from_ms) * cells as u128 / u128::from(span + 1)
+}
+
+/// True of what [`Process::read_sites`] reads.
+fn is_over_time(record: &Record<'_>) -> bool {
+    matches!(
+        record,
+        Record::Snapshot(_)
+            | Record::Lifetimes(_)
+            | Record::Sizes(_)
+            | Record::Ages(_)
+            | Record::Residency(_)
+            | Record::Losses(_)
+            | Record::Spreads(_)
+    )
+}
+
 impl Process {
-    /// Decodes what `records` yields; it is called twice: for the frame of time, then for the sites.
+    /// Decodes what `records` yields. What tells of sites over time is looked at again, once the frame of time
+    /// is known.
     pub fn decode<'a, I>(
         path: PathBuf,
         file_bytes: u64,
@@ -232,7 +279,11 @@ impl Process {
             })
             .ok_or(DecodeError::NoProcess)?;
         let mut definitions = HashMap::new();
+        let mut over_time = Vec::new();
         for record in records() {
+            if is_over_time(&record) {
+                over_time.push(record);
+            }
             process.define(record, &mut definitions);
         }
         process.forget_false_end();
@@ -240,7 +291,7 @@ impl Process {
         process.accounts.sort_by_key(|account| account.head.at_ms);
         process.scans.sort_by_key(|scan| scan.at_ms);
         process.open_window(window)?;
-        process.read_sites(definitions, records());
+        process.read_sites(definitions, over_time);
         Ok(process)
     }
 
@@ -402,10 +453,9 @@ impl Process {
         if self.from_ms > self.to_ms {
             return Err(DecodeError::EmptyWindow(self.from_ms, self.to_ms));
         }
-        let span = (self.to_ms - self.from_ms).max(1);
-        let cell = |at_ms: u64| {
-            u128::from(at_ms - self.from_ms) * GRID_POINTS as u128 / u128::from(span + 1)
-        };
+        let cells = self.cells();
+        let (from_ms, to_ms) = (self.from_ms, self.to_ms);
+        let cell = |at_ms: u64| cell(at_ms, from_ms, to_ms, cells);
         for (index, head) in self.heads.iter().enumerate() {
             if !self.in_window(head.at_ms) {
                 continue;
@@ -423,6 +473,31 @@ impl Process {
             }
         }
         Ok(())
+    }
+
+    /// How many even parts of the window histories are kept for. Where old snapshots were merged, parts of the
+    /// finest size would hold none of them at first and many at last: the curve would be bent by it. There are
+    /// so many parts that hardly one is empty.
+    fn cells(&self) -> usize {
+        const LEAST: usize = 16;
+        let heads: Vec<&SnapshotHead> = self.window_heads().collect();
+        let merged = |head: &&SnapshotHead| head.merged.max(1);
+        let even = heads.iter().map(merged).min() == heads.iter().map(merged).max();
+        let most_are_filled = |cells: &usize| {
+            let mut filled: Vec<u128> = heads
+                .iter()
+                .map(|head| cell(head.at_ms, self.from_ms, self.to_ms, *cells))
+                .collect();
+            filled.dedup();
+            filled.len() * 10 >= cells * 9
+        };
+        match even || heads.len() < LEAST {
+            true => GRID_POINTS,
+            false => (LEAST..=GRID_POINTS)
+                .rev()
+                .find(most_are_filled)
+                .unwrap_or(LEAST),
+        }
     }
 
     fn in_window(&self, at_ms: u64) -> bool {
@@ -463,9 +538,9 @@ impl Process {
     fn read_sites<'a>(
         &mut self,
         definitions: HashMap<u32, format::Site>,
-        records: impl Iterator<Item = Record<'a>>,
+        records: Vec<Record<'a>>,
     ) {
-        let mut sites: HashMap<u32, RawSite> = HashMap::new();
+        let mut sites = ById::default();
         let undefined = |id| format::Site {
             id,
             leaf: 0,
@@ -593,7 +668,7 @@ impl Process {
 
     /// Takes in how long blocks lived; a site that is not in a whole list freed each block in the
     /// epoch of its birth.
-    fn read_lifetimes(&self, list: &format::Lifetimes<'_>, sites: &mut HashMap<u32, RawSite>) {
+    fn read_lifetimes(&self, list: &format::Lifetimes<'_>, sites: &mut ById) {
         let walked = self
             .grid
             .iter()

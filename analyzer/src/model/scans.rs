@@ -2,11 +2,9 @@
 //!
 //! A site of which a scan says nothing had no live blocks then, unless the scan left sites out.
 
-use std::collections::HashMap;
-
 use leaktrack_recording::{self as format, Losses, ScanKind, SiteKind, SiteLoss};
 
-use super::process::{RawSite, text};
+use super::process::{ById, text};
 
 /// A scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ impl Scan {
 }
 
 /// Gives the sites what a scan found of them.
-pub fn assign(scans: &[Scan], losses: &Losses<'_>, sites: &mut HashMap<u32, RawSite>) {
+pub(super) fn assign(scans: &[Scan], losses: &Losses<'_>, sites: &mut ById) {
     let scan = scans.iter().find(|scan| scan.at_ms == losses.at_ms);
     let Some(scan) = scan.filter(|scan| scan.complete) else {
         return; // cut off before it was said what kind of scan it was

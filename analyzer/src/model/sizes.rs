@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use leaktrack_recording::{self as format, BySize, SIZE_CLASSES, SiteKind, SiteSizes};
 
-use super::process::RawSite;
+use super::process::ById;
 
 /// What is known of a site in one process, or in several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ fn at_of(counts: &BySize, at: usize) -> u64 {
 
 /// Takes a list in. Of a site that is not there nothing is known: it allocated later, or there was no
 /// room to tell.
-pub fn assign(list: &format::Sizes<'_>, sites: &mut HashMap<u32, RawSite>) {
+pub(super) fn assign(list: &format::Sizes<'_>, sites: &mut ById) {
     let known: HashMap<u32, SiteSizes> = list.sizes().map(|it| (it.site, it)).collect();
     for (id, site) in sites {
         site.sizes = known.get(id).map(|it| Sizes {

@@ -35,6 +35,8 @@ mod timeline;
 mod memory_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thin_tests;
 
 use std::io::Write;
 

@@ -25,6 +25,33 @@ fn judged(points: usize, rho: f64, random: &mut Random, mean: impl Fn(f64) -> f6
     judged_alone(&churning(&live), points)
 }
 
+/// How often growth by so many bytes per second is found, and how often its interval holds it.
+#[derive(Debug, Default)]
+struct Found {
+    found: u32,
+    held: u32,
+}
+
+impl Found {
+    fn add(&mut self, opinion: &Opinion, truth: f64) {
+        self.found += u32::from(opinion.verdict == Verdict::Growing);
+        self.held += u32::from(opinion.rate.is_some_and(|rate| {
+            rate.low.is_some_and(|low| low <= truth) && rate.high.is_some_and(|high| high >= truth)
+        }));
+    }
+
+    /// Of 20 curves, on each of which `mean` is laid; it rises by `high` over the window.
+    fn of(seed: u64, high: f64, mean: impl Fn(&mut Random) -> Box<dyn Fn(f64) -> f64>) -> Self {
+        let (mut random, mut all) = (Random(seed), Self::default());
+        for _ in 0..20 {
+            let mean = mean(&mut random);
+            let opinion = judged(120, 0.0, &mut random, mean);
+            all.add(&opinion, 64e3 * high / 120.0);
+        }
+        all
+    }
+}
+
 #[test]
 fn one_step_is_no_growth_wherever_it_is_and_however_high() {
     let mut random = Random(101);
@@ -99,8 +126,7 @@ fn a_line_is_named_once_no_staircase_explains_it() {
 
 #[test]
 fn traffic_that_stops_hides_no_growth_under_noise() {
-    let mut random = Random(113);
-    let (mut found, mut held) = (0, 0);
+    let (mut random, mut all) = (Random(113), Found::default());
     for _ in 0..20 {
         // Busy for 70 of 120 points, in which it rises by eight standard deviations.
         let live: Vec<f64> = noise(120, 0.0, &mut random)
@@ -115,26 +141,16 @@ fn traffic_that_stops_hides_no_growth_under_noise() {
         (frame.judged, frame.idle_s) = (72, Some(50.0));
         let history = churning(&live);
         let curve = Curve::new(&frame, &history, None);
-        let opinion = judge(&curve, &Context { p_cut: 1e-4 });
-        found += usize::from(opinion.verdict == Verdict::Growing);
-        let truth = 64e3 * 8.0 / 70.0;
-        held += usize::from(opinion.rate.is_some_and(|rate| {
-            rate.low.is_some_and(|low| low <= truth) && rate.high.is_some_and(|high| high >= truth)
-        }));
+        all.add(&judge(&curve, &Context { p_cut: 1e-4 }), 64e3 * 8.0 / 70.0);
     }
-    assert!(
-        found >= 19 && held >= 17,
-        "found {found}, held {held} of 20"
-    );
+    assert!(all.found >= 19 && all.held >= 17, "{all:?} of 20");
 }
 
 #[test]
 fn a_restart_hides_no_growth_and_does_not_bend_its_rate() {
-    let mut random = Random(127);
-    let (mut found, mut held) = (0, 0);
-    for _ in 0..20 {
+    let all = Found::of(127, 12.0, |random| {
         let at = 0.25 + 0.25 * random.next();
-        let opinion = judged(120, 0.0, &mut random, |x| {
+        Box::new(move |x| {
             // All is given back, and comes back within some hundredths of the window.
             let empty = if x >= at {
                 40.0 * (-(x - at) / 0.02).exp()
@@ -142,36 +158,16 @@ fn a_restart_hides_no_growth_and_does_not_bend_its_rate() {
                 0.0
             };
             12.0 * x - if x >= at { 12.0 * at } else { 0.0 } - empty
-        });
-        found += usize::from(opinion.verdict == Verdict::Growing);
-        let truth = 64e3 * 12.0 / 120.0;
-        held += usize::from(opinion.rate.is_some_and(|rate| {
-            rate.low.is_some_and(|low| low <= truth) && rate.high.is_some_and(|high| high >= truth)
-        }));
-    }
-    assert!(
-        found >= 19 && held >= 17,
-        "found {found}, held {held} of 20"
-    );
+        })
+    });
+    assert!(all.found >= 19 && all.held >= 17, "{all:?} of 20");
 }
 
 #[test]
 fn a_warm_up_hides_no_growth_and_does_not_bend_its_rate() {
-    let mut random = Random(131);
-    let (mut found, mut held) = (0, 0);
-    for _ in 0..20 {
+    let all = Found::of(131, 10.0, |random| {
         let quick = 0.02 + 0.06 * random.next();
-        let opinion = judged(120, 0.0, &mut random, |x| {
-            60.0 * (1.0 - (-x / quick).exp()) + 10.0 * x
-        });
-        found += usize::from(opinion.verdict == Verdict::Growing);
-        let truth = 64e3 * 10.0 / 120.0;
-        held += usize::from(opinion.rate.is_some_and(|rate| {
-            rate.low.is_some_and(|low| low <= truth) && rate.high.is_some_and(|high| high >= truth)
-        }));
-    }
-    assert!(
-        found >= 18 && held >= 16,
-        "found {found}, held {held} of 20"
-    );
+        Box::new(move |x| 60.0 * (1.0 - (-x / quick).exp()) + 10.0 * x)
+    });
+    assert!(all.found >= 18 && all.held >= 16, "{all:?} of 20");
 }

@@ -3,12 +3,20 @@
 
 use leaktrack_analyzer::model::process::GRID_POINTS;
 use leaktrack_analyzer::model::{Counters, History};
+use leaktrack_analyzer::verdict::shape::Shape;
 use leaktrack_analyzer::verdict::{Context, Curve, Frame, Opinion, judge};
 
 use crate::first::{INTERVAL_S, Labelled};
 
 /// Bytes of a block.
 const BLOCK: f64 = 64.0;
+
+/// What is known of the shape of a noisy curve, and its chance of no trend.
+pub fn shape(labelled: &Labelled) -> Option<Shape> {
+    let (frame, history) = (frame(labelled), history(labelled));
+    let curve = Curve::new(&frame, &history, None);
+    curve.is_noisy().then(|| curve.shape().cloned()).flatten()
+}
 
 /// The opinion on a curve as the only site of a report: no other site makes the test stricter.
 pub fn opinion(labelled: &Labelled) -> Opinion {

@@ -146,6 +146,47 @@ fn of_cells(which: &str, all: &[Cell], count: u64) -> Vec<Row> {
     done.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Says of the growing curves of the third generator that were not found what they lack.
+pub fn misses(truth: Truth, (low, high): (f64, f64), count: u64) {
+    for cell in cells(truth) {
+        for index in 0..count {
+            let case = third::curve(&cell, index);
+            let labelled = &case.labelled;
+            if !(low..high).contains(&labelled.growth_sigmas) {
+                continue;
+            }
+            let opinion = adapt::opinion(labelled);
+            if opinion.verdict.is_finding() {
+                println!("found");
+                continue;
+            }
+            let Some(shape) = adapt::shape(labelled) else {
+                println!("not noisy: {:?}", opinion.why);
+                continue;
+            };
+            let busy = labelled.activity.iter().filter(|it| **it > 0.0).count();
+            println!(
+                "missed: {} points, noise {}, rho {}, {:.1} sigma, {:.1} from rest, {} around, busy {:.2}: lead {:.1}, \
+                 still {:.3}, p {:.1e}, best {:?} full {:?} warm {:?} cycles {:?}",
+                cell.points,
+                cell.noise,
+                cell.rho,
+                labelled.growth_sigmas,
+                case.rest_sigmas,
+                case.around.len(),
+                busy as f64 / labelled.activity.len() as f64,
+                shape.lead,
+                shape.still,
+                shape.trend.map_or(1.0, |trend| trend.p),
+                shape.best.kind,
+                shape.best.full_at,
+                shape.best.warm_until,
+                shape.best.cycles,
+            );
+        }
+    }
+}
+
 /// Writes the table of all cells to stdout, and sums per pattern to stderr.
 pub fn table(which: &str, count: u64, only: Option<&str>) {
     println!(

@@ -7,6 +7,8 @@
 //! cargo run --release -p leaktrack --example curves -- second [CURVES]    # the second generator
 //! cargo run --release -p leaktrack --example curves -- cells WHICH [CURVES [PATTERN]]
 //!                                  # per cell, as CSV, of the `first` or `third` generator
+//! cargo run --release -p leaktrack --example curves -- misses PATTERN FROM TO [CURVES]
+//!                                  # growth of so many sigma that the third generator hides
 //! ```
 //!
 //! CURVES is the number per cell (100; for `healthy` in all, 100,000). The seeds are fixed.
@@ -33,6 +35,14 @@ const SIZES: [f64; 5] = [0.5, 1.0, 2.0, 5.0, 10.0];
 fn main() {
     let mut args = std::env::args().skip(1);
     let command = args.next().unwrap_or_else(|| "summary".to_owned());
+    if command == "misses" {
+        let name = args.next().unwrap_or_default();
+        let truth = Truth::ALL.into_iter().find(|it| format!("{it:?}") == name);
+        let mut number = || args.next().and_then(|text| text.parse().ok());
+        let sigmas = (number().unwrap_or(12.0), number().unwrap_or(20.0));
+        let count = number().unwrap_or(10.0) as u64;
+        return cells::misses(truth.expect("a pattern"), sigmas, count);
+    }
     let which = (command == "cells").then(|| args.next().unwrap_or_else(|| "first".to_owned()));
     let count = args.next().and_then(|count| count.parse().ok());
     if let Some(which) = which {

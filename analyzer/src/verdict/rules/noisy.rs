@@ -33,7 +33,7 @@ impl Rule for Noisy {
         let surely = |trend: &Trend| trend.p <= context.p_cut && trend.low > 0.0;
         let goes_on = shape.best.rises && shape.still >= STILL;
         if goes_on && shape.lead >= LEAD && trend.as_ref().is_some_and(surely) {
-            return Some(growth(curve, shape, &trend?));
+            return Some(growth(curve, shape, &trend?.with_steps(shape.uneven)));
         }
         Some(rest(curve, shape).unwrap_or_else(|| undecided(curve, shape)))
     }

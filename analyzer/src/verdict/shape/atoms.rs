@@ -18,6 +18,8 @@ pub struct Atom {
     pub full_at: Option<f64>,
     /// Steps per window.
     pub steps: Option<f64>,
+    /// Share of a step by which even steps come early.
+    pub phase: Option<f64>,
 }
 
 /// Where rises are complete.
@@ -40,6 +42,7 @@ pub fn line(x: &[f64]) -> Atom {
         values: x.to_vec(),
         full_at: None,
         steps: None,
+        phase: None,
     }
 }
 
@@ -50,6 +53,7 @@ pub fn accelerating(x: &[f64]) -> Vec<Atom> {
         values,
         full_at: None,
         steps: None,
+        phase: None,
     };
     let powers = [2.0, 3.0].map(|power| curve(x.iter().map(|x| x.powf(power)).collect()));
     let folds = [2.0, 3.0, 4.5, 7.0].map(|rate| curve(design::exponential(x, rate)));
@@ -77,6 +81,7 @@ fn rest(values: Vec<f64>, full: f64) -> Atom {
         values,
         full_at: Some(full),
         steps: None,
+        phase: None,
     }
 }
 
@@ -110,7 +115,25 @@ pub fn even_stairs(x: &[f64], cycles: f64, phase: f64) -> Atom {
         values: (0..x.len()).map(mean).collect(),
         full_at: None,
         steps: Some(cycles),
+        phase: Some(phase),
     }
+}
+
+/// Each step of [`even_stairs`] on its own, and all that were before the window together with the level.
+pub fn each_step(x: &[f64], cycles: f64, phase: f64) -> Vec<Vec<f64>> {
+    let points = x.len() as f64;
+    let first = floor(phase) + 1.0;
+    let places = (0..).map(|step| (first + f64::from(step) - phase) / cycles);
+    let inside = places.take_while(|place| *place < 1.0 - 1.0 / points);
+    let column = |place: f64| {
+        // The share of each point's time that comes after.
+        let after = |point: usize| (point as f64 + 1.0 - place * points).clamp(0.0, 1.0);
+        (0..x.len()).map(after).collect()
+    };
+    inside
+        .filter(|place| *place > 1.0 / points)
+        .map(column)
+        .collect()
 }
 
 /// [`f64::floor`] of a small number; that one is a call on processors without an instruction for it.
@@ -168,5 +191,6 @@ pub fn found_stairs(x: &[f64], steps: &Steps) -> Option<Atom> {
         values: values.collect(),
         full_at: steps.at.last().map(|at| x[*at]),
         steps: Some(count as f64),
+        phase: None,
     })
 }

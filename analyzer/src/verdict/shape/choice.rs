@@ -49,6 +49,18 @@ pub struct Trend {
     pub p: f64,
 }
 
+impl Trend {
+    /// With an interval that also holds what is known of the steps to come: `uneven`, a share of the value.
+    pub fn with_steps(self, uneven: f64) -> Self {
+        let by_steps = uneven * self.value;
+        Self {
+            low: self.value - (self.value - self.low).hypot(by_steps),
+            high: self.value + (self.high - self.value).hypot(by_steps),
+            ..self
+        }
+    }
+}
+
 /// The best explanation of a curve.
 #[derive(Clone, Debug)]
 pub struct Best {
@@ -75,6 +87,9 @@ pub struct Shape {
     pub best: Best,
     /// The slope of a line through it, or at its end if it accelerates.
     pub trend: Option<Trend>,
+    /// Share of the slope by which its interval is wider than noise makes it, if the best explanation is a
+    /// staircase: one that goes on will have other steps.
+    pub uneven: f64,
     /// Lead in BIC of the best rising shape over all that do not rise; negative if one of these is better.
     pub lead: f64,
     /// Probability that it still rose in the later half, what happens around it taken away.
@@ -244,9 +259,14 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     )
     .and_then(|(gram, _)| gram.fit(false))
     .map_or(0.0, |fit| fit.sd);
+    let uneven = match best.kind {
+        Kind::Staircase => uneven(best, around_best, x, y, least),
+        _ => None,
+    };
     Some(Shape {
         kind,
         trend: trend(&tried, &all_around, x, y, least, kind),
+        uneven: uneven.unwrap_or(0.0),
         best: Best {
             kind: best.kind,
             rises: best.grows(),
@@ -505,6 +525,46 @@ fn trend(
         return marginal.as_ref().map(of);
     }
     Some(of(&marginal))
+}
+
+/// Half of the 95% interval of the mean height of a staircase's steps, as a share of it: from how they differ
+/// among themselves, noise taken away. `None`: too few to say.
+fn uneven(best: &Tried, around: &Around, x: &[f64], y: &[f64], least: f64) -> Option<f64> {
+    const FEWEST: usize = 4;
+    let atom = best.atom.as_ref()?;
+    let steps = match atom.phase {
+        Some(phase) => atoms::each_step(x, atom.steps?, phase),
+        // Found each at its place.
+        None => {
+            let pairs = atom.values.windows(2).enumerate();
+            let steps = pairs.filter(|(_, pair)| pair[0] != pair[1]);
+            steps
+                .map(|(before, _)| design::step(x, before + 1))
+                .collect()
+        }
+    };
+    let mut columns = around.with_constant(x);
+    let first = columns.len();
+    columns.extend(steps);
+    if columns.len() > MAX_COLUMNS {
+        return None;
+    }
+    let refs: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let fit = Gram::new(&refs, y, least).fit(true)?;
+    let heights = fit.beta.get(first..)?;
+    let count = heights.len();
+    if count < FEWEST {
+        return None;
+    }
+    let free = count as f64 - 1.0;
+    let mean = heights.iter().sum::<f64>() / count as f64;
+    let spread = heights.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / free;
+    let errors = fit.errors.get(first..)?.iter();
+    let noise = errors.map(|error| error * error).sum::<f64>() / count as f64;
+    let own = (spread - noise).max(0.0).sqrt();
+    // Student's t by Cornish and Fisher.
+    let t = 1.96 + 2.372 / free + 2.82 / (free * free);
+    (mean > 0.0).then(|| t * own / mean / (count as f64).sqrt())
 }
 
 /// The mean of `rates`, one for each of even parts of the window, with the interval that their

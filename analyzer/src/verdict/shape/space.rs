@@ -14,14 +14,17 @@ const RHOS: [f64; 8] = [0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95];
 pub struct Space {
     points: usize,
     floor: f64,
-    /// The columns, then the curve.
-    base: Vec<Vec<f64>>,
+    /// The columns, then the curve; each with the sums of its neighbours at every point.
+    base: Vec<[Vec<f64>; 2]>,
     layers: Vec<Layer>,
 }
 
 /// All of it for one rho.
 struct Layer {
     rho: f64,
+    /// 1 - rho², and its logarithm.
+    own: f64,
+    own_ln: f64,
     /// Orthonormal directions, as sums of the whitened columns with these sizes.
     known: Vec<Vec<f64>>,
     /// What is left of the whitened curve, as such a sum; the size of the curve itself is 1.
@@ -49,8 +52,13 @@ impl Space {
     /// Of the series `y` and `columns`, which are left out where they say nothing new; `floor` is the
     /// least sum of squares that is taken for noise.
     pub fn new(columns: &[Vec<f64>], y: &[f64], floor: f64) -> Self {
-        let mut base = columns.to_vec();
-        base.push(y.to_vec());
+        let with_neighbours = |column: &[f64]| {
+            let at = |place: Option<usize>| place.and_then(|at| column.get(at)).unwrap_or(&0.0);
+            let sum = |i: usize| at(i.checked_sub(1)) + at(i.checked_add(1));
+            [column.to_vec(), (0..column.len()).map(sum).collect()]
+        };
+        let all = columns.iter().map(Vec::as_slice).chain([y]);
+        let base = all.map(with_neighbours).collect();
         let layer = |rho: &f64| {
             // Each direction with the sizes that make it.
             let mut known: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(columns.len());
@@ -80,8 +88,11 @@ impl Space {
                 }
             }
             let (white, left, _) = rest(y, columns.len(), &known);
+            let own = 1.0 - rho * rho;
             Layer {
                 rho: *rho,
+                own,
+                own_ln: own.ln(),
                 known: known.into_iter().map(|(_, sizes)| sizes).collect(),
                 left,
                 power: dot(&white, &white),
@@ -117,8 +128,13 @@ impl Space {
 
     /// The [`products`] of `column` with the columns that are there and with the curve.
     fn beside(&self, column: &[f64]) -> Vec<[f64; 3]> {
-        let base = self.base.iter();
-        base.map(|other| products(column, other)).collect()
+        let end = column.len() - 1;
+        let of = |[other, neighbours]: &[Vec<f64>; 2]| {
+            let all = dot(column, other);
+            let ends = column[0] * other[0] + column[end] * other[end];
+            [all, dot(column, neighbours), all - ends]
+        };
+        self.base.iter().map(of).collect()
     }
 
     /// The gain of a column from its products with itself and with what is there.
@@ -216,7 +232,7 @@ impl Space {
         let sums: Vec<Vec<f64>> = self
             .base
             .iter()
-            .map(|values| {
+            .map(|[values, _]| {
                 let mut sums = values.clone();
                 sums.push(0.0);
                 for i in (0..n).rev() {
@@ -226,7 +242,7 @@ impl Space {
             })
             .collect();
         let gain = |at: usize| {
-            let beside = self.base.iter().zip(&sums).map(|(values, sums)| {
+            let beside = self.base.iter().zip(&sums).map(|([values, _], sums)| {
                 let last = values[n - 1];
                 [
                     sums[at],
@@ -267,9 +283,8 @@ impl Space {
     }
 
     fn likelihood2(&self, layer: &Layer, explained: f64) -> f64 {
-        let own = 1.0 - layer.rho * layer.rho;
-        let rss = (layer.power - explained).max(self.floor * own);
-        own.ln() - self.points as f64 * (rss / self.points as f64).ln()
+        let rss = (layer.power - explained).max(self.floor * layer.own);
+        layer.own_ln - self.points as f64 * (rss / self.points as f64).ln()
     }
 }
 

@@ -82,4 +82,6 @@ fields! {
     pressure_full_us,
     /// 1: the pressure is the cgroup's; 0: the host's.
     pressure_is_cgroup,
+    /// Minor page faults of children that ended and were waited for, and of theirs.
+    children_minor_faults,
 }

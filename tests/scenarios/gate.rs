@@ -112,6 +112,38 @@ fn the_suppression_of_each_finding_suppresses_it_alone() {
 }
 
 #[test]
+fn one_leak_through_many_stacks_is_one_finding() {
+    let tracked = quick(program("many_ways.c")).tracked();
+    let said = String::from_utf8_lossy(&tracked.outcome.stdout).into_owned();
+    let said: Vec<u64> = said
+        .split_whitespace()
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    let output = check(
+        &[&tracked.recordings[0]],
+        &[GROWING, &["--format", "json"]].concat(),
+    );
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let findings = json["findings"].as_array().expect("findings");
+    assert_eq!(findings.len(), 2, "{json:#}");
+    let of = |function: &str| {
+        let own = findings
+            .iter()
+            .find(|it| it["frames"][0]["function"] == function);
+        own.unwrap_or_else(|| panic!("no {function}: {json:#}"))
+    };
+    let (one, many) = (of("through_one"), of("through_many"));
+    let stacks = |finding: &Value| finding["sites"].as_array().map_or(0, Vec::len) as u64;
+    assert_eq!((stacks(one), stacks(many)), (1, said[0]));
+    assert_eq!(many["live_bytes"].as_u64(), Some(said[1]));
+    // None of the stacks is a finding by itself, and together they grow as the one does.
+    assert_eq!(many["finding_keys"], Value::Array(vec![]));
+    let rate = |finding: &Value| finding["rate"]["value"].as_f64().expect("a rate");
+    let off = rate(many) / rate(one) - 1.0;
+    assert!(off.abs() < 0.02, "{} {}", one["rate"], many["rate"]);
+}
+
+#[test]
 fn a_program_that_holds_its_level_passes() {
     let tracked = quick(program("keep_some.c"))
         .args(["10", "1000", "1"])
@@ -228,6 +260,45 @@ fn recordings_that_stop_short_are_inconclusive() {
 }
 
 #[test]
+fn recordings_that_leave_things_out_are_inconclusive() {
+    let quiet = |mode: &str| {
+        let case = quick(program("keep_some.c")).args(["10", "1000", "1"]);
+        case.option(mode).tracked()
+    };
+    // Never switched on.
+    let dormant = quiet("mode=dormant");
+    let (code, reasons) = answer(&[&dormant.recordings[0]], GROWING);
+    assert_eq!((code, reasons), (3, vec!["nothing-recorded".to_owned()]));
+    // What it keeps is far below the mean: not one block need have been sampled.
+    let sampled = quiet("mode=sample:64k");
+    let (code, reasons) = answer(&[&sampled.recordings[0]], GROWING);
+    assert_eq!((code, reasons), (3, vec!["sampled".to_owned()]));
+    let beyond = [GROWING, &["--min-bytes", "1m"]].concat();
+    assert_eq!(answer(&[&sampled.recordings[0]], &beyond), (0, vec![]));
+}
+
+#[test]
+fn a_script_does_not_speak_for_children_without_a_recording() {
+    // Each ends long before its first snapshot; the shell lives for ten and more.
+    let command = program("keep_some.c").display().to_string();
+    let script =
+        format!("i=0; while [ $i -lt 60 ]; do {command} 10 1000 0; i=$((i+1)); done; sleep 4");
+    let run = Case::new(tool("sh"))
+        .args(["-c", &script])
+        .option("interval=400ms")
+        .tracked();
+    let shell = &run.recordings[0];
+    let (code, reasons) = answer(&[shell], GROWING);
+    assert!(
+        code == 3
+            && reasons
+                .iter()
+                .any(|it| it == "short-children" || it == "too-short"),
+        "{code} {reasons:?}"
+    );
+}
+
+#[test]
 fn junit_is_read_by_another_parser() {
     let tracked = quick(program_as("rebuilt.c", "rebuilt", &[]))
         .arg("1")
@@ -238,7 +309,15 @@ fn junit_is_read_by_another_parser() {
         &["--format", "junit", "--output", &file.to_string_lossy()],
     );
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // The attributes are those of the schema by which Jenkins' xUnit plugin refuses files (junit-10.xsd).
     let script = "import sys, xml.etree.ElementTree as e\n\
+        allowed = {'testsuites': 'name time tests failures errors',\n\
+        'testsuite': 'name tests failures errors group time skipped timestamp hostname id package file log url',\n\
+        'testcase': 'name time classname group', 'failure': 'type message', 'error': 'type message',\n\
+        'skipped': 'type message', 'system-out': '', 'system-err': ''}\n\
+        for it in e.parse(sys.argv[1]).iter():\n\
+        \x20   unknown = set(it.keys()) - set(allowed[it.tag].split())\n\
+        \x20   assert not unknown, (it.tag, unknown)\n\
         s = e.parse(sys.argv[1]).getroot().find('testsuite')\n\
         cases = s.findall('testcase')\n\
         failed = [c.get('name') for c in cases if c.find('failure') is not None]\n\

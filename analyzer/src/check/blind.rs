@@ -7,8 +7,8 @@ use leaktrack_recording::EventKind;
 use super::CheckOptions;
 use super::document::Reason;
 use crate::human;
-use crate::model::{Ended, Family};
-use crate::report::Report;
+use crate::model::{Ended, Family, Process};
+use crate::report::{Report, coverage};
 use crate::verdict::{self, Verdict};
 
 /// Above this share of allocations dropped the figures are not to be relied on.
@@ -37,6 +37,47 @@ fn in_short_processes(family: &Family) -> Option<f64> {
         }
     }
     let share = short as f64 / all.max(1) as f64;
+    (share > 0.5).then_some(share)
+}
+
+/// What sampling may have missed, if the gate is asked for as little: a leak whose blocks were never sampled
+/// does not show, and memory that was not sampled may point at blocks that are lost.
+fn sampled(family: &Family, report: &Report, options: &CheckOptions) -> Option<Reason> {
+    let unseen = family
+        .present()
+        .filter_map(|(_, process)| coverage::unseen_bytes(process))
+        .reduce(u64::saturating_add)?;
+    let windows = report.recording.windows.iter();
+    let recorded_s: f64 = windows.map(|span| span.to_s - span.from_s).sum();
+    let grown = options.max_growth_bytes_per_s.unwrap_or(0.0) * recorded_s;
+    let does_not_matter = options.min_bytes.max(grown as u64);
+    let lost = options.fail_on.contains(&Verdict::Lost);
+    (lost || does_not_matter < unseen).then(|| {
+        reason(
+            "sampled",
+            format!(
+                "Blocks were sampled: call sites that were never sampled hold up to {}{}.",
+                human::bytes(unseen),
+                if lost { ", and what was not sampled may hide lost blocks" } else { "" }
+            ),
+            "Record every block (mode=exact), or ask for growth that sampling cannot miss: --fail-on growing with \
+             a --min-bytes or --max-growth above that.",
+        )
+    })
+}
+
+/// The share of all page faults that children took of which there is no recording, if it is most of them: they
+/// ended before their first snapshot. The kernel counts the faults of children that a process waited for.
+fn in_children_unseen(family: &Family) -> Option<f64> {
+    let root = family.processes.first()?;
+    let children = root.window_heads().rev();
+    let children = children
+        .map(|head| head.system)
+        .find_map(|it| it?.children_minor_faults)?;
+    let own = |process: &Process| process.last_head().map_or(0, |head| head.minor_faults);
+    let recorded = family.processes.iter().skip(1).map(own);
+    let unseen = children.saturating_sub(recorded.fold(0, u64::saturating_add));
+    let share = unseen as f64 / own(root).saturating_add(children).max(1) as f64;
     (share > 0.5).then_some(share)
 }
 
@@ -86,6 +127,21 @@ pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<
             "Give leaktrack more memory (memory=).",
         ));
     }
+    reasons.extend(sampled(family, report, options));
+    // Recordings that were removed for want of room had been looked at: their memory did not grow.
+    let unrecorded = family.present().fold(0_u64, |sum, (_, process)| {
+        sum.saturating_add(process.family_counts.unrecorded.into())
+    });
+    if unrecorded > 0 {
+        reasons.push(reason(
+            "children-unrecorded",
+            format!(
+                "{} of the family found no room for a recording.",
+                human::plural(unrecorded, "process")
+            ),
+            "Give the family more room (family-disk=), or record fewer of its processes.",
+        ));
+    }
     if let Some(damaged) = family.processes.iter().find(|it| !it.problems.is_empty()) {
         reasons.push(reason(
             "damaged",
@@ -132,6 +188,17 @@ pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<
                 verdict::ENOUGH_POINTS
             ),
             "Exercise the program in a process that lives longer, or record with a shorter interval.",
+        ));
+    }
+    if let Some(share) = in_children_unseen(family) {
+        reasons.push(reason(
+            "short-children",
+            format!(
+                "Children without a recording took {:.0}% of all page faults: they ended before their first \
+                 snapshot, or could not be tracked.",
+                share * 100.0
+            ),
+            "Record the program under test, not a script that starts it many times.",
         ));
     }
     if options.fail_on.contains(&Verdict::Lost) && !report.scans.iter().any(|scan| scan.complete) {

@@ -60,15 +60,7 @@ pub fn write(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
             status.set_type(verdict.name());
             status.set_message(message(finding));
             status.set_description(description(finding));
-            let mut case = case(&name(finding), status);
-            let blame = finding.blame.as_ref();
-            if let Some(file) = blame.and_then(|blame| blame.file.as_deref()) {
-                case.extra.insert("file".into(), file.into());
-            }
-            if let Some(line) = blame.and_then(|blame| blame.line) {
-                case.extra.insert("line".into(), line.to_string().into());
-            }
-            suite.add_test_case(case);
+            suite.add_test_case(case(&name(finding), status));
         }
     }
     suite.set_system_out(answer(outcome));
@@ -77,8 +69,24 @@ pub fn write(outcome: &Outcome, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let mut report = Report::new("leaktrack");
     report.add_test_suite(suite);
-    report.serialize(&mut *out)?;
+    out.write_all(as_schema_allows(report.to_string()?).as_bytes())?;
     Ok(())
+}
+
+/// Without the sum of skipped cases in the outermost element: Jenkins' schema knows it in suites only, and the
+/// plugin that goes by the schema refuses a file that has it.
+fn as_schema_allows(xml: String) -> String {
+    let (Some(from), Some(until)) = (xml.find("<testsuites"), xml.find("<testsuite ")) else {
+        return xml;
+    };
+    let (Some(head), Some(before), Some(after)) =
+        (xml.get(from..until), xml.get(..from), xml.get(until..))
+    else {
+        return xml;
+    };
+    let words = head.split(' ').filter(|word| !word.starts_with("skipped="));
+    let words: Vec<&str> = words.collect();
+    [before, &words.join(" "), after].concat()
 }
 
 /// The same in every build, so that a finding keeps its history.

@@ -1,6 +1,6 @@
 //! The gate on hand-made recordings with known answers.
 
-use leaktrack_recording::{Coverage, EventKind};
+use leaktrack_recording::{Coverage, EventKind, Mode, System};
 
 use super::*;
 use crate::blame::Blame;
@@ -223,6 +223,44 @@ fn a_gate_that_was_blind_is_not_green() {
         answer(&judged(&stopped, "", &growing())),
         (Status::Inconclusive, 3, vec!["stopped"])
     );
+    // Three means of 64 KiB may have gone unsampled.
+    let mut sampled = clean();
+    sampled.mode = Mode::Sample {
+        mean_bytes: 64 << 10,
+    };
+    sampled.every_second(60, level);
+    assert_eq!(
+        answer(&judged(&sampled, "", &growing())),
+        (Status::Inconclusive, 3, vec!["sampled"])
+    );
+    let beyond = CheckOptions {
+        min_bytes: 3 << 16,
+        ..growing()
+    };
+    assert_eq!(judged(&sampled, "", &beyond).exit_code, 0);
+    let per_minute = CheckOptions {
+        max_growth_bytes_per_s: Some(f64::from(3 << 16) / 59.0),
+        ..growing()
+    };
+    assert_eq!(judged(&sampled, "", &per_minute).exit_code, 0);
+    let lost_beyond = CheckOptions {
+        min_bytes: 3 << 16,
+        ..asked(&[Verdict::Lost, Verdict::Growing])
+    };
+    assert_eq!(
+        answer(&judged(&sampled, "", &lost_beyond)),
+        (Status::Inconclusive, 3, vec!["sampled", "no-scan"])
+    );
+    // The process itself took 1,234 faults.
+    for (children, codes) in [(1_200, vec![]), (2_000, vec!["short-children"])] {
+        let mut script = clean();
+        script.figures(Some(System {
+            children_minor_faults: Some(children),
+            ..System::default()
+        }));
+        script.every_second(60, level);
+        assert_eq!(answer(&judged(&script, "", &growing())).2, codes);
+    }
     // Findings are facts, however little was seen of the rest.
     assert_eq!(
         judged(&leaky(), "", &asked(&[Verdict::Lost, Verdict::Growing])).exit_code,

@@ -167,20 +167,26 @@ fn process_notes(process: &Process, notes: &mut Vec<String>) {
             "Recording of {name} was switched off at times (recording.windows says when it was on): blocks allocated meanwhile are not in it, and their frees count as frees of unknown blocks."
         ));
     }
-    if process.sample_mean_bytes > 0 {
-        notes.push(sampled(process, &name));
+    if let Some(unseen) = unseen_bytes(process) {
+        notes.push(sampled(process, &name, unseen));
     }
 }
 
-/// What sampling leaves open.
-fn sampled(process: &Process, name: &str) -> String {
+/// At most so many live bytes are in call sites none of whose live blocks was sampled, with 95% confidence;
+/// `None` of a process of which every block was recorded.
+pub fn unseen_bytes(process: &Process) -> Option<u64> {
     let with = |samples: u64| {
         let bases = process.sites.iter().filter_map(|site| site.basis);
         bases
             .filter(|basis| basis.samples.round() as u64 == samples)
             .count() as u64
     };
-    let unseen = sampling::unseen_bytes(process.sample_mean_bytes, with(1), with(2));
+    let mean_bytes = Some(process.sample_mean_bytes).filter(|mean| *mean > 0)?;
+    Some(sampling::unseen_bytes(mean_bytes, with(1), with(2)))
+}
+
+/// What sampling leaves open.
+fn sampled(process: &Process, name: &str, unseen: u64) -> String {
     format!(
         "{}: the figures of its heap sites are estimates with a 95% interval; its total allocations, frees and allocated bytes are exact. Sites none of whose live blocks was sampled hold {} at most (95%), all together{}.",
         means::sentence(process, name),

@@ -18,6 +18,8 @@ pub struct ProcessFacts {
     pub threads: u32,
     /// Minor faults since the process began.
     pub minor_faults: u64,
+    /// Those of children that ended and were waited for, and of theirs; `None` without `/proc`.
+    pub children_minor_faults: Option<u64>,
     /// Major faults since the process began.
     pub major_faults: u64,
     /// When the process began, clock ticks since boot.
@@ -99,7 +101,7 @@ fn first_number(text: &[u8]) -> Option<u64> {
         .and_then(number)
 }
 
-/// Fields 4, 10, 12 and 22 of `proc(5)`, counted after the last `)` of the name.
+/// Fields 4, 10, 11, 12 and 22 of `proc(5)`, counted after the last `)` of the name.
 fn parse_stat(text: &[u8], facts: &mut ProcessFacts) -> bool {
     let Some(name_end) = text.iter().rposition(|&byte| byte == b')') else {
         return false;
@@ -111,6 +113,7 @@ fn parse_stat(text: &[u8], facts: &mut ProcessFacts) -> bool {
         match (place + 3, value) {
             (4, Some(n)) => facts.ppid = n as u32,
             (10, Some(n)) => facts.minor_faults = n,
+            (11, n) => facts.children_minor_faults = n,
             (12, Some(n)) => facts.major_faults = n,
             (22, Some(n)) => {
                 facts.start_ticks = n;
@@ -129,13 +132,14 @@ mod tests {
     #[test]
     fn stat_with_a_hostile_name() {
         let text =
-            b"42 (a) b (c) R 1) S 1 42 42 0 -1 4194304 1234 0 56 0 1 2 0 0 20 0 7 0 987654 1 2\n";
+            b"42 (a) b (c) R 1) S 1 42 42 0 -1 4194304 1234 77 56 0 1 2 0 0 20 0 7 0 987654 1 2\n";
         let mut facts = ProcessFacts::default();
         assert!(parse_stat(text, &mut facts));
         assert_eq!(
             (facts.minor_faults, facts.major_faults, facts.start_ticks),
             (1234, 56, 987_654)
         );
+        assert_eq!(facts.children_minor_faults, Some(77));
         assert!(!parse_stat(b"", &mut facts));
         assert!(!parse_stat(b"42 (x) S 1 2", &mut facts));
     }

@@ -317,6 +317,7 @@ mod tests {
             pressure_full: Some(5),
             pressure_full_us: Some(56),
             pressure_is_cgroup: Some(1),
+            children_minor_faults: None,
         };
         assert_eq!(system, expected);
     }

@@ -275,6 +275,7 @@ impl Writer {
             self.system_read_ms = Some(now_ms);
         }
         let facts = process::read();
+        self.system.children_minor_faults = facts.children_minor_faults;
         self.add_cpu_ns(crate::faults::take_cpu_ns());
         SnapshotHead {
             index: 0,

@@ -308,7 +308,7 @@ print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='')))))";
     );
     assert_eq!(
         metric("leaktrack_rss_bytes"),
-        json["memory"]["rss_bytes"].as_f64().expect("a size")
+        json["memory"]["latest_rss_bytes"].as_f64().expect("a size")
     );
 
     // The Firefox Profiler: what is allocated and not freed.

@@ -236,9 +236,11 @@ fn loss_notes(family: &Family, coverage: &mut Coverage) {
     };
     let mut note = |count: u64, noun: &str, rest: &str| {
         if count > 0 {
-            coverage
-                .notes
-                .push(format!("{} {rest}.", human::plural(count, noun)));
+            coverage.notes.push(format!(
+                "{} {}.",
+                human::plural(count, noun),
+                agreeing(count, rest)
+            ));
         }
     };
     note(
@@ -274,5 +276,13 @@ fn loss_notes(family: &Family, coverage: &mut Coverage) {
     );
     for line in &family.symbol_notes {
         coverage.notes.push(line.clone());
+    }
+}
+
+/// What is said of several, of one: its last verb agrees.
+fn agreeing(count: u64, words: &str) -> String {
+    match words.rsplit_once("were ") {
+        Some((before, after)) if count == 1 => format!("{before}was {after}"),
+        _ => words.to_owned(),
     }
 }

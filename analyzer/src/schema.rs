@@ -458,6 +458,17 @@ fn group() -> Value {
         ),
         ("key", string()),
         ("live_bytes", count()),
+        ("peak_live_bytes", count()),
+        ("lost_bytes", count()),
+        ("lost_blocks", count()),
+        ("lost_sites", count()),
+        (
+            "finding_bytes",
+            described(
+                count(),
+                "Of the live ones, those that make it a finding: of what is lost the lost ones, of what grows all.",
+            ),
+        ),
         ("rate", or_null(number())),
         ("verdict", verdict()),
         ("sites", list(identity())),

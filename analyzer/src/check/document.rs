@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::CheckOptions;
 use crate::diff::Run;
+use crate::human;
 use crate::model::Frame;
 use crate::report::document::{BlameReport, Generator};
 use crate::verdict::{Estimate, Pattern, Verdict};
@@ -28,7 +29,7 @@ pub struct Outcome {
     pub fail_on: Vec<Verdict>,
     /// Growth up to which it does not fail, bytes per second.
     pub max_growth_bytes_per_s: Option<f64>,
-    /// Live bytes up to which a finding does not fail it.
+    /// Bytes up to which a finding does not fail it: lost ones, or live ones of what grows.
     pub min_bytes: u64,
     /// What was recorded; `null` if nothing was.
     pub run: Option<Run>,
@@ -82,6 +83,13 @@ pub struct Finding {
     pub pattern: Pattern,
     /// Live bytes at the end, all its sites together.
     pub live_bytes: u64,
+    /// Of these, those that are lost, directly or through lost blocks.
+    #[serde(default)]
+    pub lost_bytes: u64,
+    /// Of the live ones, those that make it a finding: of what is lost the lost ones, of what grows all.
+    /// This is what `--min-bytes` asks for.
+    #[serde(default)]
+    pub finding_bytes: u64,
     /// Growth, bytes per second.
     pub rate: Option<Estimate>,
     /// Evidence, a sentence each.
@@ -166,6 +174,18 @@ impl Outcome {
 }
 
 impl Finding {
+    /// `349 B lost of 89.7 KiB live`, `1.2 MiB live`.
+    pub fn size(&self) -> String {
+        let live = human::bytes(self.live_bytes);
+        match self.verdict {
+            Verdict::Lost if self.lost_bytes < self.live_bytes => {
+                format!("{} lost of {live} live", human::bytes(self.lost_bytes))
+            }
+            Verdict::Lost => format!("{} lost", human::bytes(self.lost_bytes)),
+            _ => format!("{live} live"),
+        }
+    }
+
     /// `growing: frozendict_new_barebone at frozendictobject.c:1382`.
     pub fn title(&self) -> String {
         let function = self

@@ -66,6 +66,8 @@ fn finding(report: &Report, group: &Group, sites: &[&SiteReport]) -> Option<Find
         blame: worst.blame.clone(),
         pattern: of_line.map_or(worst.growth.pattern, |opinion| opinion.pattern),
         live_bytes: group.live_bytes,
+        lost_bytes: group.lost_bytes,
+        finding_bytes: group.finding_bytes,
         rate,
         why: match of_line.filter(|_| !is_lost) {
             Some(opinion) => opinion.why.clone(),

@@ -101,13 +101,13 @@ fn name(finding: &Finding) -> String {
 }
 
 fn message(finding: &Finding) -> String {
-    let size = human::bytes(finding.live_bytes);
+    let size = finding.size();
     match finding.rate {
         Some(rate) => format!(
-            "{size} live, growing by {}",
+            "{size}, growing by {}",
             human::rate_between(rate.value, rate.low, rate.high)
         ),
-        None => format!("{size} live"),
+        None => size,
     }
 }
 

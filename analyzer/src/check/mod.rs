@@ -32,7 +32,7 @@ pub struct CheckOptions {
     pub fail_on: Vec<Verdict>,
     /// Growth of all findings together up to which none of them does, bytes per second.
     pub max_growth_bytes_per_s: Option<f64>,
-    /// Findings with fewer live bytes do not.
+    /// Findings with fewer bytes do not: lost ones, or live ones of what grows.
     pub min_bytes: u64,
     /// An incomplete recording does not.
     pub allow_incomplete: bool,
@@ -70,7 +70,7 @@ pub fn judge(family: &Family, report: &Report, options: &CheckOptions) -> Outcom
     for mut finding in finding::findings(report) {
         finding.tolerated_by = if !options.fail_on.contains(&finding.verdict) {
             Some(Tolerated::FailOn)
-        } else if finding.live_bytes < options.min_bytes {
+        } else if finding.finding_bytes < options.min_bytes {
             Some(Tolerated::MinBytes)
         } else if options.baseline.knows(&finding) {
             Some(Tolerated::Baseline)

@@ -76,9 +76,9 @@ fn result(finding: &Finding, root: &Path) -> Value {
         )
     });
     let text = format!(
-        "{}: {} live{grows}. {} {}",
+        "{}: {}{grows}. {} {}",
         finding.title(),
-        human::bytes(finding.live_bytes),
+        finding.size(),
         finding.why.join(" "),
         finding.advice
     );

@@ -1,6 +1,6 @@
 //! The gate on hand-made recordings with known answers.
 
-use leaktrack_recording::{Coverage, EventKind, Mode, System};
+use leaktrack_recording::{Coverage, EventKind, Mode, SiteKind, SiteLoss, System};
 
 use super::*;
 use crate::blame::Blame;
@@ -373,4 +373,48 @@ fn json_reads_back() {
         serde_json::from_slice::<Outcome>(&json).expect("JSON"),
         outcome
     );
+}
+
+#[test]
+fn lost_memory_is_sized_and_gated_by_what_is_lost() {
+    let mut r = Recording::new();
+    // Two stacks with one blamed line: the first lost 300 of its 400 bytes, the second holds 64 KiB.
+    let lost = r.site(SiteKind::Heap, &[(1, 0x10), (1, 0x100)]);
+    let held = r.site(SiteKind::Heap, &[(1, 0x10), (1, 0x20)]);
+    r.every_second(3, |second| match second {
+        1 => vec![(lost, 4, 400, 0, 0), (held, 1, 1 << 16, 0, 0)],
+        _ => vec![],
+    });
+    r.scan(
+        3000,
+        &[SiteLoss {
+            site: lost,
+            since_ms: 3000,
+            definite_blocks: 2,
+            definite_bytes: 200,
+            indirect_blocks: 1,
+            indirect_bytes: 100,
+            reachable_blocks: 1,
+            reachable_bytes: 100,
+            ..SiteLoss::default()
+        }],
+    );
+    for (min_bytes, is_finding) in [(300, true), (301, false)] {
+        let options = CheckOptions {
+            min_bytes,
+            ..asked(&[Verdict::Lost])
+        };
+        let outcome = judged(&r, "", &options);
+        assert_eq!(outcome.exit_code == 1, is_finding, "{outcome:?}");
+        let of = match is_finding {
+            true => &outcome.findings,
+            false => &outcome.tolerated,
+        };
+        let finding = of.first().expect("one");
+        assert_eq!(
+            (finding.lost_bytes, finding.live_bytes),
+            (300, 400 + (1 << 16))
+        );
+        assert_eq!(finding.size(), "300 B lost of 64.4 KiB live");
+    }
 }

@@ -7,6 +7,7 @@ use crate::human;
 use crate::model::identity::file_name;
 use crate::report::Look;
 use crate::report::text::page::{Page, Style};
+use crate::verdict::Verdict;
 
 /// Frames shown of a stack.
 const FRAMES: usize = 8;
@@ -84,7 +85,10 @@ pub fn answer(outcome: &Outcome) -> String {
 }
 
 fn growth(finding: &Finding) -> String {
-    let size = human::bytes(finding.live_bytes);
+    let size = match finding.verdict {
+        Verdict::Lost => finding.size(),
+        _ => human::bytes(finding.live_bytes),
+    };
     match finding.rate {
         Some(rate) => format!(
             ", {size}, +{}",

@@ -40,7 +40,7 @@ pub struct Args {
     /// Growth of all findings together that does not fail it, such as 1M/h
     #[arg(long, value_name = "RATE", value_parser = rate)]
     max_growth: Option<f64>,
-    /// Findings with fewer live bytes do not fail it, such as 64k
+    /// Findings with fewer bytes (lost ones, or live ones of what grows) do not fail it, such as 64k
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0")]
     min_bytes: u64,
     /// Findings of this recording (or JSON of check or report) are known and do not fail it; repeatable

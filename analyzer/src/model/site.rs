@@ -38,6 +38,22 @@ pub struct Part {
     pub faults: Option<PartFaults>,
 }
 
+impl Part {
+    /// Bytes that the last scan found lost, directly or through lost blocks.
+    pub fn lost_bytes(&self) -> u64 {
+        self.losses.as_ref().map_or(0, |loss| {
+            loss.definite_bytes.saturating_add(loss.indirect_bytes)
+        })
+    }
+
+    /// Blocks that the last scan found lost, directly or through lost blocks.
+    pub fn lost_blocks(&self) -> u64 {
+        self.losses.as_ref().map_or(0, |loss| {
+            loss.definite_blocks.saturating_add(loss.indirect_blocks)
+        })
+    }
+}
+
 /// A call stack at allocation.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -82,6 +98,16 @@ impl Site {
     /// Live blocks at the end of the window.
     pub fn live_blocks(&self) -> u64 {
         self.sum(|part| part.history.last().live_blocks())
+    }
+
+    /// Bytes that the last scans found lost, directly or through lost blocks, all processes together.
+    pub fn lost_bytes(&self) -> u64 {
+        self.sum(Part::lost_bytes)
+    }
+
+    /// Blocks that the last scans found lost, directly or through lost blocks.
+    pub fn lost_blocks(&self) -> u64 {
+        self.sum(Part::lost_blocks)
     }
 
     /// What was counted inside the window.

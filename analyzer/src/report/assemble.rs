@@ -261,7 +261,7 @@ fn grouped(family: &Family, judgement: &Judgement, sites: &[usize], by: GroupBy)
         .collect()
 }
 
-/// Findings by rate, then the others by live bytes.
+/// Findings by rate and by what makes them one, then the others by live bytes.
 fn worst_first(a: &Group, b: &Group) -> std::cmp::Ordering {
     let harm = |group: &Group| match group.verdict.is_finding() {
         true => (true, group.rate.unwrap_or(0.0)),
@@ -272,6 +272,7 @@ fn worst_first(a: &Group, b: &Group) -> std::cmp::Ordering {
         .0
         .cmp(&a_harm.0)
         .then(b_harm.1.total_cmp(&a_harm.1))
+        .then(b.finding_bytes.cmp(&a.finding_bytes))
         .then(b.live_bytes.cmp(&a.live_bytes))
         .then_with(|| a.key.cmp(&b.key))
 }

@@ -88,16 +88,17 @@ impl Evidence<'_> {
 
     /// More is lost than a few forgotten bytes beside other trouble.
     fn much_lost(&self, rss: u64) -> Option<String> {
-        let lost = self.live_bytes(Verdict::Lost);
+        let sites = self.sites(Verdict::Lost);
+        let lost: u64 = sites.iter().map(|(site, _)| site.lost_bytes()).sum();
         let enough = lost >= LEAST_LOST_BYTES && lost >= self.live_bytes(Verdict::Growing) / 4;
         enough.then(|| self.lost(rss))?
     }
 
     fn lost(&self, _: u64) -> Option<String> {
         let lost = self.sites(Verdict::Lost);
-        let (worst, _) = lost.first()?;
-        let sum = lost.iter().map(|(site, _)| site.live_bytes()).sum();
-        let blocks = lost.iter().map(|(site, _)| site.live_blocks()).sum();
+        let (worst, _) = lost.iter().max_by_key(|(site, _)| site.lost_bytes())?;
+        let sum = lost.iter().map(|(site, _)| site.lost_bytes()).sum();
+        let blocks = lost.iter().map(|(site, _)| site.lost_blocks()).sum();
         Some(format!(
             "Leak: {} in {} that no pointer leads to any more, most of it from {}; only freeing them \
              there gives the memory back.",

@@ -622,6 +622,21 @@ pub struct Group {
     pub key: String,
     /// Live bytes together.
     pub live_bytes: u64,
+    /// Most live bytes together at a snapshot.
+    #[serde(default)]
+    pub peak_live_bytes: u64,
+    /// Of the live ones, those that are lost, directly or through lost blocks.
+    #[serde(default)]
+    pub lost_bytes: u64,
+    /// Lost blocks.
+    #[serde(default)]
+    pub lost_blocks: u64,
+    /// Sites that lost any.
+    #[serde(default)]
+    pub lost_sites: u64,
+    /// Of the live ones, those that make it a finding: of what is lost the lost ones, of what grows all.
+    #[serde(default)]
+    pub finding_bytes: u64,
     /// Growth together, bytes per second.
     pub rate: Option<f64>,
     /// Verdict on all together.

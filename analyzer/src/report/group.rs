@@ -1,11 +1,12 @@
 //! Sites taken together: by blamed line, function, file, module, by thread or by process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Group;
 use super::judge::Judgement;
+use crate::model::site::Part;
 use crate::model::{Family, Frame, History, Site};
-use crate::verdict::{self, Opinion};
+use crate::verdict::{Opinion, Verdict};
 
 /// What sites may have in common.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -161,12 +162,52 @@ impl Members {
     }
 
     fn parts<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = (usize, &'a History)> {
+        self.site_parts(family)
+            .map(|(_, part)| (part.process, &part.history))
+    }
+
+    /// What its sites did in the processes that count, each with the site's index.
+    fn site_parts<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = (usize, &'a Part)> {
         self.sites
             .iter()
-            .filter_map(|index| family.sites.get(*index))
-            .flat_map(|site| &site.parts)
-            .filter(|part| self.process.is_none_or(|process| process == part.process))
-            .map(|part| (part.process, &part.history))
+            .filter_map(|index| Some((*index, family.sites.get(*index)?)))
+            .flat_map(|(index, site)| site.parts.iter().map(move |part| (index, part)))
+            .filter(|(_, part)| self.process.is_none_or(|process| process == part.process))
+    }
+
+    /// Most live bytes of all together, process by process: they need not have been live at one time.
+    fn peak_live_bytes(&self, family: &Family) -> u64 {
+        if let ([_], Some((_, one)), None) = (
+            self.sites.as_slice(),
+            self.parts(family).next(),
+            self.parts(family).nth(1),
+        ) {
+            return one.peak_live_bytes;
+        }
+        let mut histories: BTreeMap<usize, Vec<&History>> = BTreeMap::new();
+        for (process, history) in self.parts(family) {
+            histories.entry(process).or_default().push(history);
+        }
+        histories
+            .into_iter()
+            .fold(0, |sum: u64, (process, histories)| {
+                let points = family.processes.get(process).map_or(0, |it| it.grid.len());
+                sum.saturating_add(History::sum(histories, points).peak_live_bytes)
+            })
+    }
+
+    /// Bytes that make it a finding: the lost ones of sites that only lost some, the live ones of those
+    /// that grow.
+    fn finding_bytes(&self, family: &Family, opinions: &[Opinion]) -> u64 {
+        let bytes = self.site_parts(family).map(|(index, part)| {
+            let opinion = opinions.get(index);
+            match opinion.map(|opinion| (opinion.verdict, opinion.rate)) {
+                Some((Verdict::Lost, None)) => part.lost_bytes(),
+                Some((verdict, _)) if verdict.is_finding() => part.history.last().live_bytes(),
+                _ => 0,
+            }
+        });
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// As in the report. `opinions` are those on the sites; a finding among them makes the group one.
@@ -185,7 +226,7 @@ impl Members {
             .into_iter()
             .chain(judged.map(|opinion| opinion.verdict))
             .min()
-            .unwrap_or(verdict::Verdict::Unclear);
+            .unwrap_or(Verdict::Unclear);
         let rate = whole
             .and_then(|opinion| opinion.rate)
             .map(|rate| rate.value)
@@ -194,16 +235,33 @@ impl Members {
                     .filter_map(|opinion| Some(opinion.rate?.value))
                     .reduce(|a, b| a + b)
             });
+        let verdict = if worst.is_none() && whole.is_none() {
+            judged.map_or(verdict, |opinion| opinion.verdict)
+        } else {
+            verdict
+        };
+        let live_bytes = self.live_bytes(family);
+        let lost = || self.site_parts(family).map(|(_, part)| part);
+        let lost_sites: BTreeSet<usize> = self
+            .site_parts(family)
+            .filter(|(_, part)| part.lost_blocks() > 0)
+            .map(|(index, _)| index)
+            .collect();
         Group {
             by: by.name().to_owned(),
             key: self.key.clone(),
-            live_bytes: self.live_bytes(family),
-            rate,
-            verdict: if worst.is_none() && whole.is_none() {
-                judged.map_or(verdict, |opinion| opinion.verdict)
-            } else {
-                verdict
+            live_bytes,
+            peak_live_bytes: self.peak_live_bytes(family),
+            lost_bytes: lost().fold(0, |sum, part| sum.saturating_add(part.lost_bytes())),
+            lost_blocks: lost().fold(0, |sum, part| sum.saturating_add(part.lost_blocks())),
+            lost_sites: lost_sites.len() as u64,
+            finding_bytes: match verdict {
+                Verdict::Lost if whole.is_none() => self.finding_bytes(family, opinions),
+                verdict if verdict.is_finding() => live_bytes,
+                _ => 0,
             },
+            rate,
+            verdict,
             sites: self
                 .sites
                 .iter()

@@ -5,7 +5,7 @@ use leaktrack_recording::FaultCount;
 use super::ReportOptions;
 use super::document::Extra;
 use crate::model::{Counters, Family, Frame};
-use crate::verdict::Opinion;
+use crate::verdict::{Opinion, Verdict};
 
 /// A site while the report is put together.
 pub struct Selected {
@@ -15,6 +15,8 @@ pub struct Selected {
     pub suppressed_by: Option<String>,
     is_finding: bool,
     harm: f64,
+    /// Of its live bytes, those that make it a finding.
+    finding_bytes: u64,
     /// Live at the end.
     pub live_bytes: u64,
 }
@@ -62,6 +64,11 @@ pub fn select(
             suppressed_by,
             is_finding,
             harm,
+            finding_bytes: match (is_finding, opinion.verdict) {
+                (false, _) => 0,
+                (true, Verdict::Lost) if opinion.rate.is_none() => site.lost_bytes(),
+                (true, _) => live_bytes,
+            },
             live_bytes,
         });
     }
@@ -70,6 +77,7 @@ pub fn select(
         b.is_finding
             .cmp(&a.is_finding)
             .then(b.harm.total_cmp(&a.harm))
+            .then(b.finding_bytes.cmp(&a.finding_bytes))
             .then(b.live_bytes.cmp(&a.live_bytes))
             .then_with(|| id(a).cmp(&id(b)))
     });

@@ -27,7 +27,19 @@ pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
         let number = format!("{:>3}. ", position + 1);
         let size = format!(
             "  {} at {}",
-            human::bytes(group.live_bytes),
+            match group.verdict {
+                Verdict::Lost if group.lost_bytes < group.live_bytes => format!(
+                    "{} of {} live",
+                    human::bytes(group.lost_bytes),
+                    human::bytes(group.live_bytes)
+                ),
+                Verdict::Lost => human::bytes(group.lost_bytes),
+                Verdict::Growing if group.live_bytes == 0 => format!(
+                    "to {} at the peak, freed at exit,",
+                    human::bytes(group.peak_live_bytes)
+                ),
+                _ => human::bytes(group.live_bytes),
+            },
             human::plural(group.sites.len() as u64, "site")
         );
         let rate = group
@@ -67,7 +79,7 @@ pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
                 &format!(
                     "       {}  {}  {}",
                     site.id,
-                    human::bytes(site.live_bytes.value),
+                    super::site::size(site),
                     shorten(function, 80, page.unicode())
                 ),
             );

@@ -3,7 +3,7 @@
 use super::page::{Page, Style};
 use super::site;
 use crate::human;
-use crate::verdict::{Estimate, Opinion};
+use crate::verdict::{Estimate, Opinion, Verdict};
 
 use super::super::document::{Group, Report, SiteReport};
 
@@ -23,9 +23,23 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     });
     let number = format!("{number:>3}. ");
     let stacks = human::plural(group.sites.len() as u64, "call stack");
-    let size = match group.live_bytes {
-        0 => format!("  in {stacks}, freed at exit"),
-        bytes => format!("  {} in {stacks}", human::bytes(bytes)),
+    let size = match (group.verdict, group.live_bytes) {
+        (Verdict::Lost, live_bytes) => {
+            let of_live = match live_bytes > group.lost_bytes {
+                true => format!(" of {} live", human::bytes(live_bytes)),
+                false => String::new(),
+            };
+            format!(
+                "  {}{of_live}, lost in {} of {stacks}",
+                human::bytes(group.lost_bytes),
+                human::count(group.lost_sites)
+            )
+        }
+        (_, 0) => format!(
+            "  to {} at its peak, freed at exit, in {stacks}",
+            human::bytes(group.peak_live_bytes)
+        ),
+        (_, bytes) => format!("  {} in {stacks}", human::bytes(bytes)),
     };
     let mut rest = judged.map_or_else(String::new, |opinion| {
         format!(", {}", opinion.pattern.name())
@@ -48,7 +62,7 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     site::place(report, worst, page);
     page.line(
         Style::Dim,
-        &format!("     the worst of them{}:", held(worst)),
+        &format!("     the worst of them, {}:", site::size(worst)),
     );
     site::stack(report, *index, page);
     for (other, index) in sites().zip(members).skip(1).take(STACKS) {
@@ -69,6 +83,8 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
             &format!("     and {}", human::plural(more as u64, "more stack")),
         );
     }
+    // Growth of the whole line says nothing of what nothing points to.
+    let judged = judged.filter(|_| group.verdict != Verdict::Lost);
     let why = judged.map_or_else(|| worst.why.join(" "), |opinion| opinion.why.join(" "));
     page.prose("     Why: ", Style::Plain, &why);
     page.prose(
@@ -87,7 +103,8 @@ pub fn opinion_on<'a>(report: &'a Report, group: &Group) -> Option<&'a Opinion> 
 
 /// What to do about a line whose worst site is `worst`.
 pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> String {
-    let Some(opinion) = opinion_on(report, group).filter(|_| group.sites.len() > 1) else {
+    let of_line = group.sites.len() > 1 && group.verdict != Verdict::Lost;
+    let Some(opinion) = opinion_on(report, group).filter(|_| of_line) else {
         return worst.map_or_else(String::new, |site| site.advice.clone());
     };
     let kind = match worst.map(|site| site.kind.as_str()) {
@@ -97,18 +114,11 @@ pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> 
     crate::verdict::advice::advice(opinion, kind)
 }
 
-fn held(site: &SiteReport) -> String {
-    match site.live_bytes.value {
-        0 => String::new(),
-        bytes => format!(", {}", human::bytes(bytes)),
-    }
-}
-
 fn another(report: &Report, site: &SiteReport, index: usize, page: &Page) -> String {
     let callers = site::callers(report, index, page);
-    let size = human::bytes(site.live_bytes.value);
+    let size = site::size(site);
     if callers.is_empty() {
-        format!("{size}: {}", site.id)
+        format!("{size} through no other function (id {})", site.id)
     } else {
         format!("{size} through {callers}")
     }

@@ -78,13 +78,23 @@ fn style_of(verdict: Verdict) -> Style {
 
 fn headline(site: &SiteReport, number: usize, page: &mut Page) {
     let number = format!("{number:>3}. ");
-    // Given back at exit: what it had grown to tells more than what is left.
-    let is_gone = site.live_bytes.value == 0 && site.verdict.is_finding();
-    let size = if is_gone {
-        format!("  to {}, freed at exit", human::bytes(site.peak_live_bytes))
-    } else {
-        let blocks = human::plural(site.live_blocks.value, "block");
-        format!("  {} in {blocks}", amount(&site.live_bytes))
+    let size = match lost(site) {
+        Some((bytes, blocks)) => {
+            let blocks = human::plural(blocks, "block");
+            let of_live = match site.live_bytes.value > bytes {
+                true => format!(" of {} live", amount(&site.live_bytes)),
+                false => String::new(),
+            };
+            format!("  {} in {blocks}{of_live}", human::bytes(bytes))
+        }
+        // Given back at exit: what it had grown to tells more than what is left.
+        None if is_gone(site) => {
+            format!("  to {}, freed at exit", human::bytes(site.peak_live_bytes))
+        }
+        None => {
+            let blocks = human::plural(site.live_blocks.value, "block");
+            format!("  {} in {blocks}", amount(&site.live_bytes))
+        }
     };
     let kind = if site.kind == "mmap" { ", mapped" } else { "" };
     let mut rest = kind.to_owned();
@@ -113,6 +123,29 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
         (Style::Bold, &size),
         (Style::Plain, &rest),
     ]);
+}
+
+/// Lost bytes and blocks of a site that is lost.
+fn lost(site: &SiteReport) -> Option<(u64, u64)> {
+    let lost = site.lost.filter(|_| site.verdict == Verdict::Lost)?;
+    Some((
+        lost.definite_bytes.saturating_add(lost.indirect_bytes),
+        lost.definite_blocks.saturating_add(lost.indirect_blocks),
+    ))
+}
+
+/// True if it grew and all of it was given back at exit.
+fn is_gone(site: &SiteReport) -> bool {
+    site.live_bytes.value == 0 && site.verdict == Verdict::Growing
+}
+
+/// A finding's size in a word: what it lost, what it grew to, what it holds.
+pub fn size(site: &SiteReport) -> String {
+    match lost(site) {
+        Some((bytes, _)) => format!("{} lost", human::bytes(bytes)),
+        None if is_gone(site) => format!("{} at its peak", human::bytes(site.peak_live_bytes)),
+        None => human::bytes(site.live_bytes.value),
+    }
 }
 
 /// Bytes, with their interval if they are an estimate.

@@ -2,6 +2,7 @@
 //! sandboxes. The process always survives, and what is in the file adds up.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::vec::Vec;
@@ -70,22 +71,29 @@ fn a_copy_at_a_random_moment_adds_up() {
     let path = folder.join("r.ltk");
     for round in 0..12u64 {
         let _ = fs::remove_file(&path);
+        let (mut under_way, started) = std::io::pipe().unwrap();
         // SAFETY: the child touches nothing of the parent's and is killed.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             let result = std::panic::catch_unwind(|| {
                 let mut run = Run::at(&path, 256 << 10);
                 let mut random = Random(round);
-                loop {
+                for snapshot in 1.. {
                     busy(&run.fake, &mut random, 200, 100);
                     run.tick(false).unwrap();
+                    if snapshot == 4 {
+                        (&started).write_all(b".").unwrap();
+                    }
                 }
             });
             drop(result);
             // SAFETY: ends the child.
             unsafe { libc::_exit(1) };
         }
-        std::thread::sleep(std::time::Duration::from_millis(40 + round * 37));
+        drop(started);
+        // However slow the machine is, there is something to lose; then any moment will do.
+        under_way.read_exact(&mut [0]).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(round * 37));
         // SAFETY: our own child.
         unsafe {
             libc::kill(pid, libc::SIGKILL);

@@ -26,7 +26,7 @@ pub mod part {
     pub const SHARED_MEMORY: u32 = 8;
     /// Other files mapped.
     pub const FILES: u32 = 9;
-    /// leaktrack's own.
+    /// leaktrack's own: its library and what it mapped.
     pub const OWN: u32 = 10;
     /// The allocator's memory as a whole, where its blocks are not all known.
     pub const HEAP: u32 = 11;

@@ -69,13 +69,14 @@ fn of_smaps(smaps: &str, wanted: impl Fn(&str, &str) -> bool) -> (u64, u64) {
     (rss, anonymous)
 }
 
-/// Paths of mapped files that may be executed.
+/// Paths of mapped files that may be executed, but for the tracker's library.
 fn executables(smaps: &str) -> BTreeSet<&str> {
     let heads = smaps
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
     heads
         .filter(|words| words.len() == 6 && words[1].contains('x') && words[5].starts_with('/'))
+        .filter(|words| !words[5].ends_with("/libleaktrack.so"))
         .map(|words| words[5])
         .collect()
 }
@@ -124,6 +125,13 @@ fn planted_amounts_of_every_part_are_found() {
     assert!(
         private >= anonymous,
         "{private} and {anonymous} in the files alone"
+    );
+
+    let (library, _) = of_smaps(&smaps, |_, path| path.ends_with("/libleaktrack.so"));
+    let own = part(&report, "leaktrack");
+    assert!(
+        library > 0 && own > library,
+        "{own} with {library} of the library"
     );
 
     // Residency of each site.

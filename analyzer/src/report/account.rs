@@ -55,7 +55,10 @@ fn words(number: u32) -> (&'static str, &'static str) {
             "file mappings",
             "pages in memory (pagemap) of other mapped files",
         ),
-        part::OWN => ("leaktrack", "pages in memory (pagemap) of its own mappings"),
+        part::OWN => (
+            "leaktrack",
+            "pages in memory (pagemap) of its library and of its own mappings",
+        ),
         part::HEAP => (
             "heap, blocks and free memory together",
             "pages in memory (pagemap) of the allocator's heaps; not every block is known",

@@ -45,6 +45,8 @@ struct File {
     inode: u64,
     device: [u8; 16],
     executable: bool,
+    /// leaktrack's library itself.
+    own: bool,
     /// Pages of the file, and pages of our own over it.
     shared: Tally,
     private: Tally,
@@ -214,6 +216,8 @@ impl Layout {
             self.file.inode = vma.inode;
             self.file.device = device;
             self.file.executable |= vma.executable || vma.inode == 0;
+            let here = of_memory as *const () as usize;
+            self.file.own |= (vma.start..vma.end).contains(&here);
         }
     }
 
@@ -254,9 +258,10 @@ impl Layout {
 
     fn end_file(&mut self) {
         let file = core::mem::take(&mut self.file);
-        let (shared, private) = match file.executable {
-            true => (part::MODULES_SHARED, part::MODULES_PRIVATE),
-            false => (part::FILES, part::FILES),
+        let (shared, private) = match (file.own, file.executable) {
+            (true, _) => (part::OWN, part::OWN),
+            (false, true) => (part::MODULES_SHARED, part::MODULES_PRIVATE),
+            (false, false) => (part::FILES, part::FILES),
         };
         self.parts.add(shared, &file.shared);
         self.parts.add(private, &file.private);

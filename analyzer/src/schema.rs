@@ -76,6 +76,7 @@ fn process() -> Value {
         ("last_record_s", number()),
         ("oom", object(&[("likely", boolean()), ("why", string())])),
         ("inherited_bytes", count()),
+        ("damaged", boolean()),
     ])
 }
 
@@ -106,6 +107,11 @@ fn recording() -> Value {
             "windows",
             list(object(&[("from_s", number()), ("to_s", number())])),
         ),
+        ("span_s", number()),
+        (
+            "off_s",
+            described(number(), "Of span_s, how long recording was switched off."),
+        ),
     ])
 }
 
@@ -124,6 +130,17 @@ fn coverage() -> Value {
         ("folded_stacks", count()),
         ("untracked_allocator", or_null(string())),
         ("children_unrecorded", or_null(count())),
+        (
+            "unseen",
+            described(
+                list(object(&[
+                    ("code", string()),
+                    ("text", string()),
+                    ("remedy", string()),
+                ])),
+                "Why silence of this report means little: `leaktrack check` is inconclusive.",
+            ),
+        ),
         ("notes", list(string())),
     ])
 }

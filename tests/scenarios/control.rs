@@ -185,6 +185,10 @@ fn a_dormant_process_records_from_enable_on() {
     assert_eq!(windows(&report), 1);
     // It was not on before it was asked.
     assert_eq!(events(&report), [("enable".to_owned(), String::new())]);
+    // And how long that was is told.
+    let seconds = |field: &str| report.json["recording"][field].as_f64().expect("seconds");
+    let (off_s, all_s) = (seconds("off_s"), seconds("span_s"));
+    assert!(0.0 < off_s && off_s < all_s, "{off_s} of {all_s} s");
 }
 
 #[test]

@@ -268,7 +268,10 @@ fn recordings_that_leave_things_out_are_inconclusive() {
     // Never switched on.
     let dormant = quiet("mode=dormant");
     let (code, reasons) = answer(&[&dormant.recordings[0]], GROWING);
-    assert_eq!((code, reasons), (3, vec!["nothing-recorded".to_owned()]));
+    assert_eq!(
+        (code, reasons.join(" ")),
+        (3, "switched-off nothing-recorded".to_owned())
+    );
     // What it keeps is far below the mean: not one block need have been sampled.
     let sampled = quiet("mode=sample:64k");
     let (code, reasons) = answer(&[&sampled.recordings[0]], GROWING);
@@ -338,4 +341,47 @@ fn junit_is_read_by_another_parser() {
         String::from_utf8_lossy(&output.stderr).contains("6 findings"),
         "{output:?}"
     );
+}
+
+#[test]
+fn a_dormant_program_and_a_cut_file_are_not_green_and_the_report_says_so_at_its_top() {
+    let dormant = quick(program("keep_some.c"))
+        .option("mode=dormant")
+        .tracked();
+    let recording = dormant.recordings[0].as_path();
+    let report = |recording: &Path| {
+        let mut command = Command::new(&product().command);
+        let output = command.arg("report").arg(recording).arg("--no-debuginfod");
+        String::from_utf8_lossy(&output.output().expect("leaktrack report").stdout).into_owned()
+    };
+    let (code, reasons) = answer(&[recording], GROWING);
+    assert_eq!(code, 3, "{reasons:?}");
+    assert!(reasons.contains(&"switched-off".to_owned()), "{reasons:?}");
+    let text = report(recording);
+    let top = text.lines().next().expect("a line");
+    assert!(
+        top.contains("cannot say whether it leaks. Recording was off all the time"),
+        "{text}"
+    );
+
+    let whole = quick(program_as("rebuilt.c", "rebuilt", &[]))
+        .arg("1")
+        .tracked();
+    let bytes = std::fs::read(&whole.recordings[0]).expect("readable");
+    let cut = whole.folder.join("cut.ltk");
+    // Amid a segment: blocks have 4 KiB.
+    let length = bytes.len() / 2 / 4096 * 4096 + 1234;
+    std::fs::write(&cut, &bytes[..length]).expect("writable");
+    let text = report(&cut);
+    let paragraph = text.split("\n\n").next().expect("a paragraph");
+    let paragraph = paragraph.replace('\n', " ");
+    assert!(
+        paragraph.contains(&format!("{} is damaged: ", cut.display())),
+        "{text}"
+    );
+    assert!(!text.contains("killed or crashed"), "{text}");
+    let output = check(&[&cut], GROWING);
+    assert!([1, 3].contains(&output.status.code().unwrap_or(-1)));
+    let said = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+    assert!(said.contains("is damaged"), "{said}");
 }

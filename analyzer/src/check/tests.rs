@@ -268,6 +268,108 @@ fn a_gate_that_was_blind_is_not_green() {
     );
 }
 
+/// Codes of the gate, and whether the report itself says that most was not seen.
+fn blind(recording: &Recording) -> (u8, Vec<String>, bool) {
+    let family = recording.family();
+    let report = assemble(&family, &whole(Suppressions::default()));
+    let outcome = judge(&family, &report, &growing());
+    let codes = outcome.inconclusive.into_iter().map(|it| it.code);
+    (outcome.exit_code, codes.collect(), report.coverage.usable)
+}
+
+#[test]
+fn time_without_recording_is_not_green() {
+    let off = |mode: Mode, events: &[(u64, EventKind)]| {
+        let mut recording = clean();
+        recording.mode = mode;
+        for (at_ms, kind) in events {
+            recording.event(*at_ms, *kind, "");
+        }
+        recording.every_second(60, level);
+        blind(&recording)
+    };
+    let code = || vec!["switched-off".to_owned()];
+    let (disable, enable) = (EventKind::Disable, EventKind::Enable);
+    assert_eq!(off(Mode::Exact, &[]), (0, vec![], true));
+    // 50 of 60 seconds, 20 of them, and a hundredth.
+    assert_eq!(off(Mode::Exact, &[(10_000, disable)]), (3, code(), false));
+    let some = [(10_000, disable), (30_000, enable)];
+    assert_eq!(off(Mode::Exact, &some), (3, code(), true));
+    let hardly = [(10_000, disable), (10_600, enable)];
+    assert_eq!(off(Mode::Exact, &hardly), (0, vec![], true));
+    assert_eq!(off(Mode::Dormant, &[]), (3, code(), false));
+    assert_eq!(off(Mode::Dormant, &[(45_000, enable)]), (3, code(), false));
+    assert_eq!(off(Mode::Dormant, &[(100, enable)]), (0, vec![], true));
+}
+
+#[test]
+fn what_is_asked_of_the_time_with_recording_is_answered() {
+    let mut late = clean();
+    late.mode = Mode::Dormant;
+    late.event(20_000, EventKind::Enable, "");
+    late.every_second(60, level);
+    let answer = |window: &str| {
+        let since = Some(window.parse().expect("a bound"));
+        let family = late.family_with(&crate::model::LoadOptions {
+            window: crate::model::Window { since, until: None },
+            ..crate::model::LoadOptions::default()
+        });
+        let report = assemble(&family, &whole(Suppressions::default()));
+        let outcome = judge(&family, &report, &growing());
+        let recording = (report.recording.span_s, report.recording.off_s);
+        (outcome.exit_code, recording, outcome.inconclusive)
+    };
+    let (exit_code, times, reasons) = answer("60s");
+    assert_eq!((exit_code, times), (3, (60.0, 20.0)));
+    // What the remedy says is what helps.
+    let remedy = &reasons.first().expect("one").remedy;
+    assert!(remedy.contains("--since 40s"), "{remedy}");
+    assert_eq!(answer("40s"), (0, (40.0, 0.0), vec![]));
+}
+
+#[test]
+fn samples_that_say_nothing_are_told_as_such_with_their_own_remedy() {
+    for (mode, remedy) in [
+        (Mode::Exact, "memory="),
+        (
+            Mode::Budget {
+                milli_percent: 1000,
+            },
+            "budget",
+        ),
+        (
+            Mode::Sample {
+                mean_bytes: 16 << 30,
+            },
+            "smaller mean",
+        ),
+    ] {
+        let mut recording = clean();
+        recording.mode = mode;
+        recording.head.rss_bytes = 10 << 20;
+        let made = |second: u64| vec![(1, second, 16 << 20, second, 16 << 20)];
+        recording.snapshot(1_000, &made(1));
+        recording.head.sampling = Some(leaktrack_recording::Sampling {
+            mean_bytes: 16 << 30,
+            ..leaktrack_recording::Sampling::default()
+        });
+        (2..60).for_each(|second| recording.snapshot(second * 1_000, &made(second)));
+        let (exit_code, codes, usable) = blind(&recording);
+        assert_eq!((exit_code, usable), (3, false), "{mode:?}");
+        assert_eq!(codes, ["coarse-samples"], "{mode:?}");
+        let report = assemble(&recording.family(), &whole(Suppressions::default()));
+        let told = &report.coverage.unseen[0];
+        assert!(told.remedy.contains(remedy), "{mode:?}: {told:?}");
+        let sentence = crate::report::sentence(&report);
+        assert!(
+            sentence.starts_with("app: this recording cannot say whether it leaks. app (pid 4711)"),
+            "{sentence}"
+        );
+        let memory = report.memory.verdict.unwrap_or_default();
+        assert!(!memory.contains("nothing grows"), "{memory}");
+    }
+}
+
 #[test]
 fn a_long_lived_shell_does_not_speak_for_its_short_children() {
     let mut shell = clean();

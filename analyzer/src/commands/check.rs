@@ -24,8 +24,8 @@ use crate::{read, relatives, units};
 const EXIT_CODES: &str = "\
 Exit codes: 0 clean; 1 findings; 2 wrong usage or an unreadable recording; 3 inconclusive: no findings, \
 but the recording might not have shown them (nothing recorded, an allocator that cannot be seen, over 1% dropped, \
-too short for growth, no complete scan for lost memory). --allow-incomplete makes that 0, unless there is no \
-recording at all.";
+recording switched off, samples too coarse, a damaged file, too short for growth, \
+no complete scan for lost memory). --allow-incomplete makes that 0, unless there is no recording at all.";
 
 /// Which recordings, what fails the gate, and how to write it down.
 #[derive(Debug, clap::Args)]

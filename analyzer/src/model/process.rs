@@ -712,6 +712,18 @@ impl Process {
             .find(|head| head.at_ms <= self.to_ms)
     }
 
+    /// Bytes allocated since blocks are sampled: an exact sum.
+    pub fn allocated_while_sampled(&self) -> u64 {
+        let bytes = |head: &SnapshotHead| head.totals.allocated_bytes;
+        let from_the_start = matches!(self.mode, Mode::Sample { .. } | Mode::Budget { .. });
+        let exact = self.heads.iter().take_while(|head| head.sampling.is_none());
+        let before = match from_the_start {
+            true => 0,
+            false => exact.last().map_or(0, bytes),
+        };
+        self.last_head().map_or(0, bytes).saturating_sub(before)
+    }
+
     /// The last snapshot before the window.
     pub fn base_head(&self) -> Option<&SnapshotHead> {
         self.heads

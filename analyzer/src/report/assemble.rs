@@ -109,12 +109,14 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let totals = memory::totals(family, &timeline);
     let mut memory = memory::memory(family, &totals, &timeline);
     let fragmentation = memory::fragmentation(family);
+    let coverage = coverage::coverage(family);
     memory.verdict = diagnosis::sentence(&Evidence {
         family,
         opinions: &judgement.opinions,
         memory: &memory,
         fragmentation: &fragmentation,
         timeline: &timeline,
+        blind: !coverage.usable,
     });
     extra.live_growth = judgement.on_heap(family);
     extra.too_short = too_short(family);
@@ -134,7 +136,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
             .filter_map(|index| process_info(family, index))
             .collect(),
         recording: recording_info(family),
-        coverage: coverage::coverage(family),
+        coverage,
         fragmentation,
         faults,
         system,

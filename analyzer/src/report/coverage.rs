@@ -7,8 +7,8 @@ use std::path::Path;
 use leaktrack_recording::control::FamilyCounts;
 use leaktrack_recording::{EventKind, Mode};
 
-use super::document::Coverage;
-use super::means;
+use super::document::{Coverage, Unseen};
+use super::{means, unseen};
 use crate::human;
 use crate::model::process::Ended;
 use crate::model::sampling;
@@ -16,7 +16,7 @@ use crate::model::{Family, Process};
 use crate::target::ElfFacts;
 
 /// Above this share of allocations dropped the figures are not to be relied on.
-const DROPPED_SHARE: f64 = 0.01;
+pub const DROPPED_SHARE: f64 = 0.01;
 
 /// The coverage of a family's recordings.
 pub fn coverage(family: &Family) -> Coverage {
@@ -39,23 +39,22 @@ pub fn coverage(family: &Family) -> Coverage {
         coverage.folded_stacks = coverage.folded_stacks.saturating_add(lost.folded_stacks);
     }
     coverage.untracked_allocator = family.processes.iter().find_map(untracked_allocator);
-    let notes = &mut coverage.notes;
-    if let Some(allocator) = &coverage.untracked_allocator {
+    if allocations == 0 || coverage.untracked_allocator.is_some() {
         coverage.usable = false;
-        notes.push(format!(
-            "The program brings its own allocator ({allocator}): what it allocates there cannot be seen by a preloaded library, so this report covers only what went through the C library's malloc."
-        ));
-    }
-    if allocations == 0 {
-        coverage.usable = false;
-        notes.push(nothing_recorded(
-            family,
-            coverage.untracked_allocator.is_some(),
-        ));
     }
     if coverage.dropped as f64 > DROPPED_SHARE * allocations as f64 {
         coverage.usable = false;
     }
+    coverage.unseen = unseen::reasons(family, &mut coverage, allocations);
+    let notes = &mut coverage.notes;
+    // The others have a note of their own below, with what else is known of them.
+    let only_here = ["untracked-allocator", "nothing-recorded", "short-children"];
+    let unseen = coverage.unseen.iter();
+    notes.extend(
+        unseen
+            .filter(|it| only_here.contains(&it.code.as_str()))
+            .map(Unseen::sentence),
+    );
     for (_, process) in family.present() {
         process_notes(process, notes);
     }
@@ -69,21 +68,6 @@ pub fn coverage(family: &Family) -> Coverage {
     family_notes(family, &mut coverage);
     coverage.notes.extend(super::scans::notes(family));
     coverage
-}
-
-fn nothing_recorded(family: &Family, has_reason: bool) -> String {
-    let without_snapshot = family
-        .processes
-        .iter()
-        .all(|process| process.heads.is_empty());
-    let why = if without_snapshot {
-        "The recording holds no snapshot: the process ended, or was killed, before the first was taken. A shorter interval (interval=10ms) helps."
-    } else if has_reason {
-        "Not one allocation was recorded."
-    } else {
-        "Not one allocation was recorded. The program may use an allocator of its own, linked into it, or have been recorded while disabled; `leaktrack doctor CMD` tells which."
-    };
-    why.to_owned()
 }
 
 /// The allocator that is linked into the executable or its own, if the file is here and the same.
@@ -117,8 +101,11 @@ pub fn build_id(process: &Process) -> Option<Vec<u8>> {
 fn process_notes(process: &Process, notes: &mut Vec<String>) {
     let name = format!("{} (pid {})", process.name(), process.pid);
     match process.ended {
+        Ended::Unfinished if !process.problems.is_empty() => notes.push(format!(
+            "How {name} ended is not in its recording, which is damaged. What happened after the last snapshot that could be read is not in it."
+        )),
         Ended::Unfinished => notes.push(format!(
-            "The recording of {name} stops without an end: it was killed or crashed, or it runs where this host cannot see it. What happened after the last snapshot is not in it."
+            "The recording of {name} stops without an end: it was killed or crashed, its file was cut, or it runs where this host cannot see it. What happened after the last snapshot is not in it."
         )),
         Ended::Running => notes.push(format!("{name} is still running; this is its state at the last snapshot.")),
         Ended::Exit(_) | Ended::Exec => {}
@@ -182,7 +169,9 @@ pub fn unseen_bytes(process: &Process) -> Option<u64> {
             .count() as u64
     };
     let mean_bytes = Some(process.sample_mean_bytes).filter(|mean| *mean > 0)?;
-    Some(sampling::unseen_bytes(mean_bytes, with(1), with(2)))
+    let bound = sampling::unseen_bytes(mean_bytes, with(1), with(2));
+    // Nothing of what was allocated earlier, or never, went unseen.
+    Some(bound.min(process.allocated_while_sampled()))
 }
 
 /// What sampling leaves open.

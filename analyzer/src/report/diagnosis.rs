@@ -32,6 +32,8 @@ pub struct Evidence<'a> {
     pub fragmentation: &'a Fragmentation,
     /// The family over time.
     pub timeline: &'a [Moment],
+    /// Most of the memory could not be seen: that nothing is known to grow means nothing.
+    pub blind: bool,
 }
 
 /// The sentence; `None` where resident memory is unknown.
@@ -56,6 +58,17 @@ impl Evidence<'_> {
     fn healthy(&self, rss: u64) -> String {
         let parts = self.memory.parts.iter();
         let largest = parts.max_by_key(|part| part.bytes);
+        if self.blind {
+            return format!(
+                "Whether live blocks grow is unknown: most of the program's memory could not be seen{}.",
+                largest.map_or_else(String::new, |part| format!(
+                    "; of {} resident the largest part is {} ({})",
+                    bytes(rss),
+                    part.name,
+                    bytes(part.bytes)
+                ))
+            );
+        }
         match largest.filter(|part| part.bytes >= rss / 2) {
             Some(part) => format!(
                 "Healthy: nothing grows; most of {} resident is {} ({}).",
@@ -229,11 +242,15 @@ impl Evidence<'_> {
         });
         notable.then(|| {
             format!(
-                "Swap pressure: {} are swapped out and {} resident{limit}; nothing grows. Raise the \
+                "Swap pressure: {} are swapped out and {} resident{limit}; {}. Raise the \
                  limit or make the working set smaller: every swapped page costs a major fault when it \
                  is used again.",
                 bytes(swap),
-                bytes(rss)
+                bytes(rss),
+                match self.blind {
+                    true => "whether live blocks grow is unknown",
+                    false => "nothing grows",
+                }
             )
         })
     }
@@ -301,7 +318,7 @@ impl Evidence<'_> {
         let (largest, _) = retained.first()?;
         let sum: u64 = retained.iter().map(|(site, _)| site.live_bytes()).sum();
         let notable = sum >= LEAST_BYTES && sum as f64 >= NOTABLE * rss as f64;
-        notable.then(|| {
+        (notable && !self.blind).then(|| {
             format!(
                 "No growth: of {} resident {} are live in blocks that stay, most of it from {}: a cache, \
                  a pool or a warm-up. Only a smaller bound there gives it back.",

@@ -104,6 +104,9 @@ pub struct ProcessInfo {
     pub oom: Oom,
     /// Live bytes that came with the fork and count in the parent.
     pub inherited_bytes: u64,
+    /// Its file is not whole.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 impl ProcessInfo {
@@ -146,6 +149,12 @@ pub struct RecordingInfo {
     pub own_cpu_s: f64,
     /// Times that this report covers, seconds after the root's start.
     pub windows: Vec<Span>,
+    /// Time that the report is about, added up over the processes.
+    #[serde(default)]
+    pub span_s: f64,
+    /// Of it, how long recording was off (`mode=dormant`, `leaktrack disable`).
+    #[serde(default)]
+    pub off_s: f64,
 }
 
 /// How blocks were sampled.
@@ -200,8 +209,31 @@ pub struct Coverage {
     pub untracked_allocator: Option<String>,
     /// Child processes without a recording.
     pub children_unrecorded: Option<u64>,
+    /// Why silence of this report means little, what weighs most first. A gate asks them all.
+    #[serde(default)]
+    pub unseen: Vec<Unseen>,
     /// All of it in sentences.
     pub notes: Vec<String>,
+}
+
+/// Something that the recording did not see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// A short name, the same in every version; `leaktrack check` has it, too.
+    pub code: String,
+    /// What happened.
+    pub text: String,
+    /// What to do; may be empty.
+    pub remedy: String,
+}
+
+impl Unseen {
+    /// What happened and what to do.
+    pub fn sentence(&self) -> String {
+        format!("{} {}", self.text, self.remedy)
+            .trim_end()
+            .to_owned()
+    }
 }
 
 /// Sums over the family, the malloc family counted as valgrind does.

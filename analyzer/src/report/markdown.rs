@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::document::{Report, SiteReport};
-use super::text::sentence;
+use super::text::{not_seen, sentence};
 use crate::human;
 
 /// Writes the report.
@@ -15,6 +15,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         escape(crate::model::identity::file_name(exe))
     )?;
     writeln!(out, "**{}**\n", escape(&sentence(report)))?;
+    for reason in not_seen(report) {
+        writeln!(out, "{}\n", escape(&reason))?;
+    }
     let shown: Vec<&SiteReport> = report.sites.iter().collect();
     if !shown.is_empty() {
         writeln!(

@@ -30,6 +30,7 @@ pub mod suppress;
 pub mod system;
 pub(crate) mod text;
 mod timeline;
+pub mod unseen;
 
 #[cfg(test)]
 mod memory_tests;

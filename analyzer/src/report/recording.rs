@@ -38,6 +38,7 @@ pub fn process_info(family: &Family, index: usize) -> Option<ProcessInfo> {
         last_record_s,
         oom: oom(process),
         inherited_bytes: process.inherited_bytes,
+        damaged: !process.problems.is_empty(),
     })
 }
 
@@ -84,6 +85,7 @@ pub fn recording_info(family: &Family) -> RecordingInfo {
     let in_order = |process: &Process| {
         process.problems.is_empty() && matches!(process.ended, Ended::Exit(_) | Ended::Exec)
     };
+    let (span_ms, off_ms) = span_and_off_ms(family);
     RecordingInfo {
         mode: mode.to_owned(),
         sample_bytes,
@@ -103,7 +105,21 @@ pub fn recording_info(family: &Family) -> RecordingInfo {
         own_memory_bytes: heads().fold(0, |sum, head| sum.saturating_add(head.own_memory_bytes)),
         own_cpu_s: round(heads().fold(0.0, |sum, head| sum + head.own_cpu_ms as f64 / 1e3)),
         windows: windows(family),
+        span_s: round(span_ms as f64 / 1e3),
+        off_s: round(off_ms as f64 / 1e3),
     }
+}
+
+/// The time that is reported, and how much of it recording was off, both added up over the processes.
+pub fn span_and_off_ms(family: &Family) -> (u64, u64) {
+    let times = family.present().map(|(_, process)| {
+        let span_ms = process.to_ms.saturating_sub(process.from_ms);
+        let on_ms: u64 = enabled(process).iter().map(|(from, to)| to - from).sum();
+        (span_ms, span_ms.saturating_sub(on_ms))
+    });
+    times.fold((0, 0), |sum: (u64, u64), (span_ms, off_ms)| {
+        (sum.0.saturating_add(span_ms), sum.1.saturating_add(off_ms))
+    })
 }
 
 /// The spans of time that were recorded and are reported, overlapping ones joined.
@@ -133,7 +149,7 @@ fn windows(family: &Family) -> Vec<Span> {
 }
 
 /// When recording was switched on, within the window.
-fn enabled(process: &Process) -> Vec<(u64, u64)> {
+pub fn enabled(process: &Process) -> Vec<(u64, u64)> {
     let mut spans = Vec::new();
     let mut on_since = (process.mode != Mode::Dormant).then_some(process.from_ms);
     for event in &process.events {

@@ -102,10 +102,11 @@ fn without_lists(report: &Report) -> Report {
 /// What the text says beyond the document.
 fn answer(report: &Report) -> io::Result<Value> {
     let extra = &report.extra;
+    let details = [text::not_seen(report), text::details(report)].concat();
     Ok(cleaned(json!({
         "name": text::name(report),
         "sentence": text::sentence(report),
-        "details": text::details(report),
+        "details": details,
         "subjects": text::subjects(report),
         "commands": text::commands(report),
         "paths": extra.paths,

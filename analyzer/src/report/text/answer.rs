@@ -4,7 +4,7 @@ use super::page::{Page, Style};
 use crate::human;
 use crate::verdict::{Estimate, Verdict};
 
-use super::super::document::{ProcessInfo, Report};
+use super::super::document::{ProcessInfo, Report, Unseen};
 
 /// Processes named at most.
 const PROCESSES: usize = 8;
@@ -17,6 +17,9 @@ pub fn write(report: &Report, page: &mut Page) {
         _ => Style::Alarm,
     };
     page.prose("", style, &sentence(report));
+    for reason in not_seen(report) {
+        page.prose("", Style::Caution, &reason);
+    }
     for more in details(report) {
         page.prose("", Style::Plain, &more);
     }
@@ -84,17 +87,6 @@ pub fn sentence(report: &Report) -> String {
         .get(&Verdict::Unclear)
         .copied()
         .unwrap_or(0);
-    if !report.coverage.usable {
-        return format!(
-            "{name}: this recording cannot say whether it leaks. {}",
-            report
-                .coverage
-                .notes
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default()
-        );
-    }
     if report.finding_count > 0 {
         let findings = human::plural(report.finding_count, "finding");
         let growth = report
@@ -108,6 +100,12 @@ pub fn sentence(report: &Report) -> String {
             })
             .unwrap_or_default();
         return format!("{name}: {findings} in {time}{growth}.");
+    }
+    if let Some(first) = in_the_sentence(report) {
+        return format!(
+            "{name}: this recording cannot say whether it leaks. {}",
+            first.sentence()
+        );
     }
     let growing = report
         .extra
@@ -130,6 +128,21 @@ pub fn sentence(report: &Report) -> String {
             }
         ),
     }
+}
+
+/// What the sentence says that was not seen: without a finding it is the answer.
+fn in_the_sentence(report: &Report) -> Option<&Unseen> {
+    let first = report.coverage.unseen.first();
+    first.filter(|_| !report.coverage.usable && report.finding_count == 0)
+}
+
+/// What was not seen, beyond what the sentence says of it.
+pub fn not_seen(report: &Report) -> Vec<String> {
+    let told = usize::from(in_the_sentence(report).is_some());
+    let others = report.coverage.unseen.iter().skip(told);
+    others
+        .map(|reason| format!("Not seen: {}", reason.sentence()))
+        .collect()
 }
 
 /// What follows the sentence.
@@ -218,7 +231,8 @@ fn subject(report: &Report, process: &ProcessInfo) -> String {
         ("exit", Some(status)) => format!("exited with status {status}"),
         ("exec", _) => "became another program (recorded in a file of its own)".to_owned(),
         ("running", _) => "still running".to_owned(),
-        _ => "ended without a word (killed or crashed)".to_owned(),
+        _ if process.damaged => "how it ended is lost: its file is damaged".to_owned(),
+        _ => "ended without a word (killed, crashed, or its file was cut)".to_owned(),
     };
     let what = if process.argv.is_empty() {
         process.exe.clone()

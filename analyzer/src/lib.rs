@@ -22,6 +22,7 @@ pub mod read;
 mod relatives;
 pub mod report;
 pub mod schema;
+mod spelling;
 pub mod supervise;
 pub mod symbolize;
 pub mod target;

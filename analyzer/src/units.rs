@@ -41,17 +41,17 @@ pub fn rate_bytes_per_s(text: &str) -> Option<f64> {
     Some(size_bytes(size)? as f64 / seconds)
 }
 
-/// A percentage above 0 and at most 100: `2`, `0.5`, `2.5%`.
+/// A percentage above 0 and at most 100, to the thousandth: `2`, `0.5`, `2.5%`.
 pub fn percent(text: &str) -> Option<f64> {
     let text = text.strip_suffix('%').unwrap_or(text);
-    if !text.starts_with(|c: char| c.is_ascii_digit())
-        || !text.bytes().all(|b| b == b'.' || b.is_ascii_digit())
-    {
-        return None;
-    }
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let well_formed = match text.split_once('.') {
+        None => is_number(text),
+        Some((whole, part)) => is_number(whole) && is_number(part) && part.len() <= 3,
+    };
     text.parse()
         .ok()
-        .filter(|share| (0.001..=100.0).contains(share))
+        .filter(|share| well_formed && (0.001..=100.0).contains(share))
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn percentages() {
         assert_eq!(percent("2.5%"), Some(2.5));
-        for bad in ["", "0", "101", "-1", "nan", "1e1", "."] {
+        for bad in [
+            "", "0", "101", "-1", "nan", "1e1", ".", "2.", ".5", "2.0005", "1.2.3",
+        ] {
             assert_eq!(percent(bad), None, "{bad}");
         }
     }

@@ -1,6 +1,10 @@
 //! Options: what the library takes, what it says of bad ones, and what `leaktrack run` adds.
 
-use leaktrack_tests::{Case, Report, product, program, tool};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use leaktrack_tests::{Case, Report, is_root, product, program, tool};
 
 #[test]
 fn a_bad_option_is_one_line_and_the_program_runs_untracked() {
@@ -43,6 +47,193 @@ fn a_bad_option_is_told_once_per_family() {
     tracked.outcome.expect_code(0);
     assert_eq!(tracked.outcome.text(), "ok\nok\nok\n");
     assert_eq!(tracked.outcome.own_lines().len(), 1, "{}", tracked.outcome);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told_once_per_family() {
+    let keep = program("keep_some.c");
+    // Not one of the families' first processes is the last to fail: shells in shells, and programs of theirs.
+    let inner = format!("{0}; {0}; :", keep.display());
+    let script = format!("{0}; ({0}); sh -c '{inner}'; {0}; :", keep.display());
+    let case = Case::new(tool("sh")).args(["-c", &script]);
+    let tracked = case.output("/nowhere/%e.ltk").tracked();
+    tracked.outcome.expect_code(0);
+    assert_eq!(tracked.outcome.text(), "ok\n".repeat(5));
+    let lines = tracked.outcome.own_lines();
+    assert_eq!(lines.len(), 1, "{}", tracked.outcome);
+    assert!(lines[0].contains("no such folder"), "{}", lines[0]);
+    // Who was left out has said nothing.
+    let case = Case::new(tool("sh")).args(["-c", &format!("{}; :", keep.display())]);
+    let case = case.option("only=keep_some").output("/nowhere/%e.ltk");
+    let tracked = case.tracked();
+    assert_eq!(tracked.outcome.own_lines().len(), 1, "{}", tracked.outcome);
+}
+
+/// `leaktrack run FLAGS -- true` in `folder` with these variables; its output goes through pipes.
+fn run_true(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> Output {
+    let mut command = Command::new(&product().command);
+    command.arg("run").args(flags).arg("--").arg(tool("true"));
+    command.current_dir(folder).env_remove("LEAKTRACK");
+    let variables = variables.iter().copied();
+    command.envs(variables).output().expect("leaktrack run")
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn run_refuses_at_once_what_the_library_would_refuse_later() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in [
+        "output=%z",
+        "output=%e.%p.ltk",
+        "output=",
+        "mode=budget:0",
+        "mode=budget:2.0005",
+        "mode=budget:2.5%",
+        "mode=budget:2.",
+        "mode=sample:0",
+        "mode=sample:1024g",
+        "mode=sample:1025g",
+        "mode=exact:",
+        "interval=9ms",
+        "interval=1d",
+        "interval=1",
+        "memory=1023k",
+        "memory=1MiB",
+        "disk=65g",
+        "family-disk=256k",
+        "depth=+5",
+        "depth=256",
+        "depth=0x10",
+        "scan=999ms",
+        "scan=1s",
+        "faults=on",
+        "children=follow",
+        "only=",
+        "only=*",
+        "helper=0",
+        "argv=mask",
+        "perm=0400",
+        "perm=00600",
+        "perm=666",
+        "label=a",
+        "label=a:",
+        "label=:b",
+        "alert-minor-faults=+1",
+        "alert-major-faults=5/s",
+        "alert-mlocked=100.001",
+        "alert-growth=17179869183g/s",
+        "alert-growth=1m/w",
+        "alert-limit=off",
+        "alert-repeat=off",
+        "verbose=3",
+        "verbose=00",
+        "dept=3",
+        "depth =3",
+        " depth=3",
+        "depth= 3",
+        "depth",
+        "colour=blue",
+        ",,",
+    ] {
+        // What the library thinks of it.
+        let mut raw = Command::new(tool("true"));
+        raw.current_dir(&folder)
+            .env("LD_PRELOAD", &product().library);
+        let raw = raw.env("LEAKTRACK", option).output().unwrap();
+        let said = errors(&raw);
+        let refuses = said.contains("running untracked");
+        assert!(refuses || said.is_empty(), "{option}: {said}");
+        let ran = run_true(folder.path(), &[("LEAKTRACK", option)], &[]);
+        let said = errors(&ran);
+        assert_eq!(said.lines().count(), 1, "{option}: {said}");
+        if refuses {
+            assert_eq!(ran.status.code(), Some(125), "{option}: {said}");
+            assert!(
+                said.contains("bad option in LEAKTRACK: "),
+                "{option}: {said}"
+            );
+        } else {
+            assert_eq!(ran.status.code(), Some(0), "{option}: {said}");
+            assert!(said.contains("recording to "), "{option}: {said}");
+        }
+    }
+    let single = run_true(folder.path(), &[("LEAKTRACK_FAMILY_DISK", "1k")], &[]);
+    assert_eq!(single.status.code(), Some(125));
+    assert!(errors(&single).contains("LEAKTRACK_FAMILY_DISK: family-disk=1k; allowed is"));
+}
+
+#[test]
+fn run_says_before_it_starts_where_nothing_can_be_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("x.ltk").display().to_string();
+    let long = "x".repeat(300);
+    for (place, why) in [
+        ("/nowhere/x.ltk", "/nowhere: no such folder"),
+        ("/nowhere/%e/x.ltk", "no such folder"),
+        ("/dev/null", "/dev: null is there and is no regular file"),
+        (&below, "it is not a folder"),
+        (&long, "the path is too long"),
+    ] {
+        let ran = run_true(folder.path(), &[], &["-o", place]);
+        assert_eq!(ran.status.code(), Some(125), "{}", errors(&ran));
+        assert_eq!(errors(&ran).lines().count(), 1, "{}", errors(&ran));
+        assert!(errors(&ran).contains(why), "{}", errors(&ran));
+    }
+    if !is_root() {
+        eprintln!("skipped in part: a full disk needs root to be mounted");
+        return;
+    }
+    let full =
+        "mount -t tmpfs -o size=32k none . && cd . && exec \"$0\" run -o \"$PWD/x.ltk\" -- true";
+    let mut command = Command::new(tool("unshare"));
+    command
+        .args(["-m", "sh", "-c", full])
+        .arg(&product().command);
+    let ran = command.current_dir(&folder).output().unwrap();
+    assert_eq!(ran.status.code(), Some(125), "{}", errors(&ran));
+    assert!(
+        errors(&ran).contains("no space left on the device"),
+        "{}",
+        errors(&ran)
+    );
+}
+
+#[test]
+fn run_says_what_nobody_reads_and_whom_only_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run_true(folder.path(), &[("LEAKTRACK_OPTONS", "depth=3")], &[]);
+    assert_eq!(ran.status.code(), Some(0));
+    let said = errors(&ran);
+    assert!(said.contains("nothing reads LEAKTRACK_OPTONS"), "{said}");
+    assert!(said.contains("did you mean LEAKTRACK="), "{said}");
+    let ran = run_true(folder.path(), &[], &["--only", "server:work*"]);
+    assert_eq!(ran.status.code(), Some(0));
+    let said = errors(&ran);
+    assert!(said.contains("only leaves out true"), "{said}");
+    assert!(!said.contains("recording to"), "{said}");
+    let recordings = |folder: &Path| {
+        let names = std::fs::read_dir(folder).unwrap().flatten();
+        let names = names.filter(|entry| entry.path().extension() == Some(OsStr::new("ltk")));
+        names.count()
+    };
+    assert_eq!(recordings(folder.path()), 1, "that of the first run");
+    let ran = run_true(folder.path(), &[], &["--only", "server:tru?"]);
+    assert!(errors(&ran).contains("recording to"), "{}", errors(&ran));
+    assert_eq!(recordings(folder.path()), 2);
+    // Kubernetes makes such variables, and `run` itself sets one.
+    for name in [
+        "LEAKTRACK_PORT",
+        "LEAKTRACK_SERVICE_HOST",
+        "LEAKTRACK_KEEP_SHORT",
+    ] {
+        let ran = run_true(folder.path(), &[(name, "1")], &[]);
+        assert!(!errors(&ran).contains("nothing reads"), "{}", errors(&ran));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, anyhow, bail};
 
 use crate::exit::{Failure, OrCode, RUN_FAILED};
-use crate::library_options::LibraryOptions;
+use crate::library_options::{Environment, LibraryOptions};
 use crate::model::LoadOptions;
 use crate::output::{self, Names, Output};
 use crate::report::{self, Format, ReportOptions};
@@ -57,12 +57,18 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
     for warning in target.warnings() {
         say!("{warning}");
     }
+    let environment = Environment::own();
+    for line in environment.misspelt() {
+        say!("{line}");
+    }
+    let options = args.library.to_variable(environment.list());
+    let environment = environment.with_list(&options);
+    if let Some(bad) = environment.first_bad() {
+        let error = anyhow!("bad option in {}: {}", bad.variable, bad.problem);
+        return Err(error).or_code(RUN_FAILED);
+    }
     let library = library::path().or_code(RUN_FAILED)?;
-    let options = args
-        .library
-        .to_variable(std::env::var_os("LEAKTRACK").as_deref());
-    let output = Output::new(&options, std::env::var_os("LEAKTRACK_OUTPUT").as_deref());
-    check_writable(&output, &target).or_code(RUN_FAILED)?;
+    let place = Place::find(&environment, &target).or_code(RUN_FAILED)?;
 
     let mut command = Command::new(&target.path);
     command.arg0(name).args(rest);
@@ -80,7 +86,7 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
         // The report is about the whole family: children too short for a snapshot leave theirs.
         command.env("LEAKTRACK_KEEP_SHORT", "1");
     }
-    announce(&mut command, output.clone(), &target);
+    place.announce(&mut command);
     if args.report.is_none() && args.error_exitcode.is_none() {
         return Err(not_started(
             &target,
@@ -90,34 +96,58 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
     let waiting = Waiting {
         report: args.report,
         error_exitcode: args.error_exitcode,
-        output,
+        output: place.output,
     };
     waiting.run(&mut command, &target, inherited)
 }
 
-/// Fails if the library could not make its recording.
-fn check_writable(output: &Output, target: &Target) -> anyhow::Result<()> {
-    match output.path(&Names::of(&target.program, std::process::id())) {
-        Ok(_) => Ok(()),
-        Err(folder) => Err(anyhow!(
-            "cannot make recordings in {}: it is missing or not writable; name another place with -o PATH",
-            folder.display()
-        )),
-    }
+/// Where the command is recorded.
+struct Place {
+    program: PathBuf,
+    output: Output,
+    /// The option `only` leaves the command itself out.
+    left_out: bool,
 }
 
-/// Makes the command's process, just before it becomes the command, say where it is recorded.
-fn announce(command: &mut Command, output: Output, target: &Target) {
-    let program = target.program.clone();
-    let say_where = move || {
-        wait_for_clear_second();
-        if let Ok(path) = output.path(&Names::of(&program, std::process::id())) {
-            say!("recording to {}", path.display());
+impl Place {
+    /// Fails if the library could not make its recording.
+    fn find(environment: &Environment, target: &Target) -> anyhow::Result<Self> {
+        let names = Names::of(&target.program, std::process::id());
+        let executable = target.program.canonicalize().unwrap_or_default();
+        let place = Self {
+            left_out: !environment.records(&executable, &names.name),
+            program: target.program.clone(),
+            output: Output::of(environment),
+        };
+        place
+            .output
+            .path(&names)
+            .map_err(|unwritable| anyhow!("{unwritable}; name another place with -o PATH"))?;
+        if place.left_out {
+            say!(
+                "the option only leaves out {}: nothing but those that it starts and that match is recorded",
+                String::from_utf8_lossy(&names.name)
+            );
         }
-        Ok(())
-    };
-    // SAFETY: this process has a single thread, so its forked copy may allocate and take locks.
-    unsafe { command.pre_exec(say_where) };
+        Ok(place)
+    }
+
+    /// Makes the command's process, just before it becomes the command, say where it is recorded.
+    fn announce(&self, command: &mut Command) {
+        if self.left_out {
+            return;
+        }
+        let (program, output) = (self.program.clone(), self.output.clone());
+        let say_where = move || {
+            wait_for_clear_second();
+            if let Ok(path) = output.path(&Names::of(&program, std::process::id())) {
+                say!("recording to {}", path.display());
+            }
+            Ok(())
+        };
+        // SAFETY: this process has a single thread, so its forked copy may allocate and take locks.
+        unsafe { command.pre_exec(say_where) };
+    }
 }
 
 /// The start time in a recording's name has whole seconds: at the end of one, waits for the next,

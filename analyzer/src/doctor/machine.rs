@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{Finding, limits};
 use crate::host::tracked::is_library;
 use crate::library;
+use crate::library_options::Environment;
 use crate::output::{Names, Output};
 
 /// Oldest C library whose symbols are enough for the library.
@@ -15,6 +16,7 @@ const LEAST_GLIBC: (u32, u32) = (2, 31);
 /// All findings about this host, for a command started here.
 pub fn machine() -> Vec<Finding> {
     let mut findings = vec![kernel(), c_library(), own_library(), recordings()];
+    findings.extend(options(&Environment::own()));
     findings.extend(preload());
     findings.extend(system_preload());
     findings.extend(limits::limits());
@@ -58,20 +60,37 @@ fn own_library() -> Finding {
 }
 
 fn recordings() -> Finding {
-    let variable = std::env::var_os("LEAKTRACK").unwrap_or_default();
-    let output = Output::new(&variable, std::env::var_os("LEAKTRACK_OUTPUT").as_deref());
+    let output = Output::of(&Environment::own());
     let names = Names::of(Path::new("CMD"), std::process::id());
     match output.path(&names) {
         Ok(path) => {
             let folder = path.parent().unwrap_or(&path).display().to_string();
             Finding::good("recordings", format!("are made in {folder}"))
         }
-        Err(folder) => Finding::bad(
+        Err(unwritable) => Finding::bad(
             "recordings",
-            format!("{} is missing or not writable", folder.display()),
-            "name another place with output=PATH",
+            unwritable.to_string(),
+            "make room there, or name another place with output=PATH",
         ),
     }
+}
+
+/// What is wrong with the options in the environment, and with the names of their variables.
+fn options(environment: &Environment) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = environment
+        .first_bad()
+        .map(|bad| {
+            Finding::bad(
+                "options",
+                format!("{}: {}", bad.variable, bad.problem),
+                "programs run untracked until that is mended",
+            )
+        })
+        .into_iter()
+        .collect();
+    let names = environment.misspelt().into_iter();
+    findings.extend(names.map(|line| Finding::note("options", line, "rename it, or unset it")));
+    findings
 }
 
 fn preload() -> Option<Finding> {

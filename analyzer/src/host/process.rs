@@ -1,6 +1,6 @@
 //! Reads what `/proc/PID` says of a process.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -68,17 +68,16 @@ impl ProcessFiles {
         }))
     }
 
-    /// The variables of that environment whose names begin with `prefix`.
-    pub fn environment_of(&self, prefix: &str) -> Vec<(String, String)> {
+    /// All variables that it was started with.
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
         let text = std::fs::read(self.folder.join("environ")).unwrap_or_default();
-        let variables = text.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        variables
-            .filter_map(|variable| {
-                let (name, value) = variable.split_once('=')?;
-                let is_wanted = name.starts_with(prefix);
-                is_wanted.then(|| (name.to_owned(), value.to_owned()))
-            })
-            .collect()
+        let variables = text.split(|byte| *byte == 0).filter_map(|variable| {
+            let equals = variable.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+            let owned = |bytes| OsStr::from_bytes(bytes).to_owned();
+            Some((owned(name), owned(value)))
+        });
+        variables.collect()
     }
 
     /// Its executable as it is called in its own file system.

@@ -1,6 +1,5 @@
 //! Tells whether a process is tracked, where to, or why not.
 
-use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +7,7 @@ use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader};
 
 use super::maps;
 use super::process::ProcessFiles;
-use crate::library_options;
+use crate::library_options::Environment;
 use crate::target::{ElfFacts, Linkage};
 
 /// A process that has the library, or was meant to have it.
@@ -97,31 +96,14 @@ fn is_preloaded(process: &ProcessFiles) -> bool {
 
 /// Why a loaded library does not record, as far as it can be told from outside.
 fn idle_reason(process: &ProcessFiles) -> String {
-    let get = |name| {
-        let value = process.environment(name).ok().flatten();
-        value
-            .map(|value| String::from_utf8_lossy(&value).into_owned())
-            .unwrap_or_default()
-    };
-    let options = get("LEAKTRACK");
-    let singles = process.environment_of("LEAKTRACK_");
-    let singles = singles.iter().map(|(name, value)| (&**name, &**value));
-    if let Some(bad) = library_options::first_bad(OsStr::new(&options), singles) {
-        return format!("bad option: {bad}");
+    let environment = Environment::of(process.variables());
+    if let Some(bad) = environment.first_bad() {
+        return format!("bad option: {}", bad.problem);
     }
-    let has = |key: &str, value: &str| {
-        options
-            .split(',')
-            .any(|option| option.trim() == format!("{key}={value}"))
-    };
-    if options
-        .split(',')
-        .any(|option| option.trim_start().starts_with("only="))
-        || !get("LEAKTRACK_ONLY").is_empty()
-    {
+    if environment.value("only").is_some() {
         return format!("the option only leaves out {}", process.name());
     }
-    if has("children", "ignore") || get("LEAKTRACK_CHILDREN") == "ignore" {
+    if environment.value("children").as_deref() == Some(b"ignore") {
         return "it was started by a tracked process with children=ignore".to_owned();
     }
     "it has no recording: not begun yet, or nowhere to write; its stderr says which".to_owned()

@@ -15,18 +15,19 @@ use crate::{glob, read};
 /// Recordings that `output` puts where a run with these names would, made since `since_unix_ns`,
 /// whose family begins with the process `names.pid`. The first is that process's own.
 pub fn recordings_of(output: &Output, names: &Names, since_unix_ns: u64) -> Vec<PathBuf> {
-    let Ok(pattern) = output.pattern(&names.cwd) else {
-        return Vec::new();
-    };
-    let pattern = String::from_utf8_lossy(&pattern).into_owned();
     let mut candidates = Vec::new();
-    walk(
-        Path::new("/"),
-        pattern.trim_start_matches('/'),
-        &mut candidates,
-    );
+    // Of the default's folders the library took the first that it could write to at the time.
+    for template in output.templates(&names.cwd) {
+        let template = String::from_utf8_lossy(&template).into_owned();
+        walk(
+            Path::new("/"),
+            template.trim_start_matches('/'),
+            &mut candidates,
+        );
+    }
     candidates.retain(|path| created_unix_ns(path).is_some_and(|created| created >= since_unix_ns));
     candidates.sort();
+    candidates.dedup();
     family(candidates, names.pid)
 }
 

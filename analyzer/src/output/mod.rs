@@ -4,14 +4,16 @@
 //! The library decides; this follows the same rules and then looks.
 
 mod family;
+mod folder;
 mod template;
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::library_options;
+use crate::library_options::Environment;
 pub use family::recordings_of;
+pub use folder::Unwritable;
 pub use template::Names;
 
 /// Name of a recording when none is given.
@@ -25,51 +27,74 @@ pub struct Output {
 }
 
 impl Output {
-    /// From the value of `LEAKTRACK`, else that of `LEAKTRACK_OUTPUT`.
-    pub fn new(variable: &OsStr, single: Option<&OsStr>) -> Self {
-        let template = last_value(variable.as_bytes(), b"output");
-        let single = || single.map(|value| value.as_bytes().to_vec());
+    /// As an environment has it.
+    pub fn of(environment: &Environment) -> Self {
         Self {
-            template: template.or_else(single).unwrap_or_default(),
+            template: environment.value("output").unwrap_or_default(),
         }
     }
 
-    /// Where the recording of a process will be, if nothing has that name yet. Fails with the
-    /// folder that cannot be written.
-    pub fn path(&self, names: &Names) -> Result<PathBuf, PathBuf> {
-        let pattern = self.pattern(names.cwd.as_path())?;
-        Ok(unused(PathBuf::from(OsString::from_vec(
-            names.expand(&pattern),
-        ))))
-    }
-
-    /// The whole template, absolute, of the folder that will be used.
-    fn pattern(&self, cwd: &Path) -> Result<Vec<u8>, PathBuf> {
-        let place = cwd.join(OsStr::from_bytes(&self.template));
-        if self.template.is_empty() {
-            let folder = default_folders(cwd)
-                .into_iter()
-                .find(|folder| may_write(folder));
-            return folder
-                .map(|folder| joined(&folder, DEFAULT_NAME))
-                .ok_or_else(|| cwd.to_owned());
-        }
-        let is_folder = self.template.ends_with(b"/") || place.is_dir();
-        let folder = if is_folder {
-            Some(place.as_path())
-        } else {
-            place.parent()
-        };
-        match folder {
-            // A folder with a % in it is not known yet.
-            Some(folder)
-                if !folder.as_os_str().as_bytes().contains(&b'%') && !may_write(folder) =>
-            {
-                Err(folder.to_owned())
+    /// Where the recording of a process will be, if nothing has that name yet. Fails where none can
+    /// be made.
+    pub fn path(&self, names: &Names) -> Result<PathBuf, Unwritable> {
+        let mut first = None;
+        for template in self.templates(&names.cwd) {
+            let path = PathBuf::from(OsString::from_vec(names.expand(&template)));
+            match check(&path, &template) {
+                Ok(()) => return Ok(unused(path)),
+                Err(why) => first = first.or(Some(why)),
             }
-            _ if is_folder => Ok(joined(&place, DEFAULT_NAME)),
-            _ => Ok(place.into_os_string().into_vec()),
         }
+        Err(first.unwrap_or_else(|| Unwritable {
+            folder: names.cwd.clone(),
+            why: "it is gone".to_owned(),
+        }))
+    }
+
+    /// Whole templates, absolute, in the order in which the library tries them.
+    fn templates(&self, cwd: &Path) -> Vec<Vec<u8>> {
+        if self.template.is_empty() {
+            let folders = default_folders(cwd).into_iter();
+            return folders
+                .map(|folder| joined(&folder, DEFAULT_NAME))
+                .collect();
+        }
+        let place = cwd.join(OsStr::from_bytes(&self.template));
+        let is_folder = self.template.ends_with(b"/") || place.is_dir();
+        vec![if is_folder {
+            joined(&place, DEFAULT_NAME)
+        } else {
+            place.into_os_string().into_vec()
+        }]
+    }
+}
+
+/// Fails if no recording could be made at `path`, which is `template` filled in.
+fn check(path: &Path, template: &[u8]) -> Result<(), Unwritable> {
+    let folder = path.parent().unwrap_or(path);
+    let unwritable = |why| Unwritable {
+        folder: folder.to_owned(),
+        why,
+    };
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() && !found.is_symlink() => {
+            let name = path.file_name().unwrap_or_default().display();
+            return Err(unwritable(format!(
+                "{name} is there and is no regular file"
+            )));
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+            return Err(unwritable(folder::words(&error)));
+        }
+        _ => {}
+    }
+    // What is made from the pid or the time may be there when the process starts.
+    let mut folders = template.rsplit(|&byte| byte == b'/').skip(1);
+    let is_known = !folders.any(|part| part.windows(2).any(|two| two == b"%p" || two == b"%t"));
+    if is_known {
+        folder::check(folder)
+    } else {
+        Ok(())
     }
 }
 
@@ -78,18 +103,6 @@ fn joined(folder: &Path, name: &[u8]) -> Vec<u8> {
         .join(OsStr::from_bytes(name))
         .into_os_string()
         .into_vec()
-}
-
-/// The last value of `key` in `key=value,key=value`, where `\,` is a comma.
-fn last_value(list: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-    let items = library_options::items(list);
-    let mut values = items.iter().filter_map(|item| {
-        item.trim_ascii_start()
-            .strip_prefix(key)?
-            .strip_prefix(b"=")
-            .map(<[u8]>::to_vec)
-    });
-    values.next_back()
 }
 
 /// Folders that the library tries for the default name, in order.
@@ -107,21 +120,6 @@ fn default_folders(cwd: &Path) -> Vec<PathBuf> {
         libc::geteuid()
     })));
     folders
-}
-
-/// True if files can be made in `folder`, or it can be made itself.
-fn may_write(folder: &Path) -> bool {
-    let Ok(name) = CString::new(folder.as_os_str().as_bytes()) else {
-        return false;
-    };
-    // SAFETY: `name` ends with NUL and outlives the call.
-    if unsafe { libc::access(name.as_ptr(), libc::W_OK | libc::X_OK) } == 0 {
-        return true;
-    }
-    let is_own = folder
-        .file_name()
-        .is_some_and(|name| name.as_bytes().starts_with(b"leaktrack"));
-    is_own && !folder.exists() && folder.parent().is_some_and(may_write)
 }
 
 /// `path`, or the first of `path.2`, `path.3`, … that does not exist.
@@ -144,13 +142,10 @@ fn unused(path: PathBuf) -> PathBuf {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_last_output_of_the_list_counts() {
-        let output = |list: &str, single| Output::new(OsStr::new(list), single).template;
-        assert_eq!(output("output=a,depth=3,output=b\\,c", None), b"b,c");
-        assert_eq!(output("depth=3", Some(OsStr::new("single"))), b"single");
-        assert_eq!(output("output=x", Some(OsStr::new("single"))), b"x");
-        assert_eq!(output("", None), b"");
+    fn output(path: &str) -> Output {
+        Output {
+            template: path.as_bytes().to_vec(),
+        }
     }
 
     #[test]
@@ -160,14 +155,23 @@ mod tests {
             cwd: dir.path().to_owned(),
             ..Names::default()
         };
-        let output = Output::new(OsStr::new("output=x.ltk"), None);
+        let given = output("x.ltk");
         let path = |name: &str| dir.path().join(name);
-        assert_eq!(output.path(&names), Ok(path("x.ltk")));
+        assert_eq!(given.path(&names), Ok(path("x.ltk")));
         std::fs::write(path("x.ltk"), "").unwrap();
-        assert_eq!(output.path(&names), Ok(path("x.ltk.2")));
+        assert_eq!(given.path(&names), Ok(path("x.ltk.2")));
         std::fs::write(path("x.ltk.2"), "").unwrap();
-        assert_eq!(output.path(&names), Ok(path("x.ltk.3")));
-        let output = Output::new(OsStr::new("output=/proc/nowhere/x.ltk"), None);
-        assert_eq!(output.path(&names), Err(PathBuf::from("/proc/nowhere")));
+        assert_eq!(given.path(&names), Ok(path("x.ltk.3")));
+        let why = |path: &str| output(path).path(&names).unwrap_err().to_string();
+        assert_eq!(
+            why("/proc/nowhere/x.ltk"),
+            "cannot make recordings in /proc/nowhere: no such folder"
+        );
+        let device = why("/dev/null");
+        assert!(
+            device.ends_with("/dev: null is there and is no regular file"),
+            "{device}"
+        );
+        assert!(why(&"x".repeat(300)).ends_with("the path is too long"));
     }
 }

@@ -78,7 +78,7 @@ const KEYS: &[(&[u8], &[u8])] = &[
         b"output",
         b"a path of at most 4000 bytes, with %e %p %h %t for executable, pid, host and start time",
     ),
-    (b"mode", b"exact, sample:BYTES, budget:PERCENT or dormant"),
+    (b"mode", b"exact, dormant, sample:BYTES from 1 to 1024g (such as sample:512k), or budget:PERCENT above 0 and up to 100 (such as budget:2)"),
     (
         b"interval",
         b"a time from 10ms to 1d, such as 500ms, 90s or 10m",
@@ -92,7 +92,7 @@ const KEYS: &[(&[u8], &[u8])] = &[
     (b"children", b"follow or ignore"),
     (
         b"only",
-        b"patterns of executable names with : between them, such as nginx:python*",
+        b"patterns of executable names with : between them, such as nginx:python*, at most 1024 bytes",
     ),
     (b"helper", b"auto or off"),
     (b"argv", b"masked, full or none"),
@@ -113,6 +113,11 @@ const KEYS: &[(&[u8], &[u8])] = &[
     (b"on-alert", b"a command of at most 1000 bytes"),
     (b"verbose", b"0, 1 or 2"),
 ];
+
+/// The names of all options.
+pub fn names() -> impl Iterator<Item = &'static [u8]> {
+    KEYS.iter().map(|(name, _)| *name)
+}
 
 /// True for the name of an option.
 pub fn is_known(key: &[u8]) -> bool {

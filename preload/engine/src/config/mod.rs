@@ -10,6 +10,7 @@
 
 pub mod glob;
 mod keys;
+mod spelling;
 pub mod units;
 
 use core::cell::UnsafeCell;
@@ -70,6 +71,8 @@ pub struct BadOption {
     pub value: Text<128>,
     /// What is allowed.
     pub allowed: &'static [u8],
+    /// For an option that does not exist: the one that was probably meant.
+    pub meant: Option<&'static [u8]>,
 }
 
 impl BadOption {
@@ -78,20 +81,31 @@ impl BadOption {
             key: Text::new(),
             value: Text::new(),
             allowed,
+            meant: if keys::is_known(key) {
+                None
+            } else {
+                spelling::nearest(key, keys::names())
+            },
         };
         bad.key.push_shown(key, 48);
         bad.value.push_shown(value, 96);
         bad
     }
 
-    /// One line without its end: `option depth=0: allowed is a number from 1 to 256`.
+    /// One line without its end: `option depth=0: allowed is a number from 1 to 256`, or
+    /// `option dept=3: there is no such option; did you mean depth?`.
     pub fn line<const N: usize>(&self, out: &mut Text<N>) {
         out.push_bytes(b"option ")
             .push_bytes(self.key.as_bytes())
             .push(b'=');
-        out.push_bytes(self.value.as_bytes())
-            .push_bytes(b": allowed is ")
-            .push_bytes(self.allowed);
+        out.push_bytes(self.value.as_bytes());
+        match self.meant {
+            Some(meant) => out
+                .push_bytes(b": there is no such option; did you mean ")
+                .push_bytes(meant)
+                .push(b'?'),
+            None => out.push_bytes(b": allowed is ").push_bytes(self.allowed),
+        };
     }
 }
 

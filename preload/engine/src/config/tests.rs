@@ -166,9 +166,26 @@ fn bad_values_name_key_value_and_what_is_allowed() {
         let variable = std::format!("LEAKTRACK_{}", key.to_uppercase().replace('-', "_"));
         assert_eq!(read(&[(&variable, value)]).map(drop).unwrap_err(), line);
     }
-    let line = read(&[("LEAKTRACK", "outptu=x")]).map(drop).unwrap_err();
+    for (item, meant) in [
+        ("outptu=x", "output"),
+        ("intervall=2s", "interval"),
+        ("family_disk=1g", "family-disk"),
+        ("labels=a:b", "label"),
+    ] {
+        let line = read(&[("LEAKTRACK", item)]).map(drop).unwrap_err();
+        let end = std::format!(": there is no such option; did you mean {meant}?");
+        assert_eq!(line, std::format!("option {item}{end}"));
+    }
+    let line = read(&[("LEAKTRACK", "mode=budget:0")])
+        .map(drop)
+        .unwrap_err();
     assert!(
-        line.starts_with("option outptu=x: allowed is one of output, mode"),
+        line.contains("budget:PERCENT above 0 and up to 100"),
+        "{line}"
+    );
+    let line = read(&[("LEAKTRACK", "colour=blue")]).map(drop).unwrap_err();
+    assert!(
+        line.starts_with("option colour=blue: allowed is one of output, mode"),
         "{line}"
     );
     let line = read(&[("LEAKTRACK", "verbose")]).map(drop).unwrap_err();

@@ -19,6 +19,8 @@ pub struct Parent {
     pub recording: Option<RecordingId>,
     /// The first recording of its family.
     pub family: Option<RecordingId>,
+    /// Hash of the path of that recording's folder, as its mappings tell it.
+    pub folder: Option<u64>,
 }
 
 /// Looks at the mappings of the parent, and on through parents that have the library without a
@@ -45,21 +47,68 @@ pub fn ancestor() -> Parent {
 /// True if this process was started by one that has the library and the same value of
 /// `LEAKTRACK`: it has said already what was wrong with it.
 pub fn said_by_parent(options: &[u8]) -> bool {
-    if !of_process(sys::getppid()).has_library {
-        return false;
+    let parent = sys::getppid();
+    of_process(parent).has_library && has_variable(parent, b"LEAKTRACK=", options)
+}
+
+/// True if an ancestor was to write to the same place as this process, and could not: it has the
+/// library and no recording, `wanted` says of its executable that it is to be recorded, and its
+/// `variables` (names with their `=`, and values) are the same.
+pub fn failed_before(variables: &[(&[u8], &[u8])], wanted: impl Fn(&[u8]) -> bool) -> bool {
+    let mut pid = sys::getppid();
+    for _ in 0..GENERATIONS {
+        let parent = of_process(pid);
+        if !parent.has_library || parent.recording.is_some() {
+            return false;
+        }
+        if wanted(executable(pid).as_bytes()) {
+            let same = |&(name, value): &(&[u8], &[u8])| has_variable(pid, name, value);
+            return variables.iter().all(same);
+        }
+        let mut facts = ProcessFacts::default();
+        let mut path = proc_path(pid, b"stat");
+        if !path.c_str().is_some_and(|path| facts.read_stat(path)) {
+            return false;
+        }
+        pid = facts.ppid;
     }
-    let mut path = proc_path(sys::getppid(), b"environ");
-    let mut same = options.is_empty();
+    false
+}
+
+/// True if a process was started with this value of a variable (`NAME=`); empty: or without it.
+fn has_variable(pid: u32, name: &[u8], value: &[u8]) -> bool {
+    let mut path = proc_path(pid, b"environ");
+    let mut same = value.is_empty();
     if let Some(path) = path.c_str() {
         let _ = lines::for_each_item(path, |item| {
-            let Some(value) = item.strip_prefix(b"LEAKTRACK=") else {
+            let Some(found) = item.strip_prefix(name) else {
                 return true;
             };
-            same = value == options;
+            same = found == value;
             false
         });
     }
     same
+}
+
+fn executable(pid: u32) -> Path {
+    let mut buf = [0u8; 4096];
+    let mut path = proc_path(pid, b"exe");
+    let len = path
+        .c_str()
+        .and_then(|path| sys::readlink(path, &mut buf).ok());
+    let target = buf.get(..len.unwrap_or(0)).unwrap_or_default();
+    Path::of(target.strip_suffix(b" (deleted)").unwrap_or(target))
+}
+
+/// A number for the folder of a path: the same for all files in it.
+pub fn folder_hash(path: &[u8]) -> u64 {
+    let end = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    let folder = path.get(..end).unwrap_or_default();
+    // FNV-1a.
+    folder.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn proc_path(pid: u32, file: &[u8]) -> Text<48> {
@@ -86,6 +135,7 @@ fn of_process(pid: u32) -> Parent {
             let header = recording_of(line);
             found.recording = header.map(|header| header.id);
             found.family = header.map(|header| header.family);
+            found.folder = header.and(mapped_path(line)).map(folder_hash);
             found.recording.is_none()
         });
     }
@@ -158,9 +208,17 @@ mod tests {
     }
 
     #[test]
+    fn files_of_one_folder() {
+        assert_eq!(folder_hash(b"/tmp/a"), folder_hash(b"/tmp/b.ltk"));
+        assert_ne!(folder_hash(b"/tmp/a"), folder_hash(b"/tmp/a/b"));
+        assert_eq!(folder_hash(b"/a"), folder_hash(b""));
+    }
+
+    #[test]
     fn a_parent_without_the_library() {
         assert_eq!(ancestor(), Parent::default());
         assert!(!said_by_parent(b""));
+        assert!(!failed_before(&[], |_| true));
         assert_eq!(of_process(u32::MAX), Parent::default());
     }
 }

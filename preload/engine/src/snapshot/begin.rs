@@ -33,6 +33,10 @@ pub struct Start {
     path: Path,
     /// Processes that end before their first snapshot leave a file, too.
     keeps_short: bool,
+    /// An ancestor has said already that nothing can be written there.
+    said_before: bool,
+    /// Of the folder of the parent's recording.
+    parents_folder: Option<u64>,
 }
 
 impl Start {
@@ -52,6 +56,8 @@ impl Start {
             inherited: (0, 0),
             path: Text::new(),
             keeps_short: false,
+            said_before: false,
+            parents_folder: None,
         }
     }
 
@@ -83,7 +89,16 @@ impl Start {
             return false;
         }
         self.parent = family.recording;
+        self.parents_folder = family.folder;
         self.lazy = family.recording.is_some();
+        if family.has_library && family.recording.is_none() {
+            let variable = |name: &[u8]| environment.get(name).unwrap_or_default();
+            let variables = [
+                (&b"LEAKTRACK="[..], variable(b"LEAKTRACK")),
+                (&b"LEAKTRACK_OUTPUT="[..], variable(b"LEAKTRACK_OUTPUT")),
+            ];
+            self.said_before = family::failed_before(&variables, |exe| config.records(exe));
+        }
         // Set by `leaktrack run --report`, whose report is about all of the family.
         self.keeps_short = environment.get(b"LEAKTRACK_KEEP_SHORT").is_some();
         self.args.read(config.argv);
@@ -124,6 +139,7 @@ impl Start {
     pub fn fork(&mut self, created: bool) {
         if created {
             self.parent = Some(self.id);
+            self.parents_folder = Some(family::folder_hash(self.path.as_bytes()));
         }
         self.forked = true;
         self.lazy = true;
@@ -193,7 +209,8 @@ impl Start {
         }
         text.push_bytes(b"; running untracked");
         // Of a server's workers it would be told again and again; the report counts them.
-        if first_error != Some(FileError::FamilyFull) || config.verbose > 0 {
+        let is_known = first_error == Some(FileError::FamilyFull) || self.said_before;
+        if !is_known || config.verbose > 0 {
             message::say(text.as_bytes());
         }
         None
@@ -201,7 +218,9 @@ impl Start {
 
     fn say_where(&self, recorder: &mut Recorder, place: Place, why: Option<FileError>) {
         let mut text = Text::<1400>::new();
-        if let Some(why) = why.filter(|_| place != Place::Given && place != Place::Folder) {
+        let is_news = self.parents_folder != Some(family::folder_hash(recorder.path()));
+        let is_elsewhere = place != Place::Given && place != Place::Folder;
+        if let Some(why) = why.filter(|_| is_elsewhere && is_news) {
             text.push_bytes(b"cannot write to the working folder (");
             why.describe(&mut text);
             text.push_bytes(b"); recording to ")

@@ -115,13 +115,12 @@ pub struct Usage {
 impl Usage {
     /// Prints help to stdout or the error to stderr.
     pub fn show(self) -> ExitCode {
-        // A reader that is gone needs no help.
-        let _ = self.error.print();
+        let printed = self.error.print();
         if self.error.use_stderr() {
-            ExitCode::from(self.code)
-        } else {
-            ExitCode::SUCCESS
+            return ExitCode::from(self.code);
         }
+        // A reader that is gone needs no help, which is what the report of a broken pipe comes to.
+        exit::report(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into))
     }
 }
 

@@ -53,6 +53,10 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS; // `leaktrack report … | head` has seen enough
     }
+    let error = match is_about_stdout(&error) {
+        true => error.context("cannot write to stdout"),
+        false => error,
+    };
     // Nobody is left to be told when stderr itself cannot be written.
     let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("leaktrack: {error:#}\n"));
     let code = error
@@ -61,7 +65,29 @@ pub fn report(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// An error of writing without a word about what was written is about stdout.
+fn is_about_stdout(error: &anyhow::Error) -> bool {
+    let error = cause(error);
+    let kind = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error);
+    let is_of_writing = matches!(
+        kind,
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EIO | libc::EFBIG)
+    );
+    is_of_writing && error.chain().count() == 1
+}
+
+/// What is told, without the exit code that goes with it.
+fn cause(error: &anyhow::Error) -> &anyhow::Error {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) => &failure.error,
+        None => error,
+    }
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = cause(error);
     error.chain().any(|cause| {
         cause
             .downcast_ref::<io::Error>()

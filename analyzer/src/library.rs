@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::commands::files::cannot_write;
+
 /// The library, as built with this executable.
 pub static BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libleaktrack.so"));
 
@@ -71,7 +73,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     if let Err(error) = written {
         // The error that matters is the first one.
         let _ = fs::remove_file(&temporary);
-        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+        return Err(error).with_context(|| cannot_write(path));
     }
     Ok(())
 }

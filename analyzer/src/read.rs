@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use leaktrack_recording::{Fault, OpenError, OpenFault, Recording, in_order};
+use leaktrack_recording::{EventKind, Fault, OpenError, OpenFault, Recording, in_order};
 
 use crate::model::family::DifferentFamilies;
-use crate::model::process::{DecodeError, Ended};
+use crate::model::process::{DecodeError, EmptyWindow, Ended};
+use crate::model::window::Bound;
 use crate::model::{Family, LoadOptions, Process};
 use crate::symbolize::Symbols;
 
@@ -42,6 +43,14 @@ pub enum LoadError {
         path: PathBuf,
         /// What was found.
         error: DecodeError,
+    },
+    /// Nothing was recorded in the window, by none of the processes.
+    #[error("{path}: {window}")]
+    Window {
+        /// The first file.
+        path: PathBuf,
+        /// What was asked for, and what there is.
+        window: Box<EmptyWindow>,
     },
     /// The file was made and nothing written into it yet: its process ended, or is, at that point.
     #[error(
@@ -83,6 +92,7 @@ fn open_remedy(error: &OpenError) -> &'static str {
 pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family, LoadError> {
     let mut processes = Vec::new();
     let mut unwritten = Vec::new();
+    let options = &with_marks_as_moments(paths, options);
     for path in paths {
         match process(path.as_ref(), options) {
             Ok(process) => processes.push(process),
@@ -94,9 +104,53 @@ pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family,
         let first = unwritten.into_iter().next();
         return Err(first.map_or(LoadError::Nothing, |path| LoadError::Unwritten { path }));
     }
+    let has_something = |process: &Process| process.empty_window.is_none();
+    if !processes.iter().any(has_something)
+        && let Some(first) = processes.first()
+        && let Some(window) = &first.empty_window
+    {
+        return Err(LoadError::Window {
+            path: first.path.clone(),
+            window: Box::new(window.clone()),
+        });
+    }
     let mut family = Family::merge(processes, options)?;
     family.unwritten = unwritten;
     Ok(family)
+}
+
+/// A mark is in the recording of one process; for the others of its family it is a moment.
+fn with_marks_as_moments(paths: &[impl AsRef<Path>], options: &LoadOptions) -> LoadOptions {
+    let mut options = options.clone();
+    let window = &mut options.window;
+    let is_mark = |bound: &&mut Option<Bound>| matches!(bound, Some(Bound::Mark(_)));
+    let mut bounds = [&mut window.since, &mut window.until];
+    if paths.len() < 2 || !bounds.iter().any(is_mark) {
+        return options;
+    }
+    let mut marks = Vec::new();
+    for process in paths
+        .iter()
+        .filter_map(|path| process(path.as_ref(), &LoadOptions::default()).ok())
+    {
+        let start_ms = i64::try_from(process.started_unix_ns / 1_000_000).unwrap_or(i64::MAX);
+        let events = process.events.into_iter();
+        marks.extend(
+            events
+                .filter(|event| event.kind == EventKind::Mark)
+                .map(|mark| (start_ms.saturating_add_unsigned(mark.at_ms), mark.text)),
+        );
+    }
+    for bound in &mut bounds {
+        if let Some(Bound::Mark(label)) = bound {
+            let named = marks.iter().filter(|(_, text)| text == label);
+            // As of one process the last counts. One that is in none is told by the first recording.
+            if let Some(at) = named.map(|(at, _)| *at).max() {
+                **bound = Some(Bound::At(at));
+            }
+        }
+    }
+    options
 }
 
 /// Loads one recording, without linking or naming anything.

@@ -114,19 +114,21 @@ fn line_of_keeper(source: &str) -> Option<u64> {
 #[test]
 fn a_dead_server_costs_a_line_and_little_time() {
     let checked = Case::of("keep_some.c").check();
+    let scratch = tempfile::tempdir().unwrap();
     let mut bare = leaktrack();
     let bare = output(
         bare.arg("report")
             .arg(&checked.recordings[0])
-            .args(["--symbols", "/nonexistent"]),
+            .arg("--symbols")
+            .arg(scratch.path()),
     );
-    let scratch = tempfile::tempdir().unwrap();
     let url = format!("http://127.0.0.1:{}", free_port());
     let asked = output(
         leaktrack()
             .arg("report")
             .arg(&checked.recordings[0])
-            .args(["--sysroot", "/nonexistent"])
+            .arg("--sysroot")
+            .arg(scratch.path())
             .env("DEBUGINFOD_URLS", &url)
             .env("DEBUGINFOD_CACHE_PATH", scratch.path()),
     );

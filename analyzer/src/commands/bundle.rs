@@ -11,6 +11,7 @@ use clap::ValueHint;
 use leaktrack_recording::Recording;
 
 use crate::bundle::{self, Redaction};
+use crate::commands::files::not_to_a_terminal;
 use crate::commands::symbol_args::SymbolArgs;
 use crate::model::{Ended, LoadOptions};
 use crate::symbolize::Symbolizer;
@@ -44,6 +45,13 @@ fn redaction(text: &str) -> Result<Redaction, String> {
 /// Reads, names, writes.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let path = &args.recording;
+    if args
+        .output
+        .as_ref()
+        .is_some_and(|output| output.as_os_str() == "-")
+    {
+        not_to_a_terminal("a recording")?;
+    }
     let process = read::process(path, &LoadOptions::default())?;
     if args.output.is_none() && process.ended == Ended::Running {
         bail!(
@@ -63,16 +71,25 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
         say!("{note}");
     }
     let (named, all) = symbols.counts();
-    match &args.output {
-        Some(output) if output.as_os_str() == "-" => io::stdout().lock().write_all(&content)?,
-        Some(output) => library::write_atomically(output, &content, mode(path)?)?,
-        None => library::write_atomically(&path.canonicalize()?, &content, mode(path)?)?,
-    }
+    let to = match &args.output {
+        Some(output) if output.as_os_str() == "-" => {
+            io::stdout().lock().write_all(&content)?;
+            "stdout".to_owned()
+        }
+        Some(output) => written(output, &content, mode(path)?)?,
+        None => written(&path.canonicalize()?, &content, mode(path)?)?,
+    };
     say!(
-        "{named} of {all} addresses have a name; {} written",
+        "{named} of {all} addresses have a name; {} written to {to}",
         human::bytes(content.len() as u64)
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that appears whole; what to call it.
+fn written(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<String> {
+    library::write_atomically(path, content, mode)?;
+    Ok(path.display().to_string())
 }
 
 /// Permissions of the recording, which its bundle gets too.

@@ -1,5 +1,6 @@
 //! `enable`, `disable`, `snapshot`, `mark`: ask a running process for something.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::units;
 pub struct Args {
     /// A process of this host, or the recording that it writes
     #[arg(value_name = "PID|REC")]
-    pub target: String,
+    pub target: OsString,
     /// How long to wait for its answer
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub wait: Duration,

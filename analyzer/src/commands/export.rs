@@ -10,8 +10,10 @@ use anyhow::{Context, bail};
 use clap::ValueHint;
 
 use crate::blame::Blame;
+use crate::commands::files::{cannot_write, not_to_a_terminal};
 use crate::commands::report::{suppressions, unix_s};
 use crate::commands::symbol_args::SymbolArgs;
+use crate::exit::OrCode;
 use crate::export::{self, Format, Measure, listen};
 use crate::model::window::Bound;
 use crate::model::{LoadOptions, Window};
@@ -60,6 +62,9 @@ pub struct Args {
     symbols: SymbolArgs,
 }
 
+/// Exit code when the file or stdout cannot be written.
+const CANNOT_WRITE: u8 = 1;
+
 /// Writes once, or serves.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(address) = &args.listen {
@@ -74,21 +79,23 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let Some(format) = args.format else {
         bail!("--format is missing");
     };
+    if format == Format::Pprof && args.output.is_none() {
+        not_to_a_terminal("a pprof profile")?;
+    }
     let report = load(args)?;
     match &args.output {
         None => {
-            let stdout = io::stdout();
-            export::write(
-                &report,
-                format,
-                args.measure,
-                &mut BufWriter::new(stdout.lock()),
-            )?;
+            let mut out = BufWriter::new(io::stdout().lock());
+            let written = export::write(&report, format, args.measure, &mut out);
+            written
+                .and_then(|()| Ok(out.flush()?))
+                .or_code(CANNOT_WRITE)?;
         }
         Some(path) => write_whole(path, |out| {
             export::write(&report, format, args.measure, out)
         })
-        .with_context(|| format!("cannot write {}", path.display()))?,
+        .with_context(|| cannot_write(path))
+        .or_code(CANNOT_WRITE)?,
     }
     Ok(ExitCode::SUCCESS)
 }

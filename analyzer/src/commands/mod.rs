@@ -8,6 +8,7 @@ pub mod demo;
 pub mod diff;
 pub mod doctor;
 pub mod export;
+pub mod files;
 pub mod install;
 pub mod lib_path;
 pub mod list;

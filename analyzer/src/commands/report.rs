@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::ValueHint;
 
 use crate::blame::Blame;
+use crate::commands::files::cannot_write;
 use crate::commands::symbol_args::SymbolArgs;
 use crate::model::window::Bound;
 use crate::model::{LoadOptions, Window};
@@ -100,7 +101,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
             )?;
         }
         Some(path) => {
-            let cannot = || format!("cannot write {}", path.display());
+            let cannot = || cannot_write(path);
             let mut file = BufWriter::new(File::create(path).with_context(cannot)?);
             report::render(&report, &options, args.format, file_look(), &mut file)
                 .with_context(cannot)?;

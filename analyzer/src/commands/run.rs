@@ -1,6 +1,7 @@
 //! `run`: a command with the library preloaded.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
@@ -10,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail};
 
+use crate::commands::files::cannot_write;
 use crate::exit::{Failure, OrCode, RUN_FAILED};
 use crate::library_options::{Environment, LibraryOptions};
 use crate::model::LoadOptions;
@@ -67,6 +69,9 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
         let error = anyhow!("bad option in {}: {}", bad.variable, bad.problem);
         return Err(error).or_code(RUN_FAILED);
     }
+    if let Some(file) = &args.report {
+        check_report(file).or_code(RUN_FAILED)?;
+    }
     let library = library::path().or_code(RUN_FAILED)?;
     let place = Place::find(&environment, &target).or_code(RUN_FAILED)?;
 
@@ -99,6 +104,24 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
         output: place.output,
     };
     waiting.run(&mut command, &target, inherited)
+}
+
+/// Fails if the report could not be written: better now than after a long run.
+fn check_report(file: &Path) -> anyhow::Result<()> {
+    let is_new = !file.exists();
+    // Of a pipe nobody can tell before somebody reads it.
+    if file.as_os_str() == "-" || !(is_new || file.is_file() || file.is_dir()) {
+        return Ok(());
+    }
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .with_context(|| cannot_write(file))?;
+    if is_new {
+        std::fs::remove_file(file).with_context(|| cannot_write(file))?;
+    }
+    Ok(())
 }
 
 /// Where the command is recorded.
@@ -220,8 +243,7 @@ impl Waiting {
                     commands::report::file_look(),
                     &mut text,
                 )?;
-                std::fs::write(file, text)
-                    .with_context(|| format!("cannot write the report to {}", file.display()))?;
+                std::fs::write(file, text).with_context(|| cannot_write(file))?;
             }
         }
         Ok(made.finding_count)

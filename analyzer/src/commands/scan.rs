@@ -1,5 +1,6 @@
 //! `scan`: which blocks of a running process nothing points to any more.
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::{read, units};
 pub struct Args {
     /// A process of this host, or the recording that it writes
     #[arg(value_name = "PID|REC")]
-    pub target: String,
+    pub target: OsString,
     /// Scan a forked copy of the process: one pass, but threads wait while the kernel copies the
     /// page tables, and memory that changes meanwhile is there twice
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `top`: tracked processes while they run.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ use crate::units;
 pub struct Args {
     /// Processes of this host or recordings; all tracked processes if none is given
     #[arg(value_name = "PID|REC", value_hint = ValueHint::FilePath)]
-    targets: Vec<String>,
+    targets: Vec<OsString>,
     /// How often to look
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1s")]
     interval: Duration,
@@ -101,7 +102,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The recording that is meant, and the process that writes it, 0 if there is none.
-fn recording(target: &str, load: &LoadOptions) -> anyhow::Result<(PathBuf, u32)> {
+fn recording(target: &OsStr, load: &LoadOptions) -> anyhow::Result<(PathBuf, u32)> {
     let path = Path::new(target);
     match control::find(target) {
         Ok(found) => Ok((found.recording, found.process.pid)),

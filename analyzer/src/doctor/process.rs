@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{Finding, program};
 use crate::host::{ProcessFiles, State, tracked};
-use crate::target::{ElfFacts, Linkage};
+use crate::target::{ElfFacts, Linkage, sanitizer};
 
 /// All findings about a process.
 pub fn process(pid: u32) -> Vec<Finding> {
@@ -97,6 +97,15 @@ fn executable(process: &ProcessFiles, facts: &ElfFacts) -> Vec<Finding> {
     findings.extend(
         trouble.map(|text| Finding::bad("linkage", text, "build it dynamically for glibc")),
     );
+    let asan_options = process.environment("ASAN_OPTIONS").ok().flatten();
+    let asan_options = asan_options.map(|options| String::from_utf8_lossy(&options).into_owned());
+    if let Some((why, remedy)) = sanitizer::problem(facts, asan_options.as_deref()) {
+        findings.push(Finding::bad("sanitizer", why, remedy));
+    }
+    if let Some(warning) = sanitizer::warning(facts) {
+        let (what, remedy) = warning.split_once("; ").unwrap_or((&warning, ""));
+        findings.push(Finding::note("sanitizer", format!("it {what}"), remedy));
+    }
     if let Ok(path) = process.executable() {
         if path.as_os_str().as_bytes().ends_with(b" (deleted)") {
             findings.push(Finding::note(

@@ -3,6 +3,7 @@
 //! The page is read and written through the file: whoever truncates a mapped file kills its reader.
 //! The mapping serves as an address to wake and to wait on, for the kernel alone.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -32,6 +33,11 @@ pub enum ControlError {
     /// There is none of that number.
     #[error("there is no process {0}; `leaktrack list` shows those that are tracked")]
     NoProcess(u32),
+    /// The argument is neither a number nor a file.
+    #[error(
+        "{0}: there is no such file, and it is no process id; `leaktrack list` shows what is tracked"
+    )]
+    NoSuch(String),
     /// It has nothing to do with the library.
     #[error("process {0} is not tracked: start it with `leaktrack run -- CMD`")]
     NotTracked(u32),
@@ -42,10 +48,10 @@ pub enum ControlError {
     #[error("process {0} belongs to another user or sandbox: ask as that user, or as root")]
     OtherUser(u32),
     /// The argument is a recording of the past.
-    #[error("{0}: no running process records into it")]
+    #[error("{0}: no running process records into it; `leaktrack report` tells what it holds")]
     Ended(PathBuf),
     /// The argument is a file of another kind.
-    #[error("{0} is not a recording")]
+    #[error("{0} is not a recording; `leaktrack list` shows where tracked processes record to")]
     NotARecording(PathBuf),
     /// Reading or writing the recording failed.
     #[error("{path}: {error}")]
@@ -83,10 +89,18 @@ pub enum ControlError {
 }
 
 /// The process that `target` means: a pid of this host, or the recording of a running process.
-pub fn find(target: &str) -> Result<Target, ControlError> {
+pub fn find(target: &OsStr) -> Result<Target, ControlError> {
     let path = Path::new(target);
-    match target.parse::<u32>() {
-        Ok(pid) if !path.exists() => by_pid(pid),
+    match target.to_str().and_then(|text| text.parse::<u32>().ok()) {
+        Some(pid) if !path.exists() => by_pid(pid),
+        None if path
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+        {
+            Err(ControlError::NoSuch(super::printable(
+                &target.to_string_lossy(),
+            )))
+        }
         _ => of_recording(path),
     }
 }
@@ -125,6 +139,10 @@ pub fn of_recording(path: &Path) -> Result<Target, ControlError> {
         path: path.to_owned(),
         error,
     };
+    // A pipe would keep whoever opens it waiting.
+    if !path.metadata().map_err(io)?.is_file() {
+        return Err(ControlError::NotARecording(path.to_owned()));
+    }
     let file = File::open(path).map_err(io)?;
     let mut head = [0; FILE_HEADER_BYTES];
     let is_recording =

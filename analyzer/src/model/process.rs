@@ -3,7 +3,6 @@
 //! Takes every record as possibly damaged: ids may be missing or repeated, times may run backwards.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,128 +10,24 @@ use leaktrack_recording::{
     self as format, EndKind, EventKind, Mode, Record, RecordingId, SnapshotHead,
 };
 
+mod parts;
+mod time;
+
 use super::account::{Arenas, MemoryAccount};
 use super::faults::ProcessFaults;
-use super::history::{Counters, History};
+use super::history::Counters;
 use super::lifetimes::Lifetimes;
 use super::sampling::SampleBasis;
 use super::scans::{self, Scan};
-use super::sizes::{self, Sizes};
-use super::window::{Bound, Window};
+use super::sizes;
+use super::window::Window;
 use crate::symbolize::Symbols;
+pub(super) use parts::ById;
+pub use parts::{Ages, Ended, Event, Module, RawSite};
+pub use time::EmptyWindow;
 
 /// Points at which histories are kept: enough for the statistics, bounded for long recordings.
 pub const GRID_POINTS: usize = 120;
-
-/// A module of the recorded process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Module {
-    /// Path as recorded.
-    pub path: Vec<u8>,
-    /// GNU build-id; empty when it has none.
-    pub build_id: Vec<u8>,
-    /// Hash of its file's content, of a module without build-id.
-    pub content: Option<u64>,
-    /// Bytes of address space.
-    pub mapped_bytes: u64,
-    /// When it was first seen.
-    pub at_ms: u64,
-}
-
-/// The age of a site's live blocks when the live table was last walked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ages {
-    /// Age of the oldest live block.
-    pub oldest_ms: u64,
-    /// Age of the median one.
-    pub median_ms: u64,
-}
-
-/// One recorded stack with its history; `stack` is the id of the innermost node.
-#[derive(Clone, Debug)]
-pub struct RawSite {
-    /// As defined in the recording; made up (kind heap, no stack) if the definition was lost.
-    pub site: format::Site,
-    /// Its counters.
-    pub history: History,
-    /// Ages of what is live, if the live table was walked.
-    pub ages: Option<Ages>,
-    /// Where its live memory is, as of the last account.
-    pub residency: Option<format::SiteResidency>,
-    /// How long its blocks lived, if that was counted.
-    pub lifetimes: Option<Lifetimes>,
-    /// How large its blocks were, if that was counted.
-    pub sizes: Option<Sizes>,
-    /// What the last scan found of it; unknown without one.
-    pub losses: Option<format::SiteLoss>,
-    /// What its figures rest on, if it was sampled.
-    pub basis: Option<SampleBasis>,
-}
-
-/// Sites by their ids.
-pub(super) type ById = HashMap<u32, RawSite, BuildHasherDefault<IdHasher>>;
-
-/// Ids are handed out one after the other: neighbours stay neighbours, which a long list of deltas in their
-/// order goes through several times as fast.
-#[derive(Default)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 << 8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = u64::from(id);
-    }
-
-    fn finish(&self) -> u64 {
-        // The map tells apart what shares a place by the upper bits.
-        self.0 ^ (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) & (!0 << 32))
-    }
-}
-
-impl RawSite {
-    /// A site that did nothing yet.
-    fn idle(site: format::Site) -> Self {
-        Self {
-            site,
-            history: History::default(),
-            ages: None,
-            residency: None,
-            lifetimes: None,
-            sizes: None,
-            losses: None,
-            basis: None,
-        }
-    }
-}
-
-/// An event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// When.
-    pub at_ms: u64,
-    /// What.
-    pub kind: EventKind,
-    /// In words.
-    pub text: String,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// By itself, with this status.
-    Exit(i32),
-    /// It became another program.
-    Exec,
-    /// It still runs.
-    Running,
-    /// The recording stops without an end: killed, crashed, or the host went down.
-    Unfinished,
-}
 
 /// One recording.
 #[derive(Clone, Debug)]
@@ -209,6 +104,8 @@ pub struct Process {
     pub from_ms: u64,
     /// Where it closes.
     pub to_ms: u64,
+    /// The window that was asked for holds nothing of this process.
+    pub empty_window: Option<EmptyWindow>,
     /// When the recording's last record was made.
     pub last_record_ms: u64,
     /// The first recording of the family.
@@ -230,20 +127,11 @@ pub enum DecodeError {
     /// A mark of `--since` or `--until` is not there.
     #[error("it has no mark `{0}`; its marks: {1}")]
     NoMark(String, String),
-    /// The window holds nothing.
-    #[error("the window is empty: it opens {0} ms and closes {1} ms after the start")]
-    EmptyWindow(u64, u64),
 }
 
 /// Lossy text of recorded bytes.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// In which of so many even parts of the window a time is.
-fn cell(at_ms: u64, from_ms: u64, to_ms: u64, cells: usize) -> u128 {
-    let span = (to_ms - from_ms).max(1);
-    u128::from(at_ms - from_ms) * cells as u128 / u128::from(span + 1)
 }
 
 /// True of what [`Process::read_sites`] reads.
@@ -333,6 +221,7 @@ impl Process {
             leaves_ms: None,
             from_ms: 0,
             to_ms: 0,
+            empty_window: None,
             last_record_ms: 0,
             family: None,
             family_counts: Default::default(),
@@ -442,96 +331,6 @@ impl Process {
         let goes_on = |left: u64| last_ms > left.saturating_add(late_ms);
         if self.leaves_ms.is_some_and(goes_on) {
             self.ended = Ended::Unfinished;
-        }
-    }
-
-    /// Fixes `from_ms`, `to_ms` and the grid.
-    fn open_window(&mut self, window: &Window) -> Result<(), DecodeError> {
-        let end = self.last_record_ms;
-        self.from_ms = self.resolve(window.since.as_ref(), 0)?;
-        self.to_ms = self.resolve(window.until.as_ref(), end)?.min(end);
-        if self.from_ms > self.to_ms {
-            return Err(DecodeError::EmptyWindow(self.from_ms, self.to_ms));
-        }
-        let cells = self.cells();
-        let (from_ms, to_ms) = (self.from_ms, self.to_ms);
-        let cell = |at_ms: u64| cell(at_ms, from_ms, to_ms, cells);
-        for (index, head) in self.heads.iter().enumerate() {
-            if !self.in_window(head.at_ms) {
-                continue;
-            }
-            match self.grid.last_mut() {
-                Some(last)
-                    if self
-                        .heads
-                        .get(*last)
-                        .is_some_and(|before| cell(before.at_ms) == cell(head.at_ms)) =>
-                {
-                    *last = index
-                }
-                _ => self.grid.push(index),
-            }
-        }
-        Ok(())
-    }
-
-    /// How many even parts of the window histories are kept for. Where old snapshots were merged, parts of the
-    /// finest size would hold none of them at first and many at last: the curve would be bent by it. There are
-    /// so many parts that hardly one is empty.
-    fn cells(&self) -> usize {
-        const LEAST: usize = 16;
-        let heads: Vec<&SnapshotHead> = self.window_heads().collect();
-        let merged = |head: &&SnapshotHead| head.merged.max(1);
-        let even = heads.iter().map(merged).min() == heads.iter().map(merged).max();
-        let most_are_filled = |cells: &usize| {
-            let mut filled: Vec<u128> = heads
-                .iter()
-                .map(|head| cell(head.at_ms, self.from_ms, self.to_ms, *cells))
-                .collect();
-            filled.dedup();
-            filled.len() * 10 >= cells * 9
-        };
-        match even || heads.len() < LEAST {
-            true => GRID_POINTS,
-            false => (LEAST..=GRID_POINTS)
-                .rev()
-                .find(most_are_filled)
-                .unwrap_or(LEAST),
-        }
-    }
-
-    fn in_window(&self, at_ms: u64) -> bool {
-        (at_ms > self.from_ms || self.from_ms == 0) && at_ms <= self.to_ms
-    }
-
-    fn resolve(&self, bound: Option<&Bound>, default_ms: u64) -> Result<u64, DecodeError> {
-        match bound {
-            None => Ok(default_ms),
-            Some(Bound::BeforeEnd(ms)) => Ok(self.last_record_ms.saturating_sub(*ms)),
-            Some(Bound::At(unix_ms)) => {
-                let start_ms = i128::from(self.started_unix_ns / 1_000_000);
-                Ok(u64::try_from((i128::from(*unix_ms) - start_ms).max(0)).unwrap_or(u64::MAX))
-            }
-            Some(Bound::Mark(label)) => {
-                let marks = || {
-                    self.events
-                        .iter()
-                        .filter(|event| event.kind == EventKind::Mark)
-                };
-                marks()
-                    .rev()
-                    .find(|mark| mark.text == *label)
-                    .map(|mark| mark.at_ms)
-                    .ok_or_else(|| {
-                        let known: Vec<&str> = marks().map(|mark| mark.text.as_str()).collect();
-                        let known = if known.is_empty() {
-                            "none".to_owned()
-                        } else {
-                            known.join(", ")
-                        };
-                        DecodeError::NoMark(label.clone(), known)
-                    })
-            }
         }
     }
 
@@ -699,19 +498,6 @@ impl Process {
         }
     }
 
-    /// The snapshots of the window.
-    pub fn window_heads(&self) -> impl DoubleEndedIterator<Item = &SnapshotHead> {
-        self.heads.iter().filter(|head| self.in_window(head.at_ms))
-    }
-
-    /// The last snapshot of the window; the state that is reported.
-    pub fn last_head(&self) -> Option<&SnapshotHead> {
-        self.heads
-            .iter()
-            .rev()
-            .find(|head| head.at_ms <= self.to_ms)
-    }
-
     /// Bytes allocated since blocks are sampled: an exact sum.
     pub fn allocated_while_sampled(&self) -> u64 {
         let bytes = |head: &SnapshotHead| head.totals.allocated_bytes;
@@ -722,23 +508,6 @@ impl Process {
             false => exact.last().map_or(0, bytes),
         };
         self.last_head().map_or(0, bytes).saturating_sub(before)
-    }
-
-    /// The last snapshot before the window.
-    pub fn base_head(&self) -> Option<&SnapshotHead> {
-        self.heads
-            .iter()
-            .rev()
-            .find(|head| self.from_ms > 0 && head.at_ms <= self.from_ms)
-    }
-
-    /// Times of the grid points in seconds since the start of the process.
-    pub fn grid_s(&self) -> Vec<f64> {
-        self.grid
-            .iter()
-            .filter_map(|index| self.heads.get(*index))
-            .map(|head| head.at_ms as f64 / 1e3)
-            .collect()
     }
 
     /// The name that it was started by, else its executable's file name.

@@ -568,23 +568,68 @@ fn since_and_until_cut_the_recording() {
 
 #[test]
 fn windows_that_cannot_be_are_refused() {
-    let refused = |since: &str, until: &str| {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.ltk");
+    std::fs::write(&file, server().bytes()).unwrap();
+    let refused = |since: Option<&str>, until: Option<&str>| {
+        let bound = |text: Option<&str>| text.map(|text| text.parse().expect("a bound"));
         let options = LoadOptions {
             window: Window {
-                since: Some(since.parse().expect("a bound")),
-                until: Some(until.parse().expect("a bound")),
+                since: bound(since),
+                until: bound(until),
             },
             ..LoadOptions::default()
         };
-        crate::read::decode(Path::new("x.ltk"), &server().bytes(), &options)
-            .expect_err("refused")
-            .to_string()
+        let error = crate::read::load(&[&file], &options).expect_err("refused");
+        let place = format!("{}: ", folder.path().join("x.ltk").display());
+        let said = error.to_string();
+        said.strip_prefix(&place).expect("the place").to_owned()
     };
     assert_eq!(
-        refused("mark:release", "0s"),
-        "x.ltk: it has no mark `release`; its marks: deploy"
+        refused(Some("mark:release"), Some("0s")),
+        "it has no mark `release`; its marks: deploy"
     );
-    assert!(refused("5s", "10s").starts_with("x.ltk: the window is empty"));
+    let utc = |after_s: u64| crate::human::utc(testing::STARTED_S + after_s);
+    let at = |after_s: u64| utc(after_s).replace(" UTC", "Z");
+    let there_is = format!(
+        "; there are snapshots from {} to {}, one every 1 s",
+        utc(1),
+        utc(30)
+    );
+    assert_eq!(
+        refused(Some("5s"), Some("10s")),
+        format!(
+            "--since ({}) is after --until ({}){there_is}",
+            utc(25),
+            utc(20)
+        )
+    );
+    let after = at(31);
+    assert_eq!(
+        refused(Some(&after), None),
+        format!(
+            "--since ({}) is after --until ({}){there_is}",
+            utc(31),
+            utc(30)
+        )
+    );
+    let before = at(0);
+    assert_eq!(
+        refused(None, Some(&before)),
+        format!(
+            "no snapshot was taken between {} and {}{there_is}",
+            utc(0),
+            utc(0)
+        )
+    );
+    assert_eq!(
+        refused(Some(&at(40)), Some(&at(50))),
+        format!(
+            "no snapshot was taken between {} and {}{there_is}",
+            utc(40),
+            utc(50)
+        )
+    );
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub struct ElfFacts {
     pub defines_malloc: bool,
     /// An allocator inside that does not use the name `malloc`.
     pub own_allocator: Option<&'static str>,
+    /// A sanitizer that the program is built with and that takes over `malloc`.
+    pub sanitizer: Option<Sanitizer>,
     /// Built by the Go compiler.
     pub is_go: bool,
     /// GNU build-id, empty when there is none.
@@ -41,6 +43,27 @@ pub struct ElfFacts {
     /// It has a full symbol table.
     pub has_symbols: bool,
 }
+
+/// A sanitizer's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sanitizer {
+    /// What it is called.
+    pub name: &'static str,
+    /// It is in the executable itself, not in a library.
+    pub is_static: bool,
+}
+
+/// Functions of sanitizers' runtimes, which each program built with them calls at its start.
+const SANITIZERS: &[(&str, &str)] = &[
+    ("__asan_init", ADDRESS_SANITIZER),
+    ("__hwasan_init", "HWAddressSanitizer"),
+    ("__lsan_init", "LeakSanitizer"),
+    ("__msan_init", "MemorySanitizer"),
+    ("__tsan_init", "ThreadSanitizer"),
+];
+
+/// The one that wants to be loaded before everything else.
+pub const ADDRESS_SANITIZER: &str = "AddressSanitizer";
 
 /// Symbols that give an allocator away, and its name.
 const ALLOCATORS: &[(&str, &str)] = &[
@@ -71,6 +94,7 @@ impl ElfFacts {
             linkage: Linkage::Static,
             defines_malloc: false,
             own_allocator: None,
+            sanitizer: None,
             is_go: false,
             build_id: Vec::new(),
             has_debug_info: false,
@@ -89,10 +113,14 @@ impl ElfFacts {
             .sections()
             .any(|section| matches!(section.name(), Ok(".go.buildinfo" | ".note.go.buildid")));
         for symbol in file.dynamic_symbols().chain(file.symbols()) {
-            if !symbol.is_definition() {
+            let Ok(name) = symbol.name() else { continue };
+            let is_static = symbol.is_definition();
+            if let Some((_, name)) = SANITIZERS.iter().find(|(known, _)| *known == name) {
+                facts.sanitizer.get_or_insert(Sanitizer { name, is_static });
+            }
+            if !is_static {
                 continue;
             }
-            let Ok(name) = symbol.name() else { continue };
             facts.defines_malloc |= name == "malloc";
             if let Some((_, allocator)) = ALLOCATORS.iter().find(|(known, _)| *known == name) {
                 facts.own_allocator = Some(allocator);

@@ -3,6 +3,7 @@
 
 mod elf;
 mod privileges;
+pub mod sanitizer;
 mod script;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -87,7 +88,10 @@ pub fn inspect(command: &OsStr) -> Result<Target, Refusal> {
 impl Target {
     /// Fails if the library could not be loaded, or would not be.
     pub fn require_trackable(&self) -> Result<(), Refusal> {
-        let found = linkage_problem(&self.facts).or_else(|| privileges::problem(&self.program));
+        let asan_options = std::env::var("ASAN_OPTIONS").ok();
+        let found = linkage_problem(&self.facts)
+            .or_else(|| sanitizer::problem(&self.facts, asan_options.as_deref()))
+            .or_else(|| privileges::problem(&self.program));
         match found {
             None => Ok(()),
             Some((why, remedy)) => {
@@ -108,7 +112,9 @@ impl Target {
     pub fn warnings(&self) -> Vec<String> {
         let name = self.program.display();
         let mut warnings = Vec::new();
-        if self.facts.defines_malloc {
+        if let Some(warning) = sanitizer::warning(&self.facts) {
+            warnings.push(format!("{name} {warning}"));
+        } else if self.facts.defines_malloc {
             warnings.push(format!(
                 "{name} defines malloc itself: its own allocations cannot be seen by a preloaded library; \
                  link it against the system's malloc to track them"

@@ -52,6 +52,13 @@ pub fn install_into(dir: &Path) -> Result<PathBuf> {
 
 /// Creates or replaces `path` by a complete file with `bytes`.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    // A device or a pipe is written to: its name is not ours to give to a file.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let file = OpenOptions::new().write(true).open(path);
+        return file
+            .and_then(|mut file| file.write_all(bytes))
+            .with_context(|| cannot_write(path));
+    }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".new.{}", std::process::id()));
     let temporary = PathBuf::from(temporary);

@@ -3,6 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -226,6 +227,36 @@ fn files_that_cannot_be_written_are_told_with_their_folder() {
         "{}",
         errors(&bundle)
     );
+}
+
+/// A bundle appears whole by taking the place of what has its name: not of a device.
+#[test]
+fn devices_and_pipes_are_written_to_and_stay() {
+    let (recorded, recording) = recorded();
+    let pipe = recorded.folder.join("pipe");
+    let name = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a string that ends with NUL.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    for words in [&["bundle"][..], &["export", "--format", "csv"], &["report"]] {
+        let reader = Command::new(tool("cat"))
+            .arg(&pipe)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut command = leaktrack(&recorded.folder);
+        let written = command
+            .args(words)
+            .args([recording.as_str(), "-o", "pipe"])
+            .output()
+            .unwrap();
+        assert!(
+            fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo(),
+            "{words:?}"
+        );
+        assert!(written.status.success(), "{words:?}: {}", errors(&written));
+        let read = reader.wait_with_output().unwrap().stdout;
+        assert!(!read.is_empty(), "{words:?}");
+    }
 }
 
 #[test]

@@ -592,7 +592,7 @@ fn windows_that_cannot_be_are_refused() {
     let utc = |after_s: u64| crate::human::utc(testing::STARTED_S + after_s);
     let at = |after_s: u64| utc(after_s).replace(" UTC", "Z");
     let there_is = format!(
-        "; there are snapshots from {} to {}, one every 1 s",
+        "; there are snapshots from {} to {}, one every 1.0 s",
         utc(1),
         utc(30)
     );
@@ -607,20 +607,12 @@ fn windows_that_cannot_be_are_refused() {
     let after = at(31);
     assert_eq!(
         refused(Some(&after), None),
-        format!(
-            "--since ({}) is after --until ({}){there_is}",
-            utc(31),
-            utc(30)
-        )
+        format!("no snapshot was taken after {}{there_is}", utc(31))
     );
     let before = at(0);
     assert_eq!(
         refused(None, Some(&before)),
-        format!(
-            "no snapshot was taken between {} and {}{there_is}",
-            utc(0),
-            utc(0)
-        )
+        format!("no snapshot was taken before {}{there_is}", utc(0))
     );
     assert_eq!(
         refused(Some(&at(40)), Some(&at(50))),

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use leaktrack_tests::{Case, Report, Running, product, program_as};
+use leaktrack_tests::{Case, Report, Running, Terminal, product, program_as};
 use serde_json::Value;
 
 fn leaktrack(args: &[&str]) -> Output {
@@ -374,6 +374,71 @@ fn give_up_a_scan(running: &Running, signal: i32) {
     let status = asker.wait().expect("its end");
     let ended_by = std::os::unix::process::ExitStatusExt::signal(&status);
     assert_eq!(ended_by, Some(signal), "as if it had not been caught");
+}
+
+#[test]
+fn the_live_view_withdraws_its_scan_when_it_ends() {
+    let mut running = Case::of("restless.c").start_tracked();
+    reach(&mut running, "1");
+    let mut top = Command::new(&product().command);
+    top.args(["top", &running.pid().to_string()])
+        .env("LC_ALL", "C.UTF-8")
+        .env("TERM", "xterm-256color");
+    let mut terminal = Terminal::start(top, 120, 30);
+    terminal.wait_for("restless");
+    terminal.keys("S");
+    terminal.wait_for("looking for lost blocks");
+    // It pauses between passes, for two seconds in all.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    terminal.keys("q");
+    assert!(terminal.ended().success());
+    let recording = running.recordings().remove(0);
+    running.wait_until("the scan has ended", |_| {
+        let report = Report::read(&[&recording]);
+        report.json["scans"]
+            .as_array()
+            .is_some_and(|scans| !scans.is_empty())
+    });
+    let report = Report::read(&[&recording]);
+    let why = report.json["scans"][0]["why_not"].as_str();
+    assert_eq!(why, Some("whoever asked for it waits no longer"));
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn who_waits_for_a_scan_of_another_is_told() {
+    let mut running = Case::of("restless.c").start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid().to_string();
+    let mut scan = Command::new(&product().command)
+        .args(["scan", &pid, "--apart", "5h", "--wait", "10h"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the command");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    loop {
+        let waits = leaktrack(&["snapshot", &pid, "--wait", "1s"]);
+        let said = String::from_utf8_lossy(&waits.stderr).into_owned();
+        if said
+            .contains("is being scanned for another command; waiting for its turn, 1.0 s at most")
+        {
+            assert_eq!(waits.status.code(), Some(2), "{said}");
+            assert_eq!(said.lines().count(), 2, "{said}");
+            assert!(
+                said.contains("try again when that is done, or wait longer"),
+                "{said}"
+            );
+            break;
+        }
+        // The scan had not begun.
+        assert!(waits.status.success(), "{said}");
+        assert!(std::time::Instant::now() < deadline, "in vain");
+    }
+    scan.kill().expect("it runs");
+    scan.wait().expect("its end");
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use memmap2::MmapRaw;
 
 use super::interrupt::Interrupts;
 use super::{ProcessFiles, State, maps, tracked};
+use crate::human;
 
 /// A running process and its recording.
 #[derive(Debug)]
@@ -62,7 +63,9 @@ pub enum ControlError {
         error: io::Error,
     },
     /// Another command is waiting for its answer.
-    #[error("process {0} is being asked by another command; try again when that is done")]
+    #[error(
+        "process {0} is busy for another command (a scan takes minutes); try again when that is done, or wait longer with --wait"
+    )]
     Busy(u32),
     /// It ended meanwhile.
     #[error("process {0} ended before it answered")]
@@ -185,37 +188,46 @@ pub struct Request<'a> {
     pub text: &'a str,
 }
 
-/// Asks, and waits for the answer: what the process has to add to "done", often nothing.
-pub fn ask(
-    target: &Target,
-    request: Request<'_>,
-    patience: Duration,
-) -> Result<String, ControlError> {
-    ask_unless(target, request, patience, &|| false)
-}
-
-/// As [`ask`]; when a signal would end this command meanwhile, the request is withdrawn first.
+/// As [`ask_unless`] one of the signals that would end this command comes, which then do; says on
+/// stderr whom it waits for.
 pub fn ask_interruptibly(
     target: &Target,
     request: Request<'_>,
     patience: Duration,
 ) -> Result<String, ControlError> {
     let interrupts = Interrupts::note();
-    let answer = ask_unless(target, request, patience, &|| interrupts.came());
+    let pid = target.process.pid;
+    let wait_for = |what: &str| {
+        crate::say!(
+            "process {pid} is {what} for another command; waiting for its turn, {} at most (--wait)",
+            human::duration(patience.as_secs_f64())
+        );
+    };
+    let answer = ask_unless(target, request, patience, &|| interrupts.came(), &wait_for);
     interrupts.obey();
     answer
 }
 
-fn ask_unless(
+/// Asks, and waits for the answer: what the process has to add to "done", often nothing. Once
+/// `interrupted` the request is withdrawn. `waits_for` is told once what another command, whose
+/// turn it is, has the process do.
+pub fn ask_unless(
     target: &Target,
     request: Request<'_>,
     patience: Duration,
     interrupted: &dyn Fn() -> bool,
+    waits_for: &dyn Fn(&str),
 ) -> Result<String, ControlError> {
     let pid = target.process.pid;
     let deadline = Instant::now() + patience;
     let page = Page::open(&target.recording).map_err(|error| target.failed(error))?;
+    // Most requests take an instant.
+    let mut told_at = Some(Instant::now() + Duration::from_millis(300));
     while !page.take_turn() {
+        if told_at.is_some_and(|at| Instant::now() >= at) {
+            told_at = None;
+            waits_for(page.doing());
+        }
         if Instant::now() >= deadline {
             return Err(ControlError::Busy(pid));
         }
@@ -316,6 +328,15 @@ impl Page {
 
     fn set_word(&self, offset: u64, value: u32) -> io::Result<()> {
         self.file.write_all_at(&value.to_le_bytes(), offset)
+    }
+
+    /// What the process is being asked for, in words.
+    fn doing(&self) -> &'static str {
+        match self.word(page::KIND) {
+            Ok(page::KIND_SCAN) => "being scanned",
+            Ok(page::KIND_SNAPSHOT) => "taking a snapshot",
+            _ => "busy",
+        }
     }
 
     /// Writes a request and wakes the process; the number of the request.

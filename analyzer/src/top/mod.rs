@@ -74,6 +74,8 @@ fn interactive(loader: Loader, options: Options, mut state: State) -> anyhow::Re
     let (send, happenings) = mpsc::channel();
     // Blocked before any thread is started, so that all of them inherit it.
     let signals = signals::Blocked::now()?;
+    // Goes after the screen, so that nobody waits for it on a frozen one.
+    let mut pending = requests::Pending::default();
     let mut screen = Screen::enter()?;
     {
         let send = send.clone();
@@ -135,7 +137,7 @@ fn interactive(loader: Loader, options: Options, mut state: State) -> anyhow::Re
                 Effect::Suspend => screen.suspend()?,
                 Effect::Ask(request) => {
                     let send = send.clone();
-                    request.spawn(move |answer| {
+                    pending.ask(request, move |answer| {
                         // Nobody waits for an answer once the screen is gone.
                         let _ = send.send(Happening::Answered(answer));
                     });

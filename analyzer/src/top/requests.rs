@@ -1,6 +1,9 @@
 //! What a key asks of the process that is looked at.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use leaktrack_recording::control::{self as page, ScanWish};
@@ -86,15 +89,40 @@ pub struct Answer {
     pub failed: bool,
 }
 
-impl Request {
-    /// Asks in a thread of its own, and tells what came of it.
-    pub fn spawn(self, answered: impl FnOnce(Answer) + Send + 'static) {
-        std::thread::spawn(move || answered(self.ask()));
-    }
+/// The requests that are not answered yet. When it goes they are withdrawn: nobody would read the
+/// answer, and a scan may go on for minutes.
+#[derive(Default)]
+pub struct Pending {
+    leaving: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
 
-    fn ask(&self) -> Answer {
-        let asked = control::of_recording(&self.recording)
-            .and_then(|target| control::ask(&target, self.what.message(), self.what.patience()));
+impl Pending {
+    /// Asks in a thread of its own, and tells what came of it.
+    pub fn ask(&mut self, request: Request, answered: impl FnOnce(Answer) + Send + 'static) {
+        let leaving = self.leaving.clone();
+        self.threads.retain(|thread| !thread.is_finished());
+        let asks = move || answered(request.ask(&|| leaving.load(Relaxed)));
+        self.threads.push(std::thread::spawn(asks));
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.leaving.store(true, Relaxed);
+        for thread in self.threads.drain(..) {
+            // It looks twenty times a second whether it is to go on; what it said is of no use.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Request {
+    fn ask(&self, leaving: &dyn Fn() -> bool) -> Answer {
+        let asked = control::of_recording(&self.recording).and_then(|target| {
+            let (message, patience) = (self.what.message(), self.what.patience());
+            control::ask_unless(&target, message, patience, leaving, &|_| ())
+        });
         match asked {
             Ok(added) if added.is_empty() => Answer {
                 words: self.what.done(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Family, LoadOptions, Process, link};
 use crate::read;
+use crate::report::document::{Extra, Glob};
 
 /// A recording says who it is of in its first segment.
 const BEGINNING_BYTES: u64 = 64 << 10;
@@ -63,6 +64,72 @@ pub fn recordings_in(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = paths.filter(is_named_so).take(MOST_FILES).collect();
     paths.sort();
     paths
+}
+
+/// So many files can be listed one by one.
+const LISTED: usize = 12;
+
+/// Where the files are too many to be listed, looks for patterns that stand for them.
+pub fn find_globs(extra: &mut Extra) {
+    let all: Vec<String> = extra
+        .paths
+        .iter()
+        .chain(&extra.relatives)
+        .cloned()
+        .collect();
+    extra.paths_glob = glob(&extra.paths);
+    extra.family_glob = glob(&all);
+}
+
+/// A shell's pattern for these files, if they are too many to be listed, and if it stands for
+/// them and for nothing else that is there now.
+fn glob(files: &[String]) -> Option<Glob> {
+    let split = |path: &'_ String| {
+        let at = path.rfind('/').map_or(0, |slash| slash + 1);
+        let (folder, name) = path.split_at_checked(at)?;
+        Some((folder.to_owned(), name.to_owned()))
+    };
+    let (folders, names): (BTreeSet<String>, BTreeSet<String>) =
+        files.iter().map(split).collect::<Option<_>>()?;
+    let (Some(folder), Some(first)) = (folders.first(), names.first()) else {
+        return None;
+    };
+    if files.len() <= LISTED || folders.len() > 1 || names.len() < files.len() {
+        return None;
+    }
+    let common = |mut shared: Vec<char>, rest: Vec<char>| {
+        let same = shared.iter().zip(&rest).take_while(|(a, b)| a == b);
+        let same = same.count();
+        shared.truncate(same);
+        shared
+    };
+    let reversed = |name: &str| name.chars().rev().collect::<Vec<char>>();
+    let before = names.iter().fold(first.chars().collect(), |shared, name| {
+        common(shared, name.chars().collect())
+    });
+    let after = names.iter().fold(reversed(first), |shared, name| {
+        common(shared, reversed(name))
+    });
+    let before: String = before.into_iter().collect();
+    let after: String = after.into_iter().rev().collect();
+    let matches = |name: &str| {
+        name.len() >= before.len() + after.len()
+            && name.starts_with(&before)
+            && name.ends_with(&after)
+            && (!before.is_empty() || !name.starts_with('.'))
+    };
+    let place = if folder.is_empty() { "." } else { folder };
+    let mut there = BTreeSet::new();
+    for entry in Path::new(place).read_dir().ok()? {
+        let name = entry.ok()?.file_name().to_string_lossy().into_owned();
+        if matches(&name) {
+            there.insert(name);
+        }
+    }
+    (there == names).then(|| Glob {
+        before: format!("{folder}{before}"),
+        after,
+    })
 }
 
 fn beginning(path: &Path) -> Option<Process> {

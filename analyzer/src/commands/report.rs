@@ -88,6 +88,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|path| path.display().to_string())
         .collect();
+    relatives::find_globs(&mut report.extra);
     match &args.output {
         None => {
             let stdout = io::stdout();

@@ -736,6 +736,10 @@ pub struct Extra {
     pub too_short: Option<String>,
     /// Recordings of the same family that lie beside the given ones.
     pub relatives: Vec<String>,
+    /// A shell's pattern for `paths`, where they are many.
+    pub paths_glob: Option<Glob>,
+    /// A shell's pattern for `paths` and `relatives`, where they are many.
+    pub family_glob: Option<Glob>,
     /// Opinions on blamed lines of several sites, by the key of their group.
     pub lines: BTreeMap<String, crate::verdict::Opinion>,
     /// Sites by verdict, before `--top`.
@@ -762,6 +766,15 @@ pub struct Extra {
     pub activity: Vec<Vec<Activity>>,
     /// Source around the blamed lines of findings, each line with its number; only with curves.
     pub excerpts: BTreeMap<(String, u32), Vec<(u32, String)>>,
+}
+
+/// A shell's pattern that stands for files of one folder: what is before the star, and after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob {
+    /// The folder, and how all names begin.
+    pub before: String,
+    /// How all names end.
+    pub after: String,
 }
 
 /// What was allocated at a site since the window opened.

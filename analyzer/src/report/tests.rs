@@ -1298,3 +1298,79 @@ fn figures_of_the_system_are_those_of_the_end_and_events_those_of_the_run() {
         assert!(text.contains(words), "{words}\n{text}");
     }
 }
+
+/// The commands at the end are what a shell takes: it is asked, with a program that prints its arguments.
+#[test]
+fn commands_at_the_end_name_every_file_in_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("it's a folder");
+    std::fs::create_dir(&place).expect("made");
+    let save = |name: &str, recording: &Recording| {
+        let path = place.join(name);
+        std::fs::write(&path, recording.bytes()).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let mut files = vec![save("app.4711.ltk", &server())];
+    for number in 2..=40 {
+        let mut child = Recording::new();
+        (child.number, child.parent) = (number, Some(1));
+        (child.pid, child.ppid) = (4710 + u32::from(number), 4711);
+        files.push(save(&format!("app.{}.ltk", child.pid), &child));
+    }
+    let taken = |given: &[String]| {
+        let family = crate::read::load(given, &LoadOptions::default()).expect("loaded");
+        let mut report = assemble(&family, &all());
+        report.extra.relatives = crate::relatives::beside(family)
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        crate::relatives::find_globs(&mut report.extra);
+        let look = Look {
+            width: Some(40),
+            ..LOOK
+        };
+        let written = text(&report, &all(), look);
+        let (_, end) = written.split_once("How to go on\n\n").expect("commands");
+        let commands = end.lines().filter(|line| !line.starts_with("      "));
+        let run = |command: &str| {
+            let shell = std::process::Command::new("sh")
+                .arg("-c")
+                .arg(format!(
+                    "leaktrack() {{ for word; do case $word in *app*) printf '%s\\n' \"$word\";; esac; done; }}\n{command}"
+                ))
+                .current_dir(folder.path())
+                .output()
+                .expect("a shell");
+            assert!(
+                shell.status.success() && shell.stderr.is_empty(),
+                "{command}"
+            );
+            let named = String::from_utf8(shell.stdout).expect("text");
+            let mut named: Vec<String> = named.lines().map(str::to_owned).collect();
+            named.sort();
+            named
+        };
+        commands
+            .map(|command| (command.len(), run(command)))
+            .collect::<Vec<_>>()
+    };
+    files.sort();
+    // One is given, of 40: the first command is on all, the others on that one.
+    let of_one = taken(&files[..1]);
+    assert_eq!(of_one[0].1, files);
+    assert!(of_one[0].0 < 200, "a pattern, not 40 names: {of_one:?}");
+    assert!(of_one.len() >= 3);
+    assert!(of_one[1..].iter().all(|(_, named)| *named == files[..1]));
+    // All are given.
+    let of_all = taken(&files);
+    assert!(of_all.len() >= 2);
+    assert!(
+        of_all
+            .iter()
+            .all(|(length, named)| *named == files && *length < 250)
+    );
+    // A few less: a pattern would take the others, too.
+    let of_some = taken(&files[..20]);
+    assert_eq!(of_some[0].1, files);
+    assert!(of_some[1..].iter().all(|(_, named)| *named == files[..20]));
+}

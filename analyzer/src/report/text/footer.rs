@@ -6,7 +6,7 @@ use crate::human;
 use crate::verdict::Verdict;
 
 use super::super::ReportOptions;
-use super::super::document::{Report, SiteReport};
+use super::super::document::{Glob, Report, SiteReport};
 use super::super::suppress;
 
 /// Writes what stands under the sites.
@@ -24,7 +24,7 @@ pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
     }
     page.heading("How to go on");
     for (command, purpose) in commands(report) {
-        page.prose("  ", Style::Bold, &command);
+        page.command(&command);
         page.prose("      ", Style::Dim, &purpose);
     }
 }
@@ -151,37 +151,36 @@ fn recording(report: &Report) -> String {
     )
 }
 
-/// More files are not listed one by one.
-const FILES: usize = 12;
-
-/// Commands worth running next, each with its purpose.
+/// Commands worth running next, each with its purpose. A shell takes each as it stands.
 pub fn commands(report: &Report) -> Vec<(String, String)> {
-    let files = match report.extra.paths.as_slice() {
-        [one] => quote(one),
-        [first, ..] => format!("{} ...", quote(first)),
-        [] => return Vec::new(),
-    };
+    let extra = &report.extra;
+    if extra.paths.is_empty() {
+        return Vec::new();
+    }
+    let files = words(&extra.paths, extra.paths_glob.as_ref());
     let mut commands = Vec::new();
-    let relatives = &report.extra.relatives;
-    if !relatives.is_empty() && report.extra.paths.len() + relatives.len() <= FILES {
-        let all: Vec<String> = report
-            .extra
+    if !extra.relatives.is_empty() {
+        let all: Vec<String> = extra
             .paths
             .iter()
-            .chain(relatives)
-            .map(|path| quote(path))
+            .chain(&extra.relatives)
+            .cloned()
             .collect();
         commands.push((
-            format!("leaktrack report {}", all.join(" ")),
-            "with the other processes of this family, which have recordings of their own"
-                .to_owned(),
-        ));
-    } else if let Some(one) = relatives.first() {
-        commands.push((
-            format!("leaktrack report {files} {} ...", quote(one)),
             format!(
-                "with the {} other processes of this family, which have recordings of their own",
-                relatives.len()
+                "leaktrack report {}",
+                words(&all, extra.family_glob.as_ref())
+            ),
+            format!(
+                "with {} of this family, which {}",
+                match extra.relatives.len() {
+                    1 => "the other process".to_owned(),
+                    more => format!("the {more} other processes"),
+                },
+                match extra.relatives.len() {
+                    1 => "has a recording of its own",
+                    _ => "have recordings of their own",
+                }
             ),
         ));
     }
@@ -226,6 +225,35 @@ pub fn commands(report: &Report) -> Vec<(String, String)> {
         ));
     }
     commands
+}
+
+/// The files as arguments: by the pattern that stands for exactly them, else one by one.
+fn words(paths: &[String], glob: Option<&Glob>) -> String {
+    match glob {
+        Some(glob) => format!(
+            "{}*{}",
+            quote(&not_an_option(&glob.before)),
+            match glob.after.is_empty() {
+                true => String::new(),
+                false => quote(&glob.after),
+            }
+        ),
+        None => {
+            let each: Vec<String> = paths
+                .iter()
+                .map(|path| quote(&not_an_option(path)))
+                .collect();
+            each.join(" ")
+        }
+    }
+}
+
+/// What begins with a dash is taken for an option, what is empty for a pattern of everything.
+fn not_an_option(path: &str) -> String {
+    match path.starts_with('-') || path.is_empty() {
+        true => format!("./{path}"),
+        false => path.to_owned(),
+    }
 }
 
 /// As a shell takes it.

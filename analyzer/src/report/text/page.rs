@@ -114,6 +114,13 @@ impl Page {
         self.text.push('\n');
     }
 
+    /// A command to be copied: a line of its own however long it is, neither wrapped nor cut.
+    pub fn command(&mut self, words: &str) {
+        self.text.push_str("  ");
+        self.paint(Style::Bold, &clean(words));
+        self.text.push('\n');
+    }
+
     /// Prose, wrapped, after `label` in the first line and as much space in the others.
     pub fn prose(&mut self, label: &str, style: Style, words: &str) {
         let width = self
@@ -289,6 +296,14 @@ mod tests {
         let mut wide = page(None);
         wide.line(Style::Plain, &"x".repeat(300));
         assert_eq!(wide.finish().len(), 301);
+    }
+
+    #[test]
+    fn commands_are_neither_wrapped_nor_cut() {
+        let mut page = page(Some(10));
+        let long = format!("report {}  a.ltk", "x".repeat(300));
+        page.command(&long);
+        assert_eq!(page.finish(), format!("  {long}\n"));
     }
 
     #[test]

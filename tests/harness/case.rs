@@ -216,6 +216,24 @@ impl Case {
         tracked
     }
 
+    /// Runs both ways as [`Case::check`]. The program waits for files; under leaktrack each is there once the report is as
+    /// wanted, however long the machine takes to get so far, and without it all are there from the start.
+    #[track_caller]
+    pub fn check_in_steps(&self, steps: &[(&str, &dyn Fn(&Report) -> bool)]) -> Checked {
+        let all = steps
+            .iter()
+            .fold(self.clone(), |case, (file, _)| case.file(file, ""));
+        let native = all.native();
+        let mut running = self.start_tracked();
+        for (file, wanted) in steps {
+            running.wait_for_report(&format!("what lets step {file} begin"), wanted);
+            std::fs::write(running.folder().join(file), "").expect("a step");
+        }
+        let tracked = running.finish();
+        self.expect_same(&native, &tracked.outcome);
+        tracked
+    }
+
     /// Fails the test unless both runs gave the same.
     #[track_caller]
     pub fn expect_same(&self, native: &Outcome, tracked: &Outcome) {

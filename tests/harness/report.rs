@@ -186,6 +186,14 @@ impl Report {
         base_name(self.json["processes"][0]["exe"].as_str().unwrap_or(""))
     }
 
+    /// Whether its latest snapshot knows of this memory limit.
+    pub fn knows_limit(&self, limit_bytes: u64) -> bool {
+        let timeline = self.json["timeline"].as_array();
+        timeline
+            .and_then(|all| all.last())
+            .is_some_and(|last| last["limit_bytes"].as_u64() == Some(limit_bytes))
+    }
+
     /// Live heap blocks whose stack passes through `function`.
     pub fn live(&self, function: &str) -> Amount {
         self.sum("heap", |site| site.passes(function))

@@ -53,10 +53,10 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// Waits until something listens on a loopback port; fails the test after a minute.
+/// Waits until something listens on a loopback port; fails the test after four minutes.
 #[track_caller]
 pub fn wait_for_port(port: u16) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while !answers(port) {
         assert!(Instant::now() < deadline, "nothing listens on port {port}");
         std::thread::sleep(Duration::from_millis(30));

@@ -1,5 +1,6 @@
 /* Generated code that its runtime has names for, in a perf map or a jitdump, which is gone when the program ends.
  * The same address belongs to one function first and to another later: what was allocated by the first keeps its name.
+ * Waits for the files 1 and 2, after the first and after the second.
  * usage: code_names map|dump; kept: keep_early 50 x 64 below make_session, keep_late 30 x 96 below cache_page. */
 #include <fcntl.h>
 #include <stdint.h>
@@ -49,10 +50,10 @@ int main(int argc, char **argv) {
     name_code("JS:~other /srv/other.js:9:1", code + 128);
     name_code("JS:~make_session /srv/shop/session.js:31:5", code + 64);
     run_early((void (*)(void (*)(void)))(code + 64));
-    usleep(700000); /* some snapshots */
+    wait_for_step("1"); /* the names were taken */
     name_code("py::Pages.cache_page:/srv/shop/pages.py", code + 64);
     run_late((void (*)(void (*)(void)))(code + 64));
-    usleep(700000);
+    wait_for_step("2");
     CHECK(unlink(path) == 0);
     puts("ok");
     return 0;

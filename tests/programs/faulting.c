@@ -1,11 +1,12 @@
 /* Faults in known numbers: maps fresh memory and touches it, at a rate, for a time.
- * usage: faulting PAGES_PER_SECOND SECONDS
+ * usage: faulting PAGES_PER_SECOND SECONDS; ends before that time when there is a file "end"
  */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -13,7 +14,7 @@ int main(int argc, char **argv)
     int seconds = argc > 2 ? atoi(argv[2]) : 5;
     struct timespec pause = {0, 100 * 1000 * 1000};
     long touched = 0;
-    for (int tick = 0; tick < seconds * 10; tick++) {
+    for (int tick = 0; tick < seconds * 10 && access("end", F_OK) != 0; tick++) {
         long pages = pages_per_s / 10;
         char *area = mmap(NULL, (size_t)pages * 4096, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

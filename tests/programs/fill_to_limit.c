@@ -1,4 +1,5 @@
 /* Fills its address space, limited to argv[1] KiB, to 83%, and goes on for a while.
+ * Waits for the file 1 before, and for the file 2 then.
  * build: -O1 */
 #include "keep.h"
 #include <sys/resource.h>
@@ -14,8 +15,9 @@ int main(int argc, char **argv) {
     size_t limit = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
     struct rlimit all = {limit << 10, limit << 10};
     CHECK(setrlimit(RLIMIT_AS, &all) == 0);
-    usleep(300000);
+    wait_for_step("1");
     while (used_kib() < limit / 100 * 83) keep_much(1 << 20);
-    usleep(6000000);
+    wait_for_step("2");
+    usleep(2000000); /* nothing more is to happen */
     return 0;
 }

@@ -18,6 +18,11 @@
         }                                                                                                 \
     } while (0)
 
+/* Waits for a file, by which the test lets the program go on. */
+static inline void wait_for_step(const char *file) {
+    while (access(file, F_OK) != 0) usleep(1000);
+}
+
 /* Kept blocks hang in a list through their first word, so that nothing else has to be allocated for them. */
 static void *volatile kept_head;
 

@@ -11,7 +11,7 @@ use leaktrack_tests::{Case, DEBIAN_PATH, Report, Server, Tracked, free_port, is_
 #[track_caller]
 fn client(program: &Path, args: &[&str]) -> String {
     let output = Command::new(tool("timeout"))
-        .args(["120".as_ref(), program.as_os_str()])
+        .args(["240".as_ref(), program.as_os_str()])
         .args(args)
         .env_clear()
         .envs([("PATH", DEBIAN_PATH), ("LANG", "C.UTF-8")])
@@ -237,7 +237,7 @@ fn postgresql_under_pgbench() {
     // It answers on its port before it lets anyone in.
     let host = ["-q", "-h", "127.0.0.1", "-p", &text];
     let ready = || Command::new(binary("pg_isready")).args(host).status();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while !ready().expect("pg_isready").success() {
         assert!(Instant::now() < deadline, "PostgreSQL does not get ready");
         std::thread::sleep(Duration::from_millis(50));
@@ -272,7 +272,7 @@ fn postgresql_under_pgbench() {
     assert_eq!(psql("set max_parallel_workers_per_gather = 2; select sum(g) from generate_series(1, 200000) g").trim().lines().last(), Some("20000100000"));
     assert_eq!(psql("select count(*) from (select a.aid from pgbench_accounts a join pgbench_accounts b using (aid) order by a.filler) x").trim(), "100000");
     // Workers come and go: one that ends between two questions leaves its parts untold.
-    let explained = (0..20).any(|_| {
+    let explained = (0..150).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(200));
         let now = server.running().family_now();
         now.expect_memory_explained()

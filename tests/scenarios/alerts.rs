@@ -1,6 +1,7 @@
 //! Alerts and the figures of the system: what a program does, and what the recording says of it.
 
 use std::process::Command;
+use std::time::Instant;
 
 use leaktrack_tests::{Case, Report, Tracked};
 use serde_json::Value;
@@ -31,9 +32,11 @@ fn many_faults_raise_one_alert_and_run_the_command() {
         .any_stderr()
         .option("interval=200ms")
         .option("verbose=1")
-        .option("alert-minor-faults=2000/s")
+        .option("alert-minor-faults=200/s")
         .option("on-alert=echo $LEAKTRACK_ALERT $LEAKTRACK_ALERT_TEXT >> said; echo ${LD_PRELOAD-clean} >> said");
+    let began = Instant::now();
     let run = case.tracked();
+    let took_s = began.elapsed().as_secs_f64();
     assert_eq!(run.outcome.stdout, b"24000\n", "{}", run.outcome);
     let report = run.report();
     let alerts = events(&report, "alert");
@@ -44,11 +47,13 @@ fn many_faults_raise_one_alert_and_run_the_command() {
         );
     };
     assert!(
-        alert.ends_with(" minor page faults per second, more than 2000"),
+        alert.ends_with(" minor page faults per second, more than 200"),
         "{alert}"
     );
     let rate: u64 = alert.split(' ').next().unwrap().parse().unwrap();
-    assert!((2_001..=5_000).contains(&rate), "{alert}");
+    // 4,000 a second, or what a busy machine gets to.
+    let least = (24_000.0 / took_s / 2.0) as u64;
+    assert!((least..=5_000).contains(&rate), "{alert}, {took_s} s");
     let said = std::fs::read_to_string(run.folder.join("said")).expect("the command ran");
     assert_eq!(said, format!("minor-faults {alert}\nclean\n"));
     let errors = String::from_utf8_lossy(&run.outcome.stderr).into_owned();
@@ -68,7 +73,10 @@ fn few_faults_raise_none() {
 
 #[test]
 fn memory_near_its_limit_is_looked_at_at_once() {
-    let run = Case::of("near_limit.c").option("interval=2s").check();
+    let near = |report: &Report| !events(report, "limit").is_empty();
+    let run = Case::of("near_limit.c")
+        .option("interval=2s")
+        .check_in_steps(&[("1", &|report| report.knows_limit(4 << 30)), ("2", &near)]);
     let report = run.report();
     let limits = events(&report, "limit");
     assert!(

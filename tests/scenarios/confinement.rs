@@ -89,7 +89,7 @@ fn setuid_programs_are_left_alone() {
 #[test]
 fn seccomp_strict() {
     let report = Case::of("seccomp_strict.c")
-        .limit(60)
+        .limit(240)
         .option("interval=20ms")
         .check()
         .report();
@@ -102,7 +102,7 @@ fn seccomp_filters() {
         for futex in ["nofutex", "futex"] {
             let case = Case::of("seccomp_filter.c")
                 .args([how, futex, "200"])
-                .limit(60)
+                .limit(240)
                 .option("interval=20ms");
             let report = case.check().report();
             report.expect_live("keep_before", 4, 400);

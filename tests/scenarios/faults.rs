@@ -206,7 +206,7 @@ fn parts_of_a_running_process_add_up() {
         return told_where_refused();
     }
     let case = Case::of("faulting.c")
-        .args(["20000", "6"])
+        .args(["20000", "240"])
         .option("interval=100ms");
     let mut running = case.start_tracked();
     let mut untold = 0;
@@ -228,6 +228,7 @@ fn parts_of_a_running_process_add_up() {
         }
         is_late && untold > 1_000
     });
+    std::fs::write(running.folder().join("end"), "").expect("a step");
     let run = running.finish();
     run.outcome.expect_code(0);
     let faults = &run.report().json["faults"];

@@ -13,11 +13,17 @@ fn blamed(report: &Report, site: &Site) -> (String, String, Option<u64>) {
     (text("function"), text("file"), blame["line"].as_u64())
 }
 
+/// When `code_names` may go on: once the names of its code are in the recording, they may be replaced, or go.
+const NAMES_TAKEN: &[(&str, &dyn Fn(&Report) -> bool)] = &[
+    ("1", &|report| report.live("make_session").blocks == 50),
+    ("2", &|report| report.live("Pages.cache_page").blocks == 30),
+];
+
 fn names_outlive_their_file(how: &str) {
     let checked = Case::of("code_names.c")
         .arg(how)
         .option("interval=100ms")
-        .check();
+        .check_in_steps(NAMES_TAKEN);
     let report = checked.report();
     report.expect_live("keep_early", 50, 3200);
     report.expect_live("keep_late", 30, 2880);
@@ -56,7 +62,7 @@ fn paths_in_names_of_code_can_be_redacted() {
     let checked = Case::of("code_names.c")
         .arg("map")
         .option("interval=100ms")
-        .check();
+        .check_in_steps(NAMES_TAKEN);
     let bundle = checked.folder.join("redacted.ltk");
     let status = Command::new(&product().command)
         .args(["bundle", "--redact", "paths,argv,host", "-o"])
@@ -182,14 +188,20 @@ for n in range(100):
     handle_request(n)
 print(len(kept))
 import os, time
-time.sleep(1)  # some snapshots
+while not os.path.exists('1'):
+    time.sleep(0.02)
 os.kill(os.getpid(), 9)
 ";
-    let tracked = Case::new(python)
+    let mut running = Case::new(python)
         .file("server.py", text)
         .arg("server.py")
         .any_stderr()
-        .under_run(&["--python", "--interval", "100ms"]);
+        .start_under_run(&["--python", "--interval", "100ms"]);
+    running.wait_for_report("what is kept", |report| {
+        report.live("keep_body").blocks >= 100
+    });
+    fs::write(running.folder().join("1"), "").expect("a step");
+    let tracked = running.finish();
     let report = tracked.report();
     let _ = fs::remove_file(format!("/tmp/perf-{}.map", report.pid())); // it was killed
     let kept = report.live("keep_body");

@@ -197,7 +197,7 @@ fn children_made_behind_libc_are_noticed() {
     for how in ["fork", "clone", "_Fork"] {
         let checked = Case::of("fork_raw.c")
             .args([how, "300"])
-            .limit(60)
+            .limit(240)
             .option("interval=50ms")
             .check();
         let reports = checked.reports();

@@ -43,7 +43,7 @@ fn links_and_fifos_are_not_followed() {
     case.clone()
         .output(&link.to_string_lossy())
         .any_stderr()
-        .limit(60)
+        .limit(240)
         .check();
     assert_eq!(fs::read_to_string(&victim).expect("the file"), "mine");
     assert!(fs::symlink_metadata(&link).expect("the link").is_symlink());
@@ -53,7 +53,7 @@ fn links_and_fifos_are_not_followed() {
     case.clone()
         .output(&dangling.to_string_lossy())
         .any_stderr()
-        .limit(60)
+        .limit(240)
         .check();
     assert!(!case.folder().join("nowhere").exists());
 
@@ -69,7 +69,7 @@ fn links_and_fifos_are_not_followed() {
     case.clone()
         .output(&fifo.to_string_lossy())
         .any_stderr()
-        .limit(60)
+        .limit(240)
         .check();
 }
 
@@ -286,7 +286,7 @@ fn cut_and_damaged_recordings_never_break_the_reader() {
 #[track_caller]
 fn expect_readable_or_refused(recording: &Path) {
     let output = Command::new(tool("timeout"))
-        .arg("120")
+        .arg("240")
         .arg(&product().command)
         .args(["report", "--format", "json", "--no-debuginfod"])
         .arg(recording)

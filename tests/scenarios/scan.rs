@@ -1,6 +1,9 @@
 //! Lost blocks of a process that runs on: `leaktrack scan` and the option `scan`.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use leaktrack_tests::{Case, Report, Running, Terminal, product, program_as};
 use serde_json::Value;
@@ -237,7 +240,6 @@ fn nobody_is_interrupted_and_no_child_is_seen() {
         assert_eq!(last(&in_copy)["kind"], "fork");
         assert_eq!(children_of(running.pid()), "", "nothing is left behind");
     }
-    std::thread::sleep(std::time::Duration::from_millis(700));
     pass(&running, "end");
     let tracked = running.finish();
     assert!(
@@ -281,7 +283,14 @@ fn a_process_near_its_limit_is_scanned_once() {
     // The program maps nothing, so that what it may map is soon used up by four fifths.
     let limit = 400u64 << 20;
     let case = Case::of("fill_to_limit.c").arg((limit / 1024).to_string());
-    let tracked = case.option("interval=50ms").option("memory=32M").tracked();
+    let case = case.option("interval=50ms").option("memory=32M");
+    // Once it was scanned it goes on for two seconds, in which it is not scanned again.
+    let scanned = |report: &Report| {
+        let mut scans = report.json["scans"].as_array().into_iter().flatten();
+        scans.any(|scan| scan["kind"] == "live")
+    };
+    let tracked =
+        case.check_in_steps(&[("1", &|report| report.knows_limit(limit)), ("2", &scanned)]);
     let report = tracked.report();
     let scans = report.json["scans"].as_array().expect("scans");
     let live: Vec<_> = scans.iter().filter(|scan| scan["kind"] == "live").collect();
@@ -359,6 +368,45 @@ fn a_process_that_cannot_be_scanned_says_why() {
     running.finish().outcome.expect_code(0);
 }
 
+/// Waits until a scan that was asked for is under way: the request stands in the recording, and its helper has gone to sleep
+/// since, which it does not do while there is one that it has not looked at.
+fn await_scan(running: &Running) {
+    let recording = &running.recordings()[0];
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let pause = || {
+        assert!(Instant::now() < deadline, "the scan does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let word = |at: u64| {
+        let (file, mut bytes) = (File::open(recording).expect("it"), [0; 4]);
+        file.read_exact_at(&mut bytes, at)
+            .expect("its control page");
+        u32::from_le_bytes(bytes)
+    };
+    // Kind of the request (2: a scan), its number, and that of the last one answered.
+    while word(2052) != 2 || word(2048) == word(2064) {
+        pause();
+    }
+    let before = sleeps_of_helper(running.pid());
+    while sleeps_of_helper(running.pid()) < before + 5 {
+        pause();
+    }
+}
+
+/// How often the helper of a process has waited for something.
+fn sleeps_of_helper(pid: i32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let mut texts = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let helper = texts.find(|text| text.starts_with("Name:\tleaktrack\n"));
+    helper
+        .as_deref()
+        .and_then(|text| text.split_once("\nvoluntary_ctxt_switches:"))
+        .and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+        .expect("a helper")
+}
+
 /// Begins a scan that would go on for hours, and ends the command that asked for it.
 fn give_up_a_scan(running: &Running, signal: i32) {
     let mut asker = Command::new(&product().command)
@@ -367,7 +415,7 @@ fn give_up_a_scan(running: &Running, signal: i32) {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("the command");
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    await_scan(running);
     assert!(asker.try_wait().expect("its state").is_none());
     // SAFETY: signals the child started above, which was not waited for.
     assert_eq!(unsafe { libc::kill(asker.id() as i32, signal) }, 0);

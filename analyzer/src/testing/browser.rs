@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// Name under which WebDriver passes elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// A loaded machine may take this long for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A window of a browser that was started for it.
 pub struct Browser {

@@ -128,7 +128,7 @@ mod tests {
             // SAFETY: as above.
             unsafe {
                 libc::dup2(write.as_raw_fd(), 2);
-                libc::alarm(10);
+                libc::alarm(240);
             }
             remember_stderr();
             for _ in 0..10_000 {

@@ -45,7 +45,7 @@ extern "C" fn on_trap(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_voi
         let registers = &mut (*(context as *mut libc::ucontext_t)).uc_mcontext.gregs;
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(10);
+            libc::alarm(240);
             let check = (*CHECK.0.get()).as_ref().unwrap();
             libc::_exit(i32::from(!check()));
         }

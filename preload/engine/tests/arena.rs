@@ -138,7 +138,7 @@ fn a_forked_child_goes_on_with_it() {
         unsafe {
             let child = libc::fork();
             if child == 0 {
-                libc::alarm(10);
+                libc::alarm(240);
                 arena::abandon_in_child();
                 let (small, large) = (arena::alloc(100, 8), arena::alloc(100_000, 8));
                 libc::_exit(i32::from(

@@ -353,7 +353,7 @@ fn a_forked_child_goes_on_with_a_table_that_others_were_changing() {
             unsafe {
                 let child = libc::fork();
                 if child == 0 {
-                    libc::alarm(20);
+                    libc::alarm(240);
                     table.abandon_in_child();
                     leaktrack_engine::arena::abandon_in_child();
                     let mut wrong = 0;
@@ -399,7 +399,7 @@ fn a_forked_child_goes_on_where_others_were_freeing_what_is_not_known() {
             unsafe {
                 let child = libc::fork();
                 if child == 0 {
-                    libc::alarm(20);
+                    libc::alarm(240);
                     table.abandon_in_child();
                     leaktrack_engine::arena::abandon_in_child();
                     let known = table.remove(UNUSED).is_some() || table.get(UNUSED).is_some();
@@ -509,7 +509,7 @@ mod owners {
                 unsafe {
                     let child = libc::fork();
                     if child == 0 {
-                        libc::alarm(20);
+                        libc::alarm(240);
                         table.abandon_in_child();
                         leaktrack_engine::arena::abandon_in_child();
                         let mut wrong = 0;

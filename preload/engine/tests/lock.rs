@@ -123,7 +123,7 @@ fn a_forked_child_can_use_what_its_parent_held() {
     unsafe {
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(10);
+            libc::alarm(240);
             let held = lock.held_here();
             lock.reset();
             let (guard, abandoned) = lock.lock_checked();

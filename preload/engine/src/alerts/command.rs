@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn wait_for(path: &std::path::Path) -> std::string::String {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(240);
         loop {
             match std::fs::read_to_string(path) {
                 Ok(text) if text.ends_with("end\n") => return text,
@@ -138,7 +138,7 @@ mod tests {
             let outcome = run(command.as_bytes(), Kind::MinorFaults, &words());
             assert_eq!(outcome, Outcome::Started);
             let text = wait_for(&path);
-            let deadline = Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(240);
             while !is_free() && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -409,12 +409,20 @@ fn sleeps_of_helper(pid: i32) -> u64 {
 
 /// Begins a scan that would go on for hours, and ends the command that asked for it.
 fn give_up_a_scan(running: &Running, signal: i32) {
-    let mut asker = Command::new(&product().command)
+    let mut asker = Command::new(&product().command);
+    asker
         .args(["scan", &running.pid().to_string(), "--apart", "5h"])
         .args(["--wait", "10h"])
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("the command");
+        .stdout(std::process::Stdio::null());
+    // A shell that runs the tests in the background has it ignored, which the command respects.
+    // SAFETY: one system call, which is allowed between fork and exec.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut asker, || {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut asker = asker.spawn().expect("the command");
     await_scan(running);
     assert!(asker.try_wait().expect("its state").is_none());
     // SAFETY: signals the child started above, which was not waited for.

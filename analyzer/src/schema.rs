@@ -161,6 +161,7 @@ fn totals() -> Value {
         ("mappings", count()),
         ("mapped_bytes", count()),
         ("temporary", or_null(count())),
+        ("live_bytes_estimate", estimate(&count())),
     ]);
     object(&fields)
 }

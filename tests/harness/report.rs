@@ -123,7 +123,7 @@ impl Report {
         Report::read_top(recordings, "0")
     }
 
-    fn read_top(recordings: &[&Path], top: &str) -> Result<Report, String> {
+    pub(super) fn read_top(recordings: &[&Path], top: &str) -> Result<Report, String> {
         let output = Command::new(&product().command)
             .arg("report")
             .args(recordings)

@@ -225,3 +225,47 @@ fn code_without_end_folds_within_the_cap() {
     let live = report.total("live_blocks");
     assert!((100..120).contains(&live), "{live}");
 }
+
+#[test]
+fn intervals_hold_what_a_coarse_mean_missed() {
+    const KEPT: [(&str, u64, u64); 5] = [
+        ("keep_a", 20, 20 * 10_000),
+        ("keep_b", 5, 5 * 50_000),
+        ("keep_c", 200, 200 * 1_000),
+        ("keep_d", 3_000, 3_000 * 64),
+        ("keep_e", 1, 200_000),
+    ];
+    let case = Case::of("few_samples.c")
+        .option("mode=budget:1")
+        .option("interval=100ms");
+    let (mut asked, mut held) = (0, 0);
+    for _ in 0..8 {
+        let tracked = case.tracked();
+        tracked.outcome.expect_code(0);
+        let report = tracked.report();
+        for site in report.json["sites"].as_array().expect("sites") {
+            let frames = site["frames"].as_array().expect("frames");
+            let kept = KEPT
+                .iter()
+                .find(|(function, ..)| frames.iter().any(|frame| frame["function"] == *function));
+            let Some((_, blocks, bytes)) = kept else {
+                continue;
+            };
+            for (what, truth) in [("live_blocks", *blocks), ("live_bytes", *bytes)] {
+                let number = |bound: &str| site[what][bound].as_u64().expect("a number");
+                asked += 1;
+                held += u32::from(number("low") <= truth && truth <= number("high"));
+            }
+        }
+        // With call sites of which no block was sampled: the program holds little else.
+        let estimate = &report.json["totals"]["live_bytes_estimate"];
+        let number = |bound: &str| estimate[bound].as_u64().expect("a number");
+        let truth: u64 = KEPT.iter().map(|(_, _, bytes)| bytes).sum();
+        asked += 1;
+        held += u32::from(number("low") <= truth + 100_000 && truth <= number("high") + 100_000);
+        // And it is no idle one: glibc itself knows how much is in use.
+        assert!(number("high") < 3 * truth, "{estimate}");
+    }
+    // Each holds in 19 of 20 cases; so few do not once in a million runs.
+    assert!(asked >= 16 && held * 10 >= asked * 7, "{held} of {asked}");
+}

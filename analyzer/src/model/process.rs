@@ -447,10 +447,16 @@ impl Process {
             .max();
         if let Some(mean_bytes) = used.max(asked) {
             head.mean_bytes = head.mean_bytes.max(mean_bytes);
+            let most_unseen_bytes = self.most_unseen_bytes();
             for (id, raw) in &mut sites {
                 if raw.site.kind == format::SiteKind::Heap {
                     let spread = spreads.get(id);
-                    raw.basis = Some(SampleBasis::of(&raw.history.last(), spread, head));
+                    raw.basis = Some(SampleBasis::of(
+                        &raw.history.last(),
+                        spread,
+                        head,
+                        most_unseen_bytes,
+                    ));
                 }
             }
         }
@@ -498,8 +504,9 @@ impl Process {
         }
     }
 
-    /// Bytes allocated since blocks are sampled: an exact sum.
-    pub fn allocated_while_sampled(&self) -> u64 {
+    /// At most so many live bytes were not sampled: what was allocated since blocks are sampled, which is an exact
+    /// sum, or what glibc's own books have in use, where they were looked into with the last snapshot.
+    pub fn most_unseen_bytes(&self) -> u64 {
         let bytes = |head: &SnapshotHead| head.totals.allocated_bytes;
         let from_the_start = matches!(self.mode, Mode::Sample { .. } | Mode::Budget { .. });
         let exact = self.heads.iter().take_while(|head| head.sampling.is_none());
@@ -507,7 +514,14 @@ impl Process {
             true => 0,
             false => exact.last().map_or(0, bytes),
         };
-        self.last_head().map_or(0, bytes).saturating_sub(before)
+        let last = self.last_head();
+        let allocated = last.map_or(0, bytes).saturating_sub(before);
+        let file = super::identity::file_name(&self.allocator);
+        let is_glibc = file.starts_with("libc.so") || file.starts_with("libc-2");
+        let books = last.and_then(|head| head.allocator).filter(|_| is_glibc);
+        books.map_or(allocated, |books| {
+            allocated.min(books.held_bytes.saturating_sub(books.free_bytes))
+        })
     }
 
     /// The name that it was started by, else its executable's file name.

@@ -1,17 +1,28 @@
 //! How far the figures of sampled sites may be off, as 95% intervals.
 //!
-//! A site's figure T is a sum over its live samples of what each stands for; its variance V is
-//! estimated by the library (`leaktrack_recording::SiteSpread`). T is taken for a multiple of a
-//! Poisson count: with k = V / T it is k times a count of n = T^2 / V. The interval is k times the
-//! exact one of that count (Garwood), in Byar's approximation by cubes (Breslow and Day 1987, 2.10).
+//! A site holds what was sampled, S, for certain, and what was not. The latter is estimated by Y, a sum over its
+//! live samples of what each stands for beyond itself, with a variance V that the library estimates
+//! (`leaktrack_recording::SiteSpread`). Y is taken for a multiple of a Poisson count: with k = V / Y it is k times a
+//! count of n = Y^2 / V.
+//!
+//! - From below the interval is k times the exact one of that count (Garwood), given that it is not 0: sites without a
+//!   sample are in no list, so of all small ones those are listed that look larger than they are.
+//! - From above it is that of Fay and Feuer (1997) for sums of counts with different weights: as if one more sample had
+//!   been seen with the largest weight that any block of the site can have had. That weight is the coarsest mean of the
+//!   recording, whatever the site's own samples weigh: of a time with a coarse mean a site may hold blocks of
+//!   which none was sampled. No more than what was allocated while blocks were sampled.
+//!
 //! With few samples that is much nearer the truth than two standard errors to either side.
 
 use leaktrack_recording::{SiteSpread, SpreadsHead};
 
 use super::history::Counters;
+use super::process::Process;
 
 /// The two-sided 95% quantile of the normal distribution.
 const Z: f64 = 1.959_963_985;
+/// What an interval leaves out on each side.
+const TAIL: f64 = 0.025;
 
 /// What the live figures of a site rest on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,17 +36,35 @@ pub struct SampleBasis {
     pub bytes_variance: f64,
     /// Variance of the live blocks.
     pub blocks_variance: f64,
+    /// The most that one sample can stand for: the coarsest mean.
+    pub unit_bytes: f64,
+    /// Bytes of a block of it, on average.
+    pub block_bytes: f64,
+    /// At most so much of it was not sampled.
+    pub most_unseen_bytes: u64,
 }
 
 impl SampleBasis {
-    /// Of a site with these counters, from the walk over the live table if that saw the site.
-    pub fn of(counters: &Counters, spread: Option<&SiteSpread>, head: SpreadsHead) -> Self {
+    /// Of a site with these counters, from the walk over the live table if that saw the site. `most_unseen_bytes`: so
+    /// much was allocated in all while blocks were sampled.
+    pub fn of(
+        counters: &Counters,
+        spread: Option<&SiteSpread>,
+        head: SpreadsHead,
+        most_unseen_bytes: u64,
+    ) -> Self {
         let (bytes, blocks) = (counters.live_bytes(), counters.live_blocks());
+        let outer = Self {
+            unit_bytes: unit_bytes(head.mean_bytes),
+            block_bytes: (bytes as f64 / blocks.max(1) as f64).max(1.0),
+            most_unseen_bytes,
+            ..Self::default()
+        };
         if blocks == 0 {
             return Self::default();
         }
         let Some(spread) = spread.filter(|spread| spread.blocks > 0) else {
-            return Self::by_mean(counters, head.mean_bytes);
+            return outer.by_mean(bytes, blocks);
         };
         let square = |sixteenths: u64| (sixteenths as f64 / 16.0).powi(2);
         let same = (bytes, blocks) == (spread.bytes, spread.blocks);
@@ -46,35 +75,92 @@ impl SampleBasis {
             sampled_bytes: if same { spread.sampled_bytes } else { 0 },
             bytes_variance: square(spread.bytes_error_16) * share,
             blocks_variance: square(spread.blocks_error_16) * share,
+            ..outer
         }
     }
 
     /// Without a walk: a sample adds at most mean times what it stands for.
-    fn by_mean(counters: &Counters, mean_bytes: u64) -> Self {
-        let mean = mean_bytes as f64;
-        let (bytes, blocks) = (counters.live_bytes() as f64, counters.live_blocks() as f64);
-        let size = (bytes / blocks).max(1.0);
+    fn by_mean(self, bytes: u64, blocks: u64) -> Self {
+        let (mean, blocks) = (self.unit_bytes, blocks as f64);
         Self {
-            samples: blocks / (1.0 + mean / size),
+            samples: blocks / (1.0 + mean / self.block_bytes),
             sampled_bytes: 0,
-            bytes_variance: mean * bytes,
-            blocks_variance: mean / size * blocks,
+            bytes_variance: mean * bytes as f64,
+            blocks_variance: mean / self.block_bytes * blocks,
+            ..self
         }
     }
 
-    /// Both together; samples of different processes are independent.
+    /// Of the whole process: what its sites rest on, and what may be in others.
+    pub fn of_process(process: &Process) -> Option<Self> {
+        let nothing = Self {
+            unit_bytes: unit_bytes(process.sample_mean_bytes),
+            most_unseen_bytes: process.most_unseen_bytes(),
+            ..Self::default()
+        };
+        let sites = process.sites.iter().filter_map(|site| site.basis);
+        (process.sample_mean_bytes > 0).then(|| sites.fold(nothing, Self::plus))
+    }
+
+    /// Of a process of which every block was recorded.
+    pub fn certain(live_bytes: u64) -> Self {
+        Self {
+            sampled_bytes: live_bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Of two processes together.
+    pub fn beside(self, other: Self) -> Self {
+        Self {
+            most_unseen_bytes: self
+                .most_unseen_bytes
+                .saturating_add(other.most_unseen_bytes),
+            ..self.plus(other)
+        }
+    }
+
+    /// Of two sites of a process together; their samples are independent.
     pub fn plus(self, other: Self) -> Self {
+        let least = |a: f64, b: f64| {
+            if a > 0.0 && b > 0.0 {
+                a.min(b)
+            } else {
+                a.max(b)
+            }
+        };
         Self {
             samples: self.samples + other.samples,
             sampled_bytes: self.sampled_bytes.saturating_add(other.sampled_bytes),
             bytes_variance: self.bytes_variance + other.bytes_variance,
             blocks_variance: self.blocks_variance + other.blocks_variance,
+            unit_bytes: self.unit_bytes.max(other.unit_bytes),
+            block_bytes: least(self.block_bytes, other.block_bytes),
+            most_unseen_bytes: self.most_unseen_bytes.max(other.most_unseen_bytes),
         }
     }
 
     /// The 95% interval of so many live bytes.
     pub fn bytes(&self, value: u64) -> (u64, u64) {
-        interval(value, self.bytes_variance, self.samples, self.sampled_bytes)
+        let (low, high) = interval(
+            value,
+            self.sampled_bytes,
+            self.bytes_variance,
+            self.unit_bytes + self.missed_bytes(),
+        );
+        let most = self.sampled_bytes.saturating_add(self.most_unseen_bytes);
+        (low, high.min(most).max(value))
+    }
+
+    /// Size of a block larger than the mean that may well have been missed beside those sampled; such blocks
+    /// are known by their own size, since weights are whole numbers.
+    fn missed_bytes(&self) -> f64 {
+        let size = match self.sampled_bytes {
+            0 => self.block_bytes,
+            bytes => bytes as f64 / self.samples.max(1.0),
+        };
+        let missed = self.samples * (-size / self.unit_bytes.max(1.0)).exp();
+        if missed > TAIL { size } else { 0.0 }
     }
 
     /// The 95% interval of so many live blocks.
@@ -84,29 +170,98 @@ impl SampleBasis {
         } else {
             0
         };
-        interval(value, self.blocks_variance, self.samples, sampled)
+        let unit = self.unit_bytes / self.block_bytes.max(1.0);
+        interval(value, sampled, self.blocks_variance, unit)
     }
 }
 
-/// The interval of `value`, of which `certain` was seen itself.
-fn interval(value: u64, variance: f64, samples: f64, certain: u64) -> (u64, u64) {
-    if variance <= 0.0 || value == 0 {
-        return (value, value);
+/// The most that one sample can stand for. A mean of one byte, the finest, misses a block of 16 bytes once in 24
+/// million: it hides nothing.
+fn unit_bytes(mean_bytes: u64) -> f64 {
+    match mean_bytes {
+        0 | 1 => 0.0,
+        mean => mean as f64,
     }
-    let t = value as f64;
-    let (k, n) = (variance / t, t * t / variance);
-    // Of all small sites only those are seen that were sampled, most of them once: one sample says
-    // nothing from below.
-    let low = if samples < 1.5 { 0.0 } else { k * byar(n, -Z) };
-    let high = k * byar(n + 1.0, Z);
-    let low = (low.floor() as u64).max(certain).min(value);
-    (low, (high.ceil() as u64).max(value))
 }
 
-/// The quantile of a gamma distribution of shape `n`, `z` standard deviations from its middle.
+/// The interval of `value`, of which `certain` was seen itself; a sample stands for `unit` at most.
+fn interval(value: u64, certain: u64, variance: f64, unit: f64) -> (u64, u64) {
+    let certain = certain.min(value);
+    let beyond = (value - certain) as f64;
+    let low = certain as f64 + lower(beyond, variance);
+    let high = certain as f64 + upper(beyond, variance, unit);
+    (
+        (low.floor() as u64).min(value),
+        (high.ceil() as u64).max(value),
+    )
+}
+
+/// From `y` with this variance, which is not 0 by chance alone.
+fn lower(y: f64, variance: f64) -> f64 {
+    /// From here on it makes no difference that it is not 0.
+    const MANY: f64 = 30.0;
+    if y <= 0.0 || variance <= 0.0 {
+        return y.max(0.0);
+    }
+    let (k, n) = (variance / y, y * y / variance);
+    if n > MANY {
+        return k * byar(n, -Z);
+    }
+    // The count that gives n and more in one of forty cases in which it gives anything at all.
+    let chance = |count: f64| gamma_share(n, count) / -(-count).exp_m1();
+    let (mut low, mut high) = (0.0, n);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        match chance(middle) < TAIL {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    k * low
+}
+
+/// To `y` with this variance, a sample of `unit` having been missed.
+fn upper(y: f64, variance: f64, unit: f64) -> f64 {
+    let (y, variance) = (y + unit, variance + unit * unit);
+    if y <= 0.0 || variance <= 0.0 {
+        return y.max(0.0);
+    }
+    variance / y * byar(y * y / variance, Z)
+}
+
+/// The quantile of a gamma distribution of shape `n`, `z` standard deviations from its middle, in Byar's
+/// approximation by cubes (Breslow and Day 1987, 2.10).
 fn byar(n: f64, z: f64) -> f64 {
     let root = 1.0 - 1.0 / (9.0 * n) + z / (3.0 * n.sqrt());
     n * root.max(0.0).powi(3)
+}
+
+/// The share of a gamma distribution of shape `n` that is below `x`: for a whole `n` the chance that a Poisson
+/// count of mean `x` is `n` or more. By its series, which is short where `x` is below `n`.
+fn gamma_share(n: f64, x: f64) -> f64 {
+    if x <= 0.0 {
+        return 0.0;
+    }
+    let (mut term, mut sum) = (1.0 / n, 1.0 / n);
+    for step in 1..500 {
+        term *= x / (n + f64::from(step));
+        sum += term;
+        if term < sum * 1e-12 {
+            break;
+        }
+    }
+    (sum.ln() + n * x.ln() - x - ln_gamma(n)).exp().min(1.0)
+}
+
+/// The logarithm of the gamma function, by Stirling's series after stepping up.
+fn ln_gamma(n: f64) -> f64 {
+    let (mut n, mut below) = (n, 0.0);
+    while n < 10.0 {
+        below += n.ln();
+        n += 1.0;
+    }
+    let series = 1.0 / (12.0 * n) - 1.0 / (360.0 * n.powi(3)) + 1.0 / (1260.0 * n.powi(5));
+    (n - 0.5) * n.ln() - n + (2.0 * std::f64::consts::PI).ln() / 2.0 + series - below
 }
 
 /// At most so many live bytes, with 95% confidence, in call sites none of whose live blocks was
@@ -166,64 +321,156 @@ mod tests {
         (spread.samples > 0).then_some((counters, spread))
     }
 
-    /// Share of 1,000 sites whose interval holds the truth, for bytes and for blocks. What was not
-    /// sampled at all is bounded together and counts as held.
-    fn coverage(expected: std::ops::Range<f64>, random: &mut Random) -> (f64, f64) {
-        const SITES: usize = 1_000;
-        const MEAN: f64 = 65_536.0;
-        let (mut bytes_held, mut blocks_held) = (0, 0);
-        for _ in 0..SITES {
-            // Sizes from 16 bytes to half the mean on a logarithmic scale; those of a site differ by
-            // up to eight times.
-            let least = 16.0 * (MEAN / 2.0 / 16.0 / 8.0).powf(random.next());
-            let wanted = expected.start + (expected.end - expected.start) * random.next();
-            let (mut sizes, mut sum) = (Vec::new(), 0.0);
-            while sum < wanted {
-                let size = (least * 8f64.powf(random.next())) as u64;
-                sum += -(-(size as f64 + 1.0) / MEAN).exp_m1();
-                sizes.push(size);
-            }
-            let bytes: u64 = sizes.iter().sum();
-            let Some((counters, spread)) = sample(&sizes, MEAN, random) else {
-                bytes_held += 1;
-                blocks_held += 1;
+    const MEAN: f64 = 65_536.0;
+
+    fn head(mean: f64) -> SpreadsHead {
+        SpreadsHead {
+            at_ms: 0,
+            mean_bytes: mean as u64,
+        }
+    }
+
+    /// Sizes of a site's blocks, of which so many samples are expected: from 16 bytes to half the mean on
+    /// a logarithmic scale; those of a site differ by up to eight times.
+    fn sizes(expected: f64, random: &mut Random) -> Vec<u64> {
+        let least = 16.0 * (MEAN / 2.0 / 16.0 / 8.0).powf(random.next());
+        let (mut sizes, mut sum) = (Vec::new(), 0.0);
+        while sum < expected {
+            let size = (least * 8f64.powf(random.next())) as u64;
+            sum += -(-(size as f64 + 1.0) / MEAN).exp_m1();
+            sizes.push(size);
+        }
+        sizes
+    }
+
+    /// Sums over parts of a site.
+    fn plus(a: (Counters, SiteSpread), b: (Counters, SiteSpread)) -> (Counters, SiteSpread) {
+        let root = |a: u64, b: u64| (a as f64).hypot(b as f64) as u64;
+        let spread = SiteSpread {
+            site: 0,
+            samples: a.1.samples + b.1.samples,
+            sampled_bytes: a.1.sampled_bytes + b.1.sampled_bytes,
+            blocks: a.1.blocks + b.1.blocks,
+            bytes: a.1.bytes + b.1.bytes,
+            blocks_error_16: root(a.1.blocks_error_16, b.1.blocks_error_16),
+            bytes_error_16: root(a.1.bytes_error_16, b.1.bytes_error_16),
+        };
+        (a.0.plus(&b.0), spread)
+    }
+
+    /// Of `sites` sites that were sampled, the shares whose interval holds the truth, for bytes and for
+    /// blocks. Each site is made of blocks from times with different means.
+    fn held(
+        sites: usize,
+        random: &mut Random,
+        mut parts: impl FnMut(&mut Random) -> Vec<(f64, Vec<u64>)>,
+    ) -> (f64, f64) {
+        let (mut bytes_held, mut blocks_held, mut seen) = (0, 0, 0);
+        while seen < sites {
+            let parts = parts(random);
+            let coarsest = parts.iter().map(|(mean, _)| *mean).fold(0.0, f64::max);
+            let all = || parts.iter().flat_map(|(_, sizes)| sizes);
+            let (bytes, blocks) = (all().sum::<u64>(), all().count() as u64);
+            let samples = parts
+                .iter()
+                .filter_map(|(mean, sizes)| sample(sizes, *mean, random))
+                .reduce(plus);
+            // What was never sampled is in no list: it is bounded together.
+            let Some((counters, spread)) = samples else {
                 continue;
             };
-            let basis = SampleBasis::of(&counters, Some(&spread), SpreadsHead::default());
-            let held = |(low, high): (u64, u64), truth: u64| (low..=high).contains(&truth);
-            bytes_held += usize::from(held(basis.bytes(counters.live_bytes()), bytes));
-            blocks_held += usize::from(held(
-                basis.blocks(counters.live_blocks()),
-                sizes.len() as u64,
-            ));
+            seen += 1;
+            let basis = SampleBasis::of(&counters, Some(&spread), head(coarsest), u64::MAX);
+            let holds = |(low, high): (u64, u64), truth: u64| (low..=high).contains(&truth);
+            bytes_held += usize::from(holds(basis.bytes(counters.live_bytes()), bytes));
+            blocks_held += usize::from(holds(basis.blocks(counters.live_blocks()), blocks));
         }
         (
-            bytes_held as f64 / SITES as f64,
-            blocks_held as f64 / SITES as f64,
+            bytes_held as f64 / sites as f64,
+            blocks_held as f64 / sites as f64,
         )
     }
 
     #[test]
     fn intervals_hold_the_truth_as_often_as_they_say() {
         let mut random = Random(20_261_121);
-        for expected in [20.0..30.0, 30.0..100.0, 100.0..400.0] {
-            let (bytes, blocks) = coverage(expected.clone(), &mut random);
+        for (low, high) in [(20.0, 30.0), (30.0, 100.0), (100.0, 400.0)] {
+            let (bytes, blocks) = held(1_500, &mut random, |random| {
+                let expected = low + (high - low) * random.next();
+                vec![(MEAN, sizes(expected, random))]
+            });
             for share in [bytes, blocks] {
-                assert!((0.93..=0.97).contains(&share), "{expected:?}: {share}");
+                assert!((0.93..=0.985).contains(&share), "{low}: {share}");
             }
         }
-        for expected in [0.01..0.3, 0.3..1.0, 1.0..3.0, 3.0..20.0] {
-            let (bytes, blocks) = coverage(expected.clone(), &mut random);
+        for expected in [
+            0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0, 9.0, 14.0,
+        ] {
+            let (bytes, blocks) = held(4_000, &mut random, |random| {
+                vec![(MEAN, sizes(expected, random))]
+            });
             for share in [bytes, blocks] {
-                assert!(share >= 0.93, "{expected:?}: {share}");
+                assert!(share >= 0.93, "{expected}: {share}");
             }
         }
     }
 
     #[test]
+    fn intervals_hold_blocks_of_a_coarser_time_of_which_none_was_sampled() {
+        let mut random = Random(5);
+        // As under a budget: a fine mean at first, then one up to 512 times as coarse.
+        for coarse in [4.0, 64.0, 512.0] {
+            for (early, late) in [(20.0, 0.5), (3.0, 1.5), (0.5, 0.5), (0.1, 2.0), (50.0, 5.0)] {
+                let (bytes, blocks) = held(2_000, &mut random, |random| {
+                    let fine = MEAN / coarse;
+                    let one = (fine / 8.0 * (0.2 + random.next())) as u64;
+                    let count = |expected: f64, mean: f64| {
+                        let p = -(-(one as f64 + 1.0) / mean).exp_m1();
+                        vec![one; (expected / p * 2.0 * random.next()) as usize]
+                    };
+                    let mut count = count;
+                    vec![(fine, count(early, fine)), (MEAN, count(late, MEAN))]
+                });
+                for share in [bytes, blocks] {
+                    assert!(share >= 0.93, "{coarse} {early} {late}: {share}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn intervals_hold_large_blocks_beside_small_ones() {
+        let mut random = Random(11);
+        for (large, small) in [(3, 0.5), (40, 1.0), (200, 1.0), (10, 3.0), (40, 20.0)] {
+            let (bytes, _) = held(4_000, &mut random, |random| {
+                let size = (MEAN * (1.0 + 3.0 * random.next())) as u64;
+                let mut all = sizes(small, random);
+                all.extend(vec![size; large]);
+                vec![(MEAN, all)]
+            });
+            assert!(bytes >= 0.93, "{large} {small}: {bytes}");
+        }
+    }
+
+    #[test]
+    fn the_gamma_share_is_that_of_the_tables() {
+        // P(N >= n) of Poisson counts, by summing.
+        for (n, mean) in [(1, 0.5), (2, 0.2422), (5, 3.0), (20, 12.22)] {
+            let (mut term, mut below) = (f64::exp(-mean), 0.0);
+            for count in 0..n {
+                below += term;
+                term *= mean / f64::from(count + 1);
+            }
+            let share = gamma_share(f64::from(n), mean);
+            assert!((share - (1.0 - below)).abs() < 1e-9, "{n} {mean}: {share}");
+        }
+        // Garwood's lower limit of 20, where it hardly matters that it is not 0.
+        assert!((lower(20.0, 20.0) - 12.217).abs() < 0.01);
+    }
+
+    #[test]
     fn what_was_not_seen_is_within_its_bound() {
         let mut random = Random(7);
-        const MEAN: f64 = 65_536.0;
         let (mut held, mut bound, mut truth) = (0, 0.0, 0.0);
         const RUNS: usize = 1_000;
         for _ in 0..RUNS {
@@ -262,7 +509,7 @@ mod tests {
             bytes: 300,
             ..SiteSpread::default()
         };
-        let basis = SampleBasis::of(&counters, Some(&spread), SpreadsHead::default());
+        let basis = SampleBasis::of(&counters, Some(&spread), SpreadsHead::default(), 0);
         assert_eq!(basis.bytes(300), (300, 300));
         assert_eq!(basis.blocks(3), (3, 3));
     }
@@ -270,15 +517,13 @@ mod tests {
     #[test]
     fn without_a_walk_the_interval_is_no_narrower() {
         let mut random = Random(99);
-        let head = SpreadsHead {
-            at_ms: 0,
-            mean_bytes: 65_536,
-        };
+        let head = head(MEAN);
         let sizes = vec![1_000; 5_000];
         let (counters, spread) = sample(&sizes, 65_536.0, &mut random).unwrap();
         let (low, high) =
-            SampleBasis::of(&counters, Some(&spread), head).bytes(counters.live_bytes());
-        let (lower, higher) = SampleBasis::of(&counters, None, head).bytes(counters.live_bytes());
+            SampleBasis::of(&counters, Some(&spread), head, u64::MAX).bytes(counters.live_bytes());
+        let (lower, higher) =
+            SampleBasis::of(&counters, None, head, u64::MAX).bytes(counters.live_bytes());
         assert!(
             lower <= low && high <= higher,
             "{lower} {low} {high} {higher}"

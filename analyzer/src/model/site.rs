@@ -122,7 +122,7 @@ impl Site {
         self.parts
             .iter()
             .filter_map(|part| part.basis)
-            .reduce(SampleBasis::plus)
+            .reduce(SampleBasis::beside)
     }
 
     fn sum(&self, f: impl Fn(&Part) -> u64) -> u64 {

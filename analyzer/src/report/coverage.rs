@@ -171,7 +171,7 @@ pub fn unseen_bytes(process: &Process) -> Option<u64> {
     let mean_bytes = Some(process.sample_mean_bytes).filter(|mean| *mean > 0)?;
     let bound = sampling::unseen_bytes(mean_bytes, with(1), with(2));
     // Nothing of what was allocated earlier, or never, went unseen.
-    Some(bound.min(process.allocated_while_sampled()))
+    Some(bound.min(process.most_unseen_bytes()))
 }
 
 /// What sampling leaves open.

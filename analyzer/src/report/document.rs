@@ -11,6 +11,7 @@ use super::faults::{FaultRegion, TouchPlace};
 pub use super::gc::GcReport;
 pub use super::lifetimes::LifetimesReport;
 use super::system::{SystemMoment, SystemReport};
+use crate::human;
 use crate::model::Frame;
 use crate::verdict::{Estimate, Pattern, Verdict};
 
@@ -261,6 +262,25 @@ pub struct Totals {
     /// else; unknown where blocks are sampled.
     #[serde(default)]
     pub temporary: Option<u64>,
+    /// `live_bytes` with its interval, call sites without a sample included.
+    #[serde(default)]
+    pub live_bytes_estimate: Amount,
+}
+
+impl Totals {
+    /// Live bytes for people, with their interval if blocks were sampled.
+    pub fn live(&self) -> String {
+        let value = human::bytes(self.live_bytes);
+        let Amount { low, high, .. } = self.live_bytes_estimate;
+        match low.zip(high) {
+            Some((low, high)) if low < high => format!(
+                "{value} (95%: {} to {})",
+                human::bytes(low),
+                human::bytes(high)
+            ),
+            _ => value,
+        }
+    }
 }
 
 /// Where resident memory went.

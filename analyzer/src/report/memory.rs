@@ -3,10 +3,22 @@
 use leaktrack_recording::SnapshotHead;
 
 use super::account::Accounts;
-use super::document::{Fragmentation, Memory, MemoryPart, Moment, Totals};
+use super::document::{Amount, Fragmentation, Memory, MemoryPart, Moment, Totals};
 use crate::model::identity::file_name;
 use crate::model::process::Ended;
+use crate::model::sampling::SampleBasis;
 use crate::model::{Family, Process};
+
+/// The 95% interval of the live bytes of all processes; no wider than a point if every block was recorded.
+fn live_interval(family: &Family, value: u64) -> (u64, u64) {
+    let of_process = |process: &Process| {
+        let live = process.last_head().map_or(0, live_bytes);
+        SampleBasis::of_process(process).unwrap_or_else(|| SampleBasis::certain(live))
+    };
+    let all = family.present().map(|(_, process)| of_process(process));
+    all.reduce(SampleBasis::beside)
+        .map_or((value, value), |basis| basis.bytes(value))
+}
 
 /// Totals at the end of the window; counts are those of the window.
 pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
@@ -49,6 +61,12 @@ pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
             .zip(last.temporary)
             .map(|(sum, count)| sum.saturating_add(count.saturating_sub(before.unwrap_or(0))));
     }
+    let (low, high) = live_interval(family, totals.live_bytes);
+    totals.live_bytes_estimate = Amount {
+        value: totals.live_bytes,
+        low: Some(low),
+        high: Some(high),
+    };
     // One process knows its peak to the byte; of several the highest sum at a snapshot is known.
     match family.processes.as_slice() {
         [process] if process.from_ms == 0 && process.to_ms == process.last_record_ms => {

@@ -17,8 +17,9 @@ const Z: f64 = 1.96;
 pub fn temper(opinion: &mut Opinion, site: &Site, basis: &SampleBasis, frames: &[Frame]) {
     let live_bytes = site.live_bytes();
     let (low, high) = basis.bytes(live_bytes);
-    // Blocks larger than the mean are never missed, however few there are.
-    let uncertain = high.saturating_sub(low) > live_bytes / 4;
+    // Blocks larger than the mean are never missed, however few there are. What may be there besides makes
+    // no growth less certain.
+    let uncertain = live_bytes.saturating_sub(low) > live_bytes / 8;
     if opinion.verdict == Verdict::Growing && basis.samples < ENOUGH_SAMPLES && uncertain {
         opinion.verdict = Verdict::Unclear;
         opinion.pattern = Pattern::Unclear;

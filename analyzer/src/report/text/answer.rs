@@ -80,7 +80,7 @@ fn observed_s(report: &Report) -> f64 {
 pub fn sentence(report: &Report) -> String {
     let name = name(report);
     let time = human::duration(observed_s(report));
-    let live = human::bytes(report.totals.live_bytes);
+    let live = report.totals.live();
     let unclear = report
         .extra
         .counts

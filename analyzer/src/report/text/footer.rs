@@ -39,7 +39,10 @@ fn totals(report: &Report, page: &mut Page) {
             human::plural(totals.allocations, "allocation"),
             human::plural(totals.frees, "free"),
             human::bytes(totals.allocated_bytes),
-            human::bytes_exact(totals.live_bytes),
+            match totals.live_bytes_estimate.low == totals.live_bytes_estimate.high {
+                true => human::bytes_exact(totals.live_bytes),
+                false => totals.live(),
+            },
             human::plural(totals.live_blocks, "block"),
             human::bytes(totals.peak_live_bytes),
             human::duration(totals.peak_at_s)

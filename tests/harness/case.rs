@@ -19,6 +19,9 @@ use super::product::product;
 use super::report::Report;
 use super::tools::DEBIAN_PATH;
 
+/// What is waited for, in words, and what the report says once it is there.
+pub type Step<'a> = (&'a str, &'a dyn Fn(&Report) -> bool);
+
 /// Generous: a machine that is busy with other things must not fail a test.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(240);
 
@@ -219,7 +222,7 @@ impl Case {
     /// Runs both ways as [`Case::check`]. The program waits for files; under leaktrack each is there once the report is as
     /// wanted, however long the machine takes to get so far, and without it all are there from the start.
     #[track_caller]
-    pub fn check_in_steps(&self, steps: &[(&str, &dyn Fn(&Report) -> bool)]) -> Checked {
+    pub fn check_in_steps(&self, steps: &[Step<'_>]) -> Checked {
         let all = steps
             .iter()
             .fold(self.clone(), |case, (file, _)| case.file(file, ""));

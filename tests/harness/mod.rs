@@ -12,7 +12,7 @@ mod terminal;
 mod tools;
 mod valgrind;
 
-pub use case::{Case, Checked, Running, Tracked};
+pub use case::{Case, Checked, Running, Step, Tracked};
 pub use compile::{example, program, program_as, program_source};
 pub use kernel::{Cgroup, Swap};
 pub use outcome::Outcome;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use leaktrack_tests::{Case, Report, Site, find_tool, product, tool};
+use leaktrack_tests::{Case, Report, Site, Step, find_tool, product, tool};
 
 /// Function, file and line of the frame that is to blame.
 fn blamed(report: &Report, site: &Site) -> (String, String, Option<u64>) {
@@ -14,7 +14,7 @@ fn blamed(report: &Report, site: &Site) -> (String, String, Option<u64>) {
 }
 
 /// When `code_names` may go on: once the names of its code are in the recording, they may be replaced, or go.
-const NAMES_TAKEN: &[(&str, &dyn Fn(&Report) -> bool)] = &[
+const NAMES_TAKEN: &[Step<'static>] = &[
     ("1", &|report| report.live("make_session").blocks == 50),
     ("2", &|report| report.live("Pages.cache_page").blocks == 30),
 ];

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 
@@ -45,7 +45,8 @@ fn config(servers: &[&str], cache: &std::path::Path) -> Config {
     Config {
         servers: servers.iter().map(|url| (*url).to_owned()).collect(),
         cache: cache.to_owned(),
-        patience: Duration::from_secs(5),
+        // A loaded machine may take this long for anything.
+        patience: Duration::from_secs(60),
         longest: None,
         largest_bytes: None,
     }
@@ -104,20 +105,17 @@ fn the_next_server_is_asked_and_then_nobody_for_a_while() {
 #[test]
 fn a_server_that_does_not_answer_is_asked_once() {
     let cache = tempfile::tempdir().unwrap();
-    let (url, asked) = serve(|_, _| std::thread::sleep(Duration::from_secs(60)));
+    // Each connection is taken, so that a second question would be seen, and then nothing is said.
+    let silent = std::sync::Mutex::new(Vec::new());
+    let (url, asked) = serve(move |_, stream| silent.lock().unwrap().push(stream.try_clone()));
     let hasty = Config {
         patience: Duration::from_millis(700),
         ..config(&[&url], cache.path())
     };
     let client = Debuginfod::new(Some(hasty));
-    let began = Instant::now();
     for build_id in [&[1, 2][..], &[3, 4], &[5, 6]] {
         assert_eq!(client.file(build_id, Artifact::DebugInfo, "x"), None);
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(40),
-        "it was waited for each time"
-    );
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let notes = client.take_notes();
     assert_eq!(notes.len(), 1, "{notes:?}");

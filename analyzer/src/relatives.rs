@@ -71,14 +71,8 @@ const LISTED: usize = 12;
 
 /// Where the files are too many to be listed, looks for patterns that stand for them.
 pub fn find_globs(extra: &mut Extra) {
-    let all: Vec<String> = extra
-        .paths
-        .iter()
-        .chain(&extra.relatives)
-        .cloned()
-        .collect();
     extra.paths_glob = glob(&extra.paths);
-    extra.family_glob = glob(&all);
+    extra.family_glob = glob(&extra.family_files());
 }
 
 /// A shell's pattern for these files, if they are too many to be listed, and if it stands for

@@ -788,6 +788,13 @@ pub struct Extra {
     pub excerpts: BTreeMap<(String, u32), Vec<(u32, String)>>,
 }
 
+impl Extra {
+    /// The files that were read, then those of the rest of their family.
+    pub fn family_files(&self) -> Vec<String> {
+        self.paths.iter().chain(&self.relatives).cloned().collect()
+    }
+}
+
 /// A shell's pattern that stands for files of one folder: what is before the star, and after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {

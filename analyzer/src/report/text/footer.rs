@@ -163,12 +163,7 @@ pub fn commands(report: &Report) -> Vec<(String, String)> {
     let files = words(&extra.paths, extra.paths_glob.as_ref());
     let mut commands = Vec::new();
     if !extra.relatives.is_empty() {
-        let all: Vec<String> = extra
-            .paths
-            .iter()
-            .chain(&extra.relatives)
-            .cloned()
-            .collect();
+        let all = extra.family_files();
         commands.push((
             format!(
                 "leaktrack report {}",

@@ -478,11 +478,7 @@ impl Tracked {
     pub fn reports(&self) -> Vec<Report> {
         self.recordings
             .iter()
-            .filter_map(|recording| match Report::try_read(&[recording]) {
-                // Of a child that was killed while it created its recording.
-                Err(error) if error.contains("nothing is recorded in it") => None,
-                other => Some(other.unwrap_or_else(|error| panic!("{error}"))),
-            })
+            .filter_map(|recording| unless_empty(Report::try_read(&[recording])))
             .collect()
     }
 
@@ -516,15 +512,19 @@ impl Tracked {
     pub fn most_allocations(&self) -> u64 {
         self.recordings
             .iter()
-            .map(|recording| match Report::read_top(&[recording], "1") {
-                // Of a child that was killed while it created its recording.
-                Err(error) if error.contains("nothing is recorded in it") => 0,
-                other => other
-                    .unwrap_or_else(|error| panic!("{error}"))
-                    .total("allocations"),
-            })
+            .filter_map(|recording| unless_empty(Report::read_top(&[recording], "1")))
+            .map(|report| report.total("allocations"))
             .max()
             .unwrap_or(0)
+    }
+}
+
+/// The report; none of a child that was killed while it created its recording.
+#[track_caller]
+fn unless_empty(read: Result<Report, String>) -> Option<Report> {
+    match read {
+        Err(error) if error.contains("nothing is recorded in it") => None,
+        other => Some(other.unwrap_or_else(|error| panic!("{error}"))),
     }
 }
 

@@ -8,6 +8,8 @@
 //! [`GAP_BYTES`] are in different clusters; a large block is a cluster of its own, without a
 //! directory.
 
+use super::memory::Stop;
+use super::order::sort_by_key;
 use super::room::Room;
 use super::x86_64::prefetch;
 use crate::arena::{AVec, PAGE_BYTES};
@@ -17,6 +19,8 @@ use crate::live::{Block, LiveTable};
 const GAP_BYTES: usize = 1 << 20;
 /// A block from this size on is a cluster of its own.
 pub const LARGE_BYTES: u64 = 256 << 10;
+/// Blocks that are listed at a stretch.
+const LIST_BLOCKS: usize = 128 << 10;
 /// Blocks whose size is kept aside.
 const MOST_HUGE: usize = 512;
 const PAGE_SHIFT: u32 = PAGE_BYTES.ilog2();
@@ -138,6 +142,8 @@ pub struct BlockIndex {
 /// Why there is no index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoIndex {
+    /// The scan must end.
+    Stopped(Stop),
     /// leaktrack's memory does not suffice.
     Memory,
     /// Blocks were allocated faster than they could be copied.
@@ -153,8 +159,12 @@ impl BlockIndex {
             + (1 << 20)
     }
 
-    /// Copies the table.
-    pub fn build(table: &LiveTable) -> Result<BlockIndex, NoIndex> {
+    /// Copies the table. `rest` is called after each few milliseconds' work, while the table is left
+    /// to others.
+    pub fn build(
+        table: &LiveTable,
+        rest: &mut dyn FnMut() -> Result<(), Stop>,
+    ) -> Result<BlockIndex, NoIndex> {
         let expected = table.len() as usize;
         let room = expected + expected / 32 + 4096;
         if room >= NUMBER as usize {
@@ -164,12 +174,24 @@ impl BlockIndex {
         // Nothing may be allocated under the table's locks; the table itself keeps fewer.
         let mut large = Room::of(MOST_HUGE).ok_or(NoIndex::Memory)?;
         let mut all = true;
-        table.for_each(|addr, block| {
-            all &= entries.push(Entry::new(addr, block));
-            if block.size >= HUGE {
-                all &= large.push((addr, block.size));
+        let mut parts = 0..LiveTable::PARTS;
+        while !parts.is_empty() {
+            let until = entries.len() + LIST_BLOCKS;
+            {
+                let _calm = table.calm();
+                while entries.len() < until
+                    && let Some(part) = parts.next()
+                {
+                    table.for_each_in(part, |addr, block| {
+                        all &= entries.push(Entry::new(addr, block));
+                        if block.size >= HUGE {
+                            all &= large.push((addr, block.size));
+                        }
+                    });
+                }
             }
-        });
+            rest().map_err(NoIndex::Stopped)?;
+        }
         if !all {
             return Err(NoIndex::Outrun);
         }
@@ -179,11 +201,12 @@ impl BlockIndex {
                 return Err(NoIndex::Memory);
             }
         }
+        sort_by_key(entries.as_mut_slice(), |entry| entry.0, rest).map_err(NoIndex::Stopped)?;
         Self::of(entries, huge).ok_or(NoIndex::Memory)
     }
 
-    fn of(mut entries: Room<Entry>, huge: AVec<(usize, u64)>) -> Option<BlockIndex> {
-        entries.as_mut_slice().sort_unstable_by_key(|entry| entry.0);
+    /// `entries` are sorted.
+    fn of(entries: Room<Entry>, huge: AVec<(usize, u64)>) -> Option<BlockIndex> {
         let clusters = clusters(entries.as_slice(), huge.as_slice())?;
         let words = clusters
             .as_slice()
@@ -514,4 +537,52 @@ fn clusters(entries: &[Entry], huge: &[(usize, u64)]) -> Option<AVec<Cluster>> {
         }
     }
     Some(clusters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_table_is_listed_and_sorted_with_rests() {
+        static TABLE: LiveTable = LiveTable::new();
+        const MANY: usize = 600_000;
+        // Addresses in no order, 64 bytes apart.
+        let addr = |n: usize| 0x10_0000_0000 + (n * 7_919 % MANY) * 64;
+        for n in 0..MANY {
+            let _ = TABLE.insert(
+                addr(n),
+                Block {
+                    size: 48,
+                    site: 1,
+                    epoch: 2,
+                    class: 0,
+                },
+            );
+        }
+        let mut rests = 0;
+        let index = BlockIndex::build(&TABLE, &mut || {
+            rests += 1;
+            Ok(())
+        });
+        let index = index.expect("memory");
+        assert_eq!(index.len(), MANY);
+        // Once for 131,072 blocks that are listed, and for 65,536 that are sorted.
+        assert!(rests >= MANY / (128 << 10) + MANY / (64 << 10), "{rests}");
+        for n in (0..MANY).step_by(997) {
+            let hit = index.find(addr(n) + 8).expect("a block");
+            assert_eq!(index.block(hit.block).map(|it| it.0), Some(addr(n)));
+            assert_eq!(hit.offset, 8);
+        }
+        let mut left = 2;
+        let ended = BlockIndex::build(&TABLE, &mut || {
+            left -= 1;
+            if left == 0 {
+                Err(Stop::Interrupted)
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(ended.err(), Some(NoIndex::Stopped(Stop::Interrupted)));
+    }
 }

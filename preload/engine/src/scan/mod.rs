@@ -11,6 +11,7 @@ mod index;
 mod kernel;
 mod mark;
 mod memory;
+mod order;
 mod outcome;
 mod passes;
 mod ranges;
@@ -122,6 +123,7 @@ impl From<NoIndex> for Failure {
         Failure(match why {
             NoIndex::Memory => NO_MEMORY,
             NoIndex::Outrun => OUTRUN,
+            NoIndex::Stopped(stop) => return stop.into(),
         })
     }
 }

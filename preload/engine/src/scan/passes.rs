@@ -91,7 +91,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         memory.rest(SETTLE_MS)?;
     }
     let sites = sites::len();
-    let index = BlockIndex::build(&LIVE)?;
+    let index = BlockIndex::build(&LIVE, &mut || memory.rest(0))?;
     let mut marks = Marks::new(index.len()).ok_or(Failure(NO_MEMORY))?;
     let mut scan = Scan {
         order,

@@ -15,13 +15,35 @@ pub fn map<T: Send, R: Send>(items: &mut [T], work: impl Fn(&mut T) -> R + Sync)
             .chunks_mut(share)
             .map(|chunk| scope.spawn(move || chunk.iter_mut().map(work).collect::<Vec<R>>()))
             .collect();
-        let join = |worker: std::thread::ScopedJoinHandle<'_, Vec<R>>| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
         workers.into_iter().flat_map(join).collect()
     })
+}
+
+/// `work` on each of so many shares at once; the results in their order.
+pub fn shares<R: Send>(shares: u32, work: impl Fn(u32) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let others: Vec<_> = (1..shares)
+            .map(|share| scope.spawn(move || work(share)))
+            .collect();
+        let mut results = vec![work(0)];
+        results.extend(others.into_iter().map(join));
+        results
+    })
+}
+
+/// Both at once.
+pub fn both<A, B: Send>(one: impl FnOnce() -> A, other: impl FnOnce() -> B + Send) -> (A, B) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        (one(), join(other))
+    })
+}
+
+fn join<R>(worker: std::thread::ScopedJoinHandle<'_, R>) -> R {
+    worker
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]

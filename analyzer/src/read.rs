@@ -12,6 +12,7 @@ use crate::model::family::DifferentFamilies;
 use crate::model::process::{DecodeError, EmptyWindow, Ended};
 use crate::model::window::Bound;
 use crate::model::{Family, LoadOptions, Process};
+use crate::parallel;
 use crate::symbolize::Symbols;
 
 /// Why a report cannot be made: what happened, where, and what to do. Exit code 2.
@@ -188,10 +189,17 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
     let mut segments: Vec<_> = recording.segments().collect();
     let mut snapshots: Vec<_> = recording.snapshots().collect();
     let records = in_order(&mut segments, &mut snapshots);
-    let mut process = Process::decode(path.to_owned(), bytes.len() as u64, &options.window, || {
-        records.clone()
-    })
-    .map_err(|error| match error {
+    let (process, problems) = parallel::both(
+        || {
+            let file_bytes = bytes.len() as u64;
+            Process::decode(path.to_owned(), file_bytes, &options.window, || {
+                records.clone()
+            })
+        },
+        // Takes a look at every byte once more.
+        || recording.problems().collect::<Vec<_>>(),
+    );
+    let mut process = process.map_err(|error| match error {
         DecodeError::NoProcess if is_untouched(&recording) => unwritten(),
         _ => LoadError::Decode {
             path: path.to_owned(),
@@ -202,8 +210,8 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
     process.family = recording.header().map(|header| header.family);
     process.family_counts = recording.family_counts().unwrap_or_default();
     // A last record that is not whole is how every killed or running process looks: no damage.
-    process.problems = recording
-        .problems()
+    process.problems = problems
+        .into_iter()
         .filter(|problem| problem.fault != Fault::Unfinished)
         .map(|problem| problem.to_string())
         .collect();

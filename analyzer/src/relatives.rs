@@ -16,9 +16,8 @@ const BEGINNING_BYTES: u64 = 64 << 10;
 /// Folders may hold the recordings of years.
 const MOST_FILES: usize = 500;
 
-/// Recordings beside those of `family`, which has done its duty, that belong to it and are not in
-/// it.
-pub fn beside(family: Family) -> Vec<PathBuf> {
+/// Recordings beside those of `family` that belong to it and are not in it.
+pub fn beside(family: &Family) -> Vec<PathBuf> {
     let known: BTreeSet<_> = family.processes.iter().map(|process| process.id).collect();
     let folder_of = |process: &Process| {
         let folder = process.path.parent().unwrap_or(Path::new(""));
@@ -28,17 +27,15 @@ pub fn beside(family: Family) -> Vec<PathBuf> {
         }
     };
     let folders: BTreeSet<PathBuf> = family.processes.iter().map(folder_of).collect();
-    let mut processes = family.processes;
-    let given = processes.len();
     let files = folders.iter().flat_map(|folder| recordings_in(folder));
-    processes.extend(
-        files
-            .filter_map(|path| beginning(&path))
-            .filter(|process| !known.contains(&process.id)),
-    );
+    let found: Vec<Process> = files
+        .filter_map(|path| beginning(&path))
+        .filter(|process| !known.contains(&process.id))
+        .collect();
+    let processes: Vec<&Process> = family.processes.iter().chain(&found).collect();
     let roots = link::roots(&link::parents(&processes));
     let root = roots.first().copied();
-    let others = processes.iter().zip(roots).skip(given);
+    let others = processes.iter().zip(roots).skip(family.processes.len());
     let relatives = others.filter(|(_, of)| Some(*of) == root);
     relatives
         .map(|(process, _)| {

@@ -2,10 +2,9 @@
 
 use core::slice;
 
-use crate::frame::Frame;
 use crate::header::SegmentKind;
 use crate::reader::{Segment, SegmentRecords};
-use crate::types::{Record, SnapshotHead};
+use crate::types::{Record, Snapshot};
 
 /// All records in logical order: definitions in the order in which they were written, snapshots
 /// by index, then ages, then events, both in the order in which they were written.
@@ -47,25 +46,27 @@ pub struct SnapshotRef<'a> {
     pub end_index: u64,
     /// The segment it is in.
     pub seq: u64,
-    frame: Frame<'a>,
+    offset: u64,
+    snapshot: Snapshot<'a>,
     superseded: bool,
 }
 
 impl<'a> SnapshotRef<'a> {
-    pub(crate) fn new(head: &SnapshotHead, seq: u64, frame: Frame<'a>) -> Self {
-        let (index, end_index) = (head.index, head.end_index());
+    /// Of `snapshot`, which is at `offset` in the file.
+    pub(crate) fn new(snapshot: Snapshot<'a>, seq: u64, offset: u64) -> Self {
         SnapshotRef {
-            index,
-            end_index,
+            index: snapshot.head.index,
+            end_index: snapshot.head.end_index(),
             seq,
-            frame,
+            offset,
+            snapshot,
             superseded: false,
         }
     }
 
     /// The higher, the later it was written.
     fn age(&self) -> (u64, u64) {
-        (self.seq, self.frame.offset)
+        (self.seq, self.offset)
     }
 }
 
@@ -113,8 +114,8 @@ impl<'a> Iterator for Records<'a, '_> {
             let defs = |s: &&Segment<'_>| s.header.kind == SegmentKind::Defs;
             if !self.segments.as_slice().first().as_ref().is_some_and(defs) {
                 let mut kept = self.snapshots.by_ref().filter(|s| !s.superseded);
-                if let Some(record) = kept.find_map(|s| s.frame.record().ok()?) {
-                    return Some(record);
+                if let Some(kept) = kept.next() {
+                    return Some(Record::Snapshot(kept.snapshot));
                 }
             }
             let mut others = self

@@ -221,7 +221,7 @@ impl<'a> Iterator for Snapshots<'a> {
             let found = frames
                 .filter_map(Result::ok)
                 .find_map(|frame| match frame.record() {
-                    Ok(Some(Record::Snapshot(s))) => Some(SnapshotRef::new(&s.head, *seq, frame)),
+                    Ok(Some(Record::Snapshot(s))) => Some(SnapshotRef::new(s, *seq, frame.offset)),
                     _ => None,
                 });
             if found.is_some() {

@@ -150,7 +150,7 @@ impl Args {
             until: self.until.clone(),
         });
         let family = read::load(&self.recordings, &options)?;
-        let beside = relatives::beside(family.clone());
+        let beside = relatives::beside(&family);
         if beside.is_empty() {
             return Ok(family);
         }

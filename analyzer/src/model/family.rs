@@ -11,9 +11,10 @@ use super::process::{Process, RawSite};
 use super::sampling::SampleBasis;
 use super::scans;
 use super::site::{Part, Site};
-use super::stacks::Stacks;
+use super::stacks::{MachineFrame, Stacks};
 use super::window::Window;
 use crate::blame::Blame;
+use crate::parallel;
 use crate::symbolize::SymbolOptions;
 
 /// How recordings are to be loaded.
@@ -153,15 +154,21 @@ fn merge_sites(
     stacks: &mut Stacks,
     blame: &Blame,
 ) -> Vec<Site> {
-    let mut order: Vec<(String, Vec<super::stacks::MachineFrame>, Members<'_>)> = Vec::new();
+    let mut order: Vec<(String, Vec<MachineFrame>, Members<'_>)> = Vec::new();
     let mut by_id: HashMap<String, usize> = HashMap::new();
     for (index, process) in processes.iter().enumerate() {
         if superseded.get(index) == Some(&true) {
             continue;
         }
-        for raw in &process.sites {
-            let stack = stacks.resolve(process, raw.site.leaf);
-            let id = site_id(raw.site.kind, stack.iter().map(|machine| &machine.place));
+        let mut of_process = stacks.of(process);
+        let sites = process.sites.iter();
+        let mut resolved: Vec<(Vec<MachineFrame>, &RawSite)> = sites
+            .map(|raw| (of_process.resolve(raw.site.leaf), raw))
+            .collect();
+        let ids = parallel::map(&mut resolved, |(stack, raw)| {
+            site_id(raw.site.kind, stack.iter().map(|machine| &machine.place))
+        });
+        for (id, (stack, raw)) in ids.into_iter().zip(resolved) {
             match by_id.get(&id).and_then(|known| order.get_mut(*known)) {
                 Some((_, _, members)) => members.push((index, raw)),
                 None => {
@@ -171,23 +178,37 @@ fn merge_sites(
             }
         }
     }
-    order
-        .into_iter()
-        .map(|(id, stack, members)| site(processes, id, stack, &members, blame, stacks))
-        .collect()
+    let mut sites = parallel::map(&mut order, |(id, stack, members)| {
+        site(
+            processes,
+            std::mem::take(id),
+            std::mem::take(stack),
+            members,
+            blame,
+        )
+    });
+    // Names of instructions that touched memory first are looked up one after the other.
+    for (site, (_, _, members)) in sites.iter_mut().zip(&order) {
+        for part in &mut site.parts {
+            let of_part = members.iter().filter(|(index, _)| *index == part.process);
+            let process = processes.get(part.process);
+            part.faults =
+                process.and_then(|it| part_faults(it, of_part.map(|(_, raw)| *raw), stacks));
+        }
+    }
+    sites
 }
 
 /// Faults on the blocks of one process's raw sites.
-fn part_faults(
+fn part_faults<'a>(
     process: &Process,
-    run: &[(usize, &RawSite)],
+    members: impl Iterator<Item = &'a RawSite>,
     stacks: &mut Stacks,
 ) -> Option<PartFaults> {
     let faults = process.faults.as_ref().filter(|it| it.by_address())?;
-    let of = |(_, raw): &(usize, &RawSite)| faults.sites.get(&raw.site.id);
     let mut part = PartFaults::default();
     let mut most = 0;
-    for fault in run.iter().filter_map(of) {
+    for fault in members.filter_map(|raw| faults.sites.get(&raw.site.id)) {
         part.count.minor = part.count.minor.saturating_add(fault.count.minor);
         part.count.major = part.count.major.saturating_add(fault.count.major);
         let weight = fault.count.minor.saturating_add(fault.count.major);
@@ -203,10 +224,9 @@ fn part_faults(
 fn site(
     processes: &[Process],
     id: String,
-    stack: Vec<super::stacks::MachineFrame>,
+    stack: Vec<MachineFrame>,
     members: &[(usize, &RawSite)],
     blame: &Blame,
-    stacks: &mut Stacks,
 ) -> Site {
     let kind = members
         .first()
@@ -265,7 +285,7 @@ fn site(
                 .map(|(_, raw)| raw.site.first_seen_ms)
                 .min()
                 .unwrap_or(0),
-            faults: part_faults(process, run, stacks),
+            faults: None,
         });
     }
     let mut site = Site {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use leaktrack_recording::{ContentHash, SiteKind};
 
@@ -46,7 +47,7 @@ impl Hasher {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// In a module: its identity (build-id, else content hash, else path) and the address in it.
-    Module(Vec<u8>, u64),
+    Module(Arc<[u8]>, u64),
     /// In anonymous executable memory.
     Jit,
     /// In generated code that its runtime has a name for: that name.
@@ -55,23 +56,21 @@ pub enum Place {
 
 /// Identities of modules without build-id, by path, so that each file is read once.
 #[derive(Debug, Default)]
-pub struct ContentHashes(HashMap<Vec<u8>, Vec<u8>>);
+pub struct ContentHashes(HashMap<Vec<u8>, Arc<[u8]>>);
 
 impl ContentHashes {
     /// The build-id if there is one, else the hash of the file's content (as recorded, else of the
     /// file that is there now), else the path itself.
-    pub fn identity(&mut self, module: &Module) -> Vec<u8> {
+    pub fn identity(&mut self, module: &Module) -> Arc<[u8]> {
         if !module.build_id.is_empty() {
-            return module.build_id.clone();
+            return module.build_id.as_slice().into();
         }
         if let Some(hash) = module.content {
-            return format!("{hash:016x}").into_bytes();
+            return format!("{hash:016x}").into_bytes().into();
         }
         let path = &module.path;
-        self.0
-            .entry(path.clone())
-            .or_insert_with(|| content_hash(path).unwrap_or_else(|| path.clone()))
-            .clone()
+        let read = || content_hash(path).unwrap_or_else(|| path.clone()).into();
+        self.0.entry(path.clone()).or_insert_with(read).clone()
     }
 }
 
@@ -191,7 +190,7 @@ mod tests {
     use super::*;
 
     fn at(offset: u64) -> Place {
-        Place::Module(b"id".to_vec(), offset)
+        Place::Module(b"id".as_slice().into(), offset)
     }
 
     #[test]
@@ -270,9 +269,9 @@ mod tests {
             content,
             ..Module::default()
         };
-        assert_eq!(hashes.identity(&module(b"/x", b"ID", None)), b"ID");
+        assert_eq!(hashes.identity(&module(b"/x", b"ID", None))[..], *b"ID");
         let gone = module(b"/no/such/file", b"", None);
-        assert_eq!(hashes.identity(&gone), b"/no/such/file");
+        assert_eq!(hashes.identity(&gone)[..], *b"/no/such/file");
         let own = std::env::current_exe().expect("own path");
         let own = own.as_os_str().as_encoded_bytes();
         let identity = hashes.identity(&module(own, b"", None));

@@ -1,5 +1,7 @@
 //! Which recordings belong together: those of processes that forked or exec'd from one another.
 
+use std::borrow::Borrow;
+
 use super::process::Process;
 
 /// Index of each process's parent in `processes`, `None` for a root.
@@ -7,15 +9,11 @@ use super::process::Process;
 /// A parent is known by its recording's id; else, on one host, the same process before its exec
 /// (pid and start time), or the process whose pid is the child's ppid and which ran at its start;
 /// for want of them the first of the family.
-pub fn parents(processes: &[Process]) -> Vec<Option<usize>> {
+pub fn parents<P: Borrow<Process>>(processes: &[P]) -> Vec<Option<usize>> {
     let mut parents: Vec<Option<usize>> = Vec::with_capacity(processes.len());
-    for (index, child) in processes.iter().enumerate() {
-        let others = || {
-            processes
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != index)
-        };
+    let all = || processes.iter().map(Borrow::borrow).enumerate();
+    for (index, child) in all() {
+        let others = || all().filter(|(other, _)| *other != index);
         let found = others()
             .find(|(_, other)| child.parent == Some(other.id))
             .or_else(|| before_exec(child, others()))

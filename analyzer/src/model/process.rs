@@ -21,6 +21,7 @@ use super::sampling::SampleBasis;
 use super::scans::{self, Scan};
 use super::sizes;
 use super::window::Window;
+use crate::parallel;
 use crate::symbolize::Symbols;
 pub(super) use parts::ById;
 pub use parts::{Ages, Ended, Event, Module, RawSite};
@@ -28,6 +29,9 @@ pub use time::EmptyWindow;
 
 /// Points at which histories are kept: enough for the statistics, bounded for long recordings.
 pub const GRID_POINTS: usize = 120;
+
+/// From so many snapshots on, two threads go through them.
+const LONG: usize = 512;
 
 /// One recording.
 #[derive(Clone, Debug)]
@@ -179,7 +183,7 @@ impl Process {
         process.accounts.sort_by_key(|account| account.head.at_ms);
         process.scans.sort_by_key(|scan| scan.at_ms);
         process.open_window(window)?;
-        process.read_sites(definitions, over_time);
+        process.read_sites(&definitions, &over_time);
         Ok(process)
     }
 
@@ -334,102 +338,31 @@ impl Process {
         }
     }
 
-    fn read_sites<'a>(
-        &mut self,
-        definitions: HashMap<u32, format::Site>,
-        records: Vec<Record<'a>>,
-    ) {
-        let mut sites = ById::default();
-        let undefined = |id| format::Site {
-            id,
-            leaf: 0,
-            kind: format::SiteKind::Heap,
-            cut: false,
-            folded: false,
-            first_seen_ms: 0,
-            thread: 0,
-            call: format::Call::Unknown,
+    fn read_sites(&mut self, definitions: &HashMap<u32, format::Site>, records: &[Record<'_>]) {
+        let spreads = records.iter().rev().find_map(|record| match record {
+            Record::Spreads(found) if found.head.at_ms <= self.to_ms => Some(found),
+            _ => None,
+        });
+        let mut head = spreads.map_or_else(format::SpreadsHead::default, |found| found.head);
+        let spreads: HashMap<u32, format::SiteSpread> = spreads
+            .into_iter()
+            .flat_map(|found| found.spreads())
+            .map(|spread| (spread.site, spread))
+            .collect();
+        let long = records
+            .iter()
+            .filter(|record| matches!(record, Record::Snapshot(_)));
+        let shares = match long.count() {
+            ..LONG => 1,
+            _ => 2,
         };
-        let mut head = format::SpreadsHead::default();
-        let mut spreads: HashMap<u32, format::SiteSpread> = HashMap::new();
-        let mut last_ms = 0;
-        let mut snapshot_index = 0;
-        let (mut point, mut cell_start) = (0, 0);
-        for record in records {
-            match record {
-                Record::Snapshot(snapshot) => {
-                    let at_ms = snapshot.head.at_ms.max(last_ms);
-                    last_ms = at_ms;
-                    if at_ms > self.to_ms {
-                        continue;
-                    }
-                    let at = if self.in_window(at_ms) {
-                        while self
-                            .grid
-                            .get(point)
-                            .is_some_and(|index| *index < snapshot_index)
-                        {
-                            cell_start = snapshot_index;
-                            point += 1;
-                        }
-                        Some(point as u32)
-                    } else {
-                        cell_start = snapshot_index + 1;
-                        None
-                    };
-                    let cell_end = self.grid.get(point).map_or(snapshot_index, |end| *end);
-                    let share = (cell_end + 1).saturating_sub(snapshot_index) as f64
-                        / (cell_end + 1).saturating_sub(cell_start).max(1) as f64;
-                    snapshot_index += 1;
-                    for delta in snapshot.deltas() {
-                        sites
-                            .entry(delta.site)
-                            .or_insert_with(|| {
-                                let known = definitions.get(&delta.site).copied();
-                                RawSite::idle(known.unwrap_or_else(|| undefined(delta.site)))
-                            })
-                            .history
-                            .add_part(at, share, &Counters::from(&delta));
-                    }
-                }
-                Record::Lifetimes(list) if list.head.at_ms <= self.to_ms => {
-                    self.read_lifetimes(&list, &mut sites);
-                }
-                Record::Sizes(list) if list.at_ms <= self.to_ms => {
-                    sizes::assign(&list, &mut sites);
-                }
-                Record::Ages(ages) if ages.at_ms <= self.to_ms => {
-                    for age in ages.ages() {
-                        if let Some(site) = sites.get_mut(&age.site) {
-                            site.ages = (age.blocks > 0).then(|| Ages {
-                                oldest_ms: ages.at_ms.saturating_sub(age.oldest_ms),
-                                median_ms: ages.at_ms.saturating_sub(age.median_ms),
-                            });
-                        }
-                    }
-                }
-                Record::Residency(residency)
-                    if residency.at_ms.min(self.last_record_ms) <= self.to_ms =>
-                {
-                    for of_site in residency.sites() {
-                        if let Some(site) = sites.get_mut(&of_site.site) {
-                            site.residency = Some(of_site);
-                        }
-                    }
-                }
-                Record::Losses(losses) if losses.at_ms <= self.to_ms => {
-                    scans::assign(&self.scans, &losses, &mut sites);
-                }
-                Record::Spreads(found) if found.head.at_ms <= self.to_ms => {
-                    head = found.head;
-                    spreads = found
-                        .spreads()
-                        .map(|spread| (spread.site, spread))
-                        .collect();
-                }
-                _ => {}
-            }
-        }
+        let parts = parallel::shares(shares, |share| {
+            self.sites_over_time(definitions, records, |site| {
+                // Neighbours stay together.
+                (site >> 6) % shares == share
+            })
+        });
+        let mut sites: ById = parts.into_iter().flatten().collect();
         self.scans.retain(|scan| scan.at_ms <= self.to_ms);
         // A forked child touches memory of its parent's sites, where it never allocated itself.
         for id in self.faults.iter().flat_map(|faults| faults.sites.keys()) {
@@ -463,6 +396,98 @@ impl Process {
         self.sample_mean_bytes = head.mean_bytes;
         self.sites = sites.into_values().collect();
         self.sites.sort_by_key(|site| site.site.id);
+    }
+
+    /// What `records` say of those sites that are `mine`.
+    fn sites_over_time(
+        &self,
+        definitions: &HashMap<u32, format::Site>,
+        records: &[Record<'_>],
+        mine: impl Fn(u32) -> bool,
+    ) -> ById {
+        let mut sites = ById::default();
+        let undefined = |id| format::Site {
+            id,
+            leaf: 0,
+            kind: format::SiteKind::Heap,
+            cut: false,
+            folded: false,
+            first_seen_ms: 0,
+            thread: 0,
+            call: format::Call::Unknown,
+        };
+        let mut last_ms = 0;
+        let mut snapshot_index = 0;
+        let (mut point, mut cell_start) = (0, 0);
+        for record in records {
+            match record {
+                Record::Snapshot(snapshot) => {
+                    let at_ms = snapshot.head.at_ms.max(last_ms);
+                    last_ms = at_ms;
+                    if at_ms > self.to_ms {
+                        continue;
+                    }
+                    let at = if self.in_window(at_ms) {
+                        while self
+                            .grid
+                            .get(point)
+                            .is_some_and(|index| *index < snapshot_index)
+                        {
+                            cell_start = snapshot_index;
+                            point += 1;
+                        }
+                        Some(point as u32)
+                    } else {
+                        cell_start = snapshot_index + 1;
+                        None
+                    };
+                    let cell_end = self.grid.get(point).map_or(snapshot_index, |end| *end);
+                    let share = (cell_end + 1).saturating_sub(snapshot_index) as f64
+                        / (cell_end + 1).saturating_sub(cell_start).max(1) as f64;
+                    snapshot_index += 1;
+                    for delta in snapshot.deltas().filter(|delta| mine(delta.site)) {
+                        sites
+                            .entry(delta.site)
+                            .or_insert_with(|| {
+                                let known = definitions.get(&delta.site).copied();
+                                RawSite::idle(known.unwrap_or_else(|| undefined(delta.site)))
+                            })
+                            .history
+                            .add_part(at, share, &Counters::from(&delta));
+                    }
+                }
+                Record::Lifetimes(list) if list.head.at_ms <= self.to_ms => {
+                    self.read_lifetimes(list, &mut sites);
+                }
+                Record::Sizes(list) if list.at_ms <= self.to_ms => {
+                    sizes::assign(list, &mut sites);
+                }
+                Record::Ages(ages) if ages.at_ms <= self.to_ms => {
+                    for age in ages.ages() {
+                        if let Some(site) = sites.get_mut(&age.site) {
+                            site.ages = (age.blocks > 0).then(|| Ages {
+                                oldest_ms: ages.at_ms.saturating_sub(age.oldest_ms),
+                                median_ms: ages.at_ms.saturating_sub(age.median_ms),
+                            });
+                        }
+                    }
+                }
+                Record::Residency(residency)
+                    if residency.at_ms.min(self.last_record_ms) <= self.to_ms =>
+                {
+                    for of_site in residency.sites() {
+                        if let Some(site) = sites.get_mut(&of_site.site) {
+                            site.residency = Some(of_site);
+                        }
+                    }
+                }
+                Record::Losses(losses) if losses.at_ms <= self.to_ms => {
+                    scans::assign(&self.scans, losses, &mut sites);
+                }
+                _ => {}
+            }
+        }
+        sites
     }
 
     /// The last account of memory in the window.

@@ -32,6 +32,15 @@ pub struct Stacks {
     known: HashMap<(Place, u64), Arc<[Frame]>>,
 }
 
+/// Resolves the stacks of one process, which share most of their nodes.
+#[derive(Debug)]
+pub struct OfProcess<'a> {
+    stacks: &'a mut Stacks,
+    process: &'a Process,
+    /// The frames at nodes; `None` in leaktrack itself.
+    by_node: HashMap<u32, Option<MachineFrame>>,
+}
+
 impl Stacks {
     /// Nothing is opened before the first stack.
     pub fn new(options: SymbolOptions) -> Self {
@@ -47,21 +56,13 @@ impl Stacks {
         self.symbolizer.add_bundled(symbols);
     }
 
-    /// The stack whose innermost node is `leaf`, innermost frame first.
-    pub fn resolve(&mut self, process: &Process, leaf: u32) -> Vec<MachineFrame> {
-        let mut stack = Vec::new();
-        let mut next = leaf;
-        while let Some(node) = process.nodes.get(&next) {
-            let module = process.modules.get(&node.module);
-            if !module.is_some_and(is_own) {
-                stack.push(self.machine_frame(process, node, module));
-            }
-            if node.parent >= node.id || stack.len() >= LONGEST {
-                break;
-            }
-            next = node.parent;
+    /// The stacks of `process`.
+    pub fn of<'a>(&'a mut self, process: &'a Process) -> OfProcess<'a> {
+        OfProcess {
+            stacks: self,
+            process,
+            by_node: HashMap::new(),
         }
-        stack
     }
 
     /// The frames at an instruction of a module; `None` if the module is not known, or leaktrack.
@@ -127,6 +128,32 @@ impl Stacks {
     /// What the symbolizer could not do.
     pub fn notes(&self) -> &[String] {
         self.symbolizer.notes()
+    }
+}
+
+impl OfProcess<'_> {
+    /// The stack whose innermost node is `leaf`, innermost frame first.
+    pub fn resolve(&mut self, leaf: u32) -> Vec<MachineFrame> {
+        let Self {
+            stacks,
+            process,
+            by_node,
+        } = self;
+        let mut stack = Vec::new();
+        let mut next = leaf;
+        while let Some(node) = process.nodes.get(&next) {
+            let frame = by_node.entry(next).or_insert_with(|| {
+                let module = process.modules.get(&node.module);
+                let foreign = !module.is_some_and(is_own);
+                foreign.then(|| stacks.machine_frame(process, node, module))
+            });
+            stack.extend(frame.clone());
+            if node.parent >= node.id || stack.len() >= LONGEST {
+                break;
+            }
+            next = node.parent;
+        }
+        stack
     }
 }
 

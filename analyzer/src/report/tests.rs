@@ -876,11 +876,11 @@ fn recordings_of_relatives_are_found_beside() {
     std::fs::write(folder.path().join("c.ltk"), "no recording").expect("written");
     let family = crate::read::load(&[&first], &LoadOptions::default()).expect("loaded");
     assert_eq!(
-        crate::relatives::beside(family),
+        crate::relatives::beside(&family),
         std::slice::from_ref(&second)
     );
     let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
-    assert!(crate::relatives::beside(both).is_empty());
+    assert!(crate::relatives::beside(&both).is_empty());
 }
 
 /// RLIMIT_AS is on address space: of that 500,000 bytes are left here, and 900,000,000 of memory.
@@ -1320,7 +1320,7 @@ fn commands_at_the_end_name_every_file_in_one_line() {
     let taken = |given: &[String]| {
         let family = crate::read::load(given, &LoadOptions::default()).expect("loaded");
         let mut report = assemble(&family, &all());
-        report.extra.relatives = crate::relatives::beside(family)
+        report.extra.relatives = crate::relatives::beside(&family)
             .iter()
             .map(|path| path.display().to_string())
             .collect();

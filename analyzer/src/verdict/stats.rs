@@ -98,17 +98,30 @@ fn from_key(key: i64) -> f64 {
 
 /// The inner product, in eight sums side by side, which the processor adds up at once.
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest = a_parts.remainder().iter().zip(b_parts.remainder());
-    let rest: f64 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a_parts.zip(b_parts) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
+    let [sum] = dots(a, [b]);
+    sum
+}
+
+/// The inner products of `a` with each of `others`, all as long; see [`dot`].
+pub fn dots<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
+    let parts = others.map(|other| other.as_chunks::<8>());
+    let (chunks, rest) = a.as_chunks::<8>();
+    let mut sums = [[0.0; 8]; N];
+    for (at, chunk) in chunks.iter().enumerate() {
+        for (sums, (others, _)) in sums.iter_mut().zip(&parts) {
+            let Some(other) = others.get(at) else { break };
+            for (sum, (a, b)) in sums.iter_mut().zip(chunk.iter().zip(other)) {
+                *sum += a * b;
+            }
         }
     }
-    let [a, b, c, d, e, f, g, h] = sums;
-    rest + (((a + e) + (b + f)) + ((c + g) + (d + h)))
+    let mut results = [0.0; N];
+    for (result, (sums, (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
+        let rest: f64 = rest.iter().zip(*other).map(|(a, b)| a * b).sum();
+        let [a, b, c, d, e, f, g, h] = *sums;
+        *result = rest + (((a + e) + (b + f)) + ((c + g) + (d + h)));
+    }
+    results
 }
 
 /// The value below which the share `q` of `values` lies; reorders them. 0 when there are none.

@@ -4,11 +4,27 @@
 //! of whitened columns are quadratic in rho, so that a further column costs three products with each of
 //! those that are there, whatever the number of values. This is what makes it cheap to try hundreds of shapes.
 
+use super::super::stats::dots;
 use super::ar1::{MAX_COLUMNS, dot, products};
 use super::grid::Waves;
 
 /// Values of rho, about evenly apart in atanh(rho), where likelihoods are about equally wide.
-const RHOS: [f64; 8] = [0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95];
+const RHOS: [f64; LAYERS] = [0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95];
+const LAYERS: usize = 8;
+/// Their atanh.
+const ATANH_RHOS: [f64; LAYERS] = [
+    0.0,
+    0.202_732_554_054_082_2,
+    0.423_648_930_193_601_8,
+    0.618_381_313_574_463_6,
+    0.867_300_527_694_053_1,
+    1.098_612_288_668_109_8,
+    1.375_767_656_520_974_2,
+    1.831_780_823_064_822_7,
+];
+
+/// One value for each of [`RHOS`], side by side: the processor does several at once.
+type Lanes = [f64; LAYERS];
 
 /// A curve and the columns that explain it in any case.
 pub struct Space {
@@ -16,27 +32,26 @@ pub struct Space {
     floor: f64,
     /// The columns, then the curve; each with the sums of its neighbours at every point.
     base: Vec<[Vec<f64>; 2]>,
-    layers: Vec<Layer>,
-}
-
-/// All of it for one rho.
-struct Layer {
-    rho: f64,
-    /// 1 - rho², and its logarithm.
-    own: f64,
-    own_ln: f64,
-    /// Orthonormal directions, as sums of the whitened columns with these sizes.
-    known: Vec<Vec<f64>>,
+    /// Orthonormal directions, one for each column that says something new, as sums of the whitened columns
+    /// with these sizes, which are 0 for those that come later.
+    known: Vec<Vec<Lanes>>,
     /// What is left of the whitened curve, as such a sum; the size of the curve itself is 1.
-    left: Vec<f64>,
-    power: f64,
+    left: Vec<Lanes>,
+    power: Lanes,
+    /// 1 - rho².
+    own: Lanes,
+    /// What makes the residual sums of squares of different rho comparable: the likelihood is that of a sum
+    /// so many times as large with a rho of 0.
+    scale: Lanes,
 }
 
 /// A column as a [`Space`] sees it.
 pub struct Sighted {
     values: Vec<f64>,
-    /// For each rho: along each known direction, and along what is left of the curve.
-    along: Vec<(Vec<f64>, f64)>,
+    /// Along each known direction.
+    known: Vec<Lanes>,
+    /// Along what is left of the curve.
+    left: Lanes,
 }
 
 /// How well a column explains what is left.
@@ -59,61 +74,66 @@ impl Space {
         };
         let all = columns.iter().map(Vec::as_slice).chain([y]);
         let base = all.map(with_neighbours).collect();
-        let layer = |rho: &f64| {
-            // Each direction with the sizes that make it.
-            let mut known: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(columns.len());
-            let rest = |column: &[f64], place: usize, known: &[(Vec<f64>, Vec<f64>)]| {
-                let mut white = whiten(column, *rho);
-                let before = dot(&white, &white);
-                let mut sizes = vec![0.0; columns.len() + 1];
-                sizes[place] = 1.0;
-                // Twice, for the rounding of the first time.
-                for _ in 0..2 {
-                    for (own, of_own) in known {
-                        let along = dot(&white, own);
-                        add(&mut white, -along, own);
-                        add(&mut sizes, -along, of_own);
-                    }
-                }
-                (white, sizes, before)
-            };
-            for (place, column) in columns.iter().enumerate() {
-                let (mut direction, mut sizes, before) = rest(column, place, &known);
-                let norm = dot(&direction, &direction);
-                if norm > before * 1e-9 && norm > 0.0 {
-                    let scale = norm.sqrt().recip();
-                    direction.iter_mut().for_each(|value| *value *= scale);
-                    sizes.iter_mut().for_each(|size| *size *= scale);
-                    known.push((direction, sizes));
-                }
-            }
-            let (white, left, _) = rest(y, columns.len(), &known);
-            let own = 1.0 - rho * rho;
-            Layer {
-                rho: *rho,
-                own,
-                own_ln: own.ln(),
-                known: known.into_iter().map(|(_, sizes)| sizes).collect(),
-                left,
-                power: dot(&white, &white),
-            }
-        };
-        Self {
+        let mut space = Self {
             points: y.len(),
             floor,
             base,
-            layers: RHOS.iter().map(layer).collect(),
+            known: (1..=columns.len())
+                .map(|sizes| vec![[0.0; LAYERS]; sizes])
+                .collect(),
+            left: vec![[0.0; LAYERS]; columns.len() + 1],
+            power: [0.0; LAYERS],
+            own: RHOS.map(|rho| 1.0 - rho * rho),
+            scale: RHOS.map(|rho| (1.0 - rho * rho).powf(-1.0 / y.len() as f64)),
+        };
+        for (lane, rho) in RHOS.iter().enumerate() {
+            space.fill(lane, *rho, columns, y);
         }
+        space
+    }
+
+    /// Makes the columns orthonormal for one rho.
+    fn fill(&mut self, lane: usize, rho: f64, columns: &[Vec<f64>], y: &[f64]) {
+        // Each direction with the sizes that make it.
+        let mut known: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(columns.len());
+        let rest = |column: &[f64], place: usize, known: &[(Vec<f64>, Vec<f64>)]| {
+            let mut white = whiten(column, rho);
+            let before = dot(&white, &white);
+            let mut sizes = vec![0.0; columns.len() + 1];
+            sizes[place] = 1.0;
+            // Twice, for the rounding of the first time.
+            for _ in 0..2 {
+                for (own, of_own) in known {
+                    let along = dot(&white, own);
+                    add(&mut white, -along, own);
+                    add(&mut sizes, -along, of_own);
+                }
+            }
+            (white, sizes, before)
+        };
+        for (place, column) in columns.iter().enumerate() {
+            let (mut direction, mut sizes, before) = rest(column, place, &known);
+            let norm = dot(&direction, &direction);
+            if norm > before * 1e-9 && norm > 0.0 {
+                let scale = norm.sqrt().recip();
+                direction.iter_mut().for_each(|value| *value *= scale);
+                sizes.iter_mut().for_each(|size| *size *= scale);
+                for (lanes, size) in self.known[place].iter_mut().zip(&sizes) {
+                    lanes[lane] = *size;
+                }
+                known.push((direction, sizes));
+            }
+        }
+        let (white, left, _) = rest(y, columns.len(), &known);
+        for (lanes, size) in self.left.iter_mut().zip(&left) {
+            lanes[lane] = *size;
+        }
+        self.power[lane] = dot(&white, &white);
     }
 
     /// Twice the log-likelihood without any further column.
     pub fn plain(&self) -> f64 {
-        let values: Vec<f64> = self
-            .layers
-            .iter()
-            .map(|layer| self.likelihood2(layer, 0.0))
-            .collect();
-        peak(&values)
+        self.peak(&self.rest(&[0.0; LAYERS])).0
     }
 
     /// With `column`; `None` if it says nothing new.
@@ -127,49 +147,53 @@ impl Space {
     }
 
     /// The [`products`] of `column` with the columns that are there and with the curve.
-    fn beside(&self, column: &[f64]) -> Vec<[f64; 3]> {
+    fn beside(&self, column: &[f64]) -> [[f64; 3]; MAX_COLUMNS + 1] {
         let end = column.len() - 1;
-        let of = |[other, neighbours]: &[Vec<f64>; 2]| {
-            let all = dot(column, other);
+        let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
+        for (parts, [other, neighbours]) in beside.iter_mut().zip(&self.base) {
+            let [all, shifted] = dots(column, [other, neighbours]);
             let ends = column[0] * other[0] + column[end] * other[end];
-            [all, dot(column, neighbours), all - ends]
-        };
-        self.base.iter().map(of).collect()
+            *parts = [all, shifted, all - ends];
+        }
+        beside
     }
 
     /// The gain of a column from its products with itself and with what is there.
     fn gain(&self, own: [f64; 3], beside: &[[f64; 3]]) -> Option<Gain> {
-        let mut values = [f64::NEG_INFINITY; RHOS.len()];
-        let (mut best, mut rises) = (f64::NEG_INFINITY, false);
-        for (layer, value) in self.layers.iter().zip(&mut values) {
-            let white = layer.white(beside);
-            let along = layer.left(&white);
-            let before = at_rho(own, layer.rho);
-            let known = layer.known(&white).map(|along| along * along);
-            let norm = before - known.sum::<f64>();
-            if norm <= before * 1e-6 {
-                return None;
-            }
-            *value = self.likelihood2(layer, along * along / norm);
-            if *value > best {
-                (best, rises) = (*value, along > 0.0);
+        let white = self.white(beside);
+        let left = sum(&self.left, &white);
+        let before = at_rhos(own);
+        let mut known = [0.0; LAYERS];
+        for direction in &self.known {
+            let along = sum(direction, &white);
+            for (known, along) in known.iter_mut().zip(along) {
+                *known += along * along;
             }
         }
+        let mut explained = [0.0; LAYERS];
+        let mut new = true;
+        for lane in 0..LAYERS {
+            let norm = before[lane] - known[lane];
+            new &= norm > before[lane] * 1e-6;
+            explained[lane] = left[lane] * left[lane] / norm;
+        }
+        let (likelihood2, best) = new.then(|| self.peak(&self.rest(&explained)))?;
         Some(Gain {
-            likelihood2: peak(&values),
-            rises,
+            likelihood2,
+            rises: left[best] > 0.0,
         })
     }
 
     /// What a column has along each direction that is known, for each rho.
     pub fn sight(&self, values: Vec<f64>) -> Sighted {
-        let beside = self.beside(&values);
-        let along = |layer: &Layer| {
-            let white = layer.white(&beside);
-            (layer.known(&white).collect(), layer.left(&white))
-        };
+        let white = self.white(&self.beside(&values));
         Sighted {
-            along: self.layers.iter().map(along).collect(),
+            known: self
+                .known
+                .iter()
+                .map(|direction| sum(direction, &white))
+                .collect(),
+            left: sum(&self.left, &white),
             values,
         }
     }
@@ -183,45 +207,45 @@ impl Space {
                 *part = products(&columns[i].values, &other.values);
             }
         }
-        let mut values = [f64::NEG_INFINITY; RHOS.len()];
-        let (mut best, mut rises) = (f64::NEG_INFINITY, false);
-        for (place, layer) in self.layers.iter().enumerate() {
-            let sights = columns.map(|column| &column.along[place]);
+        let mut explained = [0.0; LAYERS];
+        let mut last = [0.0; LAYERS];
+        for (lane, rho) in RHOS.iter().enumerate() {
+            let known = |a: usize, b: usize| -> f64 {
+                let both = columns[a].known.iter().zip(&columns[b].known);
+                both.map(|(a, b)| a[lane] * b[lane]).sum()
+            };
             let mut lower = [[0.0; N]; N];
-            let (mut left, mut explained) = ([0.0; N], 0.0);
+            let mut left = [0.0; N];
             for i in 0..N {
-                let before = at_rho(parts[i][i], layer.rho);
+                let before = at_rho(parts[i][i], *rho);
                 for j in 0..i {
                     let shared: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
-                    let known = dot(&sights[i].0, &sights[j].0);
-                    let value = at_rho(parts[i][j], layer.rho) - known - shared;
+                    let value = at_rho(parts[i][j], *rho) - known(i, j) - shared;
                     lower[i][j] = match lower[j][j] {
                         pivot if pivot > 0.0 => value / pivot,
                         _ => 0.0,
                     };
                 }
                 let shared: f64 = (0..i).map(|k| lower[i][k] * lower[i][k]).sum();
-                let norm = before - dot(&sights[i].0, &sights[i].0) - shared;
-                let last = i + 1 == N;
-                if norm <= before * if last { 1e-6 } else { 1e-9 } {
-                    if last {
+                let norm = before - known(i, i) - shared;
+                let is_last = i + 1 == N;
+                if norm <= before * if is_last { 1e-6 } else { 1e-9 } {
+                    if is_last {
                         return None;
                     }
                     continue;
                 }
                 lower[i][i] = norm.sqrt();
                 let others: f64 = (0..i).map(|k| lower[i][k] * left[k]).sum();
-                left[i] = (sights[i].1 - others) / lower[i][i];
-                explained += left[i] * left[i];
+                left[i] = (columns[i].left[lane] - others) / lower[i][i];
+                explained[lane] += left[i] * left[i];
             }
-            values[place] = self.likelihood2(layer, explained);
-            if values[place] > best {
-                (best, rises) = (values[place], left[N - 1] > 0.0);
-            }
+            last[lane] = left[N - 1];
         }
+        let (likelihood2, best) = self.peak(&self.rest(&explained));
         Some(Gain {
-            likelihood2: peak(&values),
-            rises,
+            likelihood2,
+            rises: last[best] > 0.0,
         })
     }
 
@@ -242,105 +266,114 @@ impl Space {
             })
             .collect();
         let gain = |at: usize| {
-            let beside = self.base.iter().zip(&sums).map(|([values, _], sums)| {
+            let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
+            for (parts, ([values, _], sums)) in beside.iter_mut().zip(self.base.iter().zip(&sums)) {
                 let last = values[n - 1];
-                [
+                *parts = [
                     sums[at],
                     sums[at - 1] - last + sums[at + 1],
                     sums[at] - last,
-                ]
-            });
+                ];
+            }
             let ones = (n - at) as f64;
             let own = [ones, 2.0 * (ones - 1.0), ones - 1.0];
-            self.gain(own, &beside.collect::<Vec<_>>())
+            self.gain(own, &beside)
         };
         (1..n).map(gain).collect()
     }
 
     /// With both columns of `waves`; about, from half of the values of rho.
     pub fn with_waves(&self, waves: &Waves) -> Option<f64> {
-        let [of_a, of_b, of_both] = waves.own;
-        let [beside_a, beside_b] = [&waves.values[0], &waves.values[1]].map(|it| self.beside(it));
-        let layers = self.layers.iter().step_by(2);
-        let values = layers.filter_map(|layer| {
-            let at_rho = |parts| at_rho(parts, layer.rho);
-            let (mut aa, mut bb, mut ab) = (at_rho(of_a), at_rho(of_b), at_rho(of_both));
-            let (white_a, white_b) = (layer.white(&beside_a), layer.white(&beside_b));
-            for (along_a, along_b) in layer.known(&white_a).zip(layer.known(&white_b)) {
-                aa -= along_a * along_a;
-                bb -= along_b * along_b;
-                ab -= along_a * along_b;
+        let [mut aa, mut bb, mut ab] = waves.own.map(at_rhos);
+        let [white_a, white_b] =
+            [&waves.values[0], &waves.values[1]].map(|column| self.white(&self.beside(column)));
+        for direction in &self.known {
+            let (along_a, along_b) = (sum(direction, &white_a), sum(direction, &white_b));
+            for lane in 0..LAYERS {
+                aa[lane] -= along_a[lane] * along_a[lane];
+                bb[lane] -= along_b[lane] * along_b[lane];
+                ab[lane] -= along_a[lane] * along_b[lane];
             }
-            let (ya, yb) = (layer.left(&white_a), layer.left(&white_b));
+        }
+        let (ya, yb) = (sum(&self.left, &white_a), sum(&self.left, &white_b));
+        let mut explained = [f64::NEG_INFINITY; LAYERS];
+        for lane in 0..LAYERS {
+            let (aa, bb, ab, ya, yb) = (aa[lane], bb[lane], ab[lane], ya[lane], yb[lane]);
             let determinant = aa * bb - ab * ab;
-            if determinant <= 1e-9 * aa * bb || aa <= 0.0 {
-                return None;
+            if determinant > 1e-9 * aa * bb && aa > 0.0 {
+                explained[lane] = (ya * ya * bb - 2.0 * ya * yb * ab + yb * yb * aa) / determinant;
             }
-            let explained = (ya * ya * bb - 2.0 * ya * yb * ab + yb * yb * aa) / determinant;
-            Some(self.likelihood2(layer, explained))
-        });
-        values.reduce(f64::max)
+        }
+        // A sum of squares without end is none that was found.
+        let rest = self.rest(&explained);
+        let least = rest.into_iter().step_by(2).reduce(f64::min)?;
+        least.is_finite().then(|| self.likelihood2(least))
     }
 
-    fn likelihood2(&self, layer: &Layer, explained: f64) -> f64 {
-        let rss = (layer.power - explained).max(self.floor * layer.own);
-        layer.own_ln - self.points as f64 * (rss / self.points as f64).ln()
+    /// For each rho the sum of squares that is left, made comparable, where so much more is explained.
+    fn rest(&self, explained: &Lanes) -> Lanes {
+        let mut rest = [0.0; LAYERS];
+        for lane in 0..LAYERS {
+            let squares = self.power[lane] - explained[lane];
+            rest[lane] = squares.max(self.floor * self.own[lane]) * self.scale[lane];
+        }
+        rest
     }
-}
 
-impl Layer {
+    /// Twice the log-likelihood of such a sum.
+    fn likelihood2(&self, rest: f64) -> f64 {
+        -(self.points as f64) * (rest / self.points as f64).ln()
+    }
+
+    /// Twice the log-likelihood where it is highest, between [`RHOS`] by a parabola; and the place of the
+    /// highest of these.
+    fn peak(&self, rest: &Lanes) -> (f64, usize) {
+        let best = (0..LAYERS)
+            .max_by(|a, b| rest[*b].total_cmp(&rest[*a]))
+            .unwrap_or(0);
+        let top = self.likelihood2(rest[best]);
+        if best == 0 || best + 1 == LAYERS {
+            return (top, best);
+        }
+        let [x0, x1, x2] = [best - 1, best, best + 1].map(|at| ATANH_RHOS[at]);
+        let [d0, d2] = [best - 1, best + 1].map(|at| self.likelihood2(rest[at]) - top);
+        let (h0, h2) = (x0 - x1, x2 - x1);
+        // top + a·h + b·h² through both neighbours.
+        let b = (d2 / h2 - d0 / h0) / (h2 - h0);
+        let a = d0 / h0 - b * h0;
+        let above = if b < 0.0 { -a * a / (4.0 * b) } else { 0.0 };
+        (top + above, best)
+    }
+
     /// Products of a whitened column with those that are there and the curve.
-    fn white(&self, beside: &[[f64; 3]]) -> [f64; MAX_COLUMNS + 1] {
-        let mut white = [0.0; MAX_COLUMNS + 1];
-        for (white, parts) in white.iter_mut().zip(beside) {
-            *white = at_rho(*parts, self.rho);
+    fn white(&self, beside: &[[f64; 3]]) -> [Lanes; MAX_COLUMNS + 1] {
+        let mut white = [[0.0; LAYERS]; MAX_COLUMNS + 1];
+        for ((white, parts), _) in white.iter_mut().zip(beside).zip(&self.base) {
+            *white = at_rhos(*parts);
         }
         white
     }
+}
 
-    /// Along each known direction.
-    fn known(&self, white: &[f64; MAX_COLUMNS + 1]) -> impl Iterator<Item = f64> {
-        let along = move |sizes: &Vec<f64>| sizes.iter().zip(white).map(|(a, b)| a * b).sum();
-        self.known.iter().map(along)
+/// The sum of `white`, each so many times.
+fn sum(sizes: &[Lanes], white: &[Lanes]) -> Lanes {
+    let mut sum = [0.0; LAYERS];
+    for (sizes, white) in sizes.iter().zip(white) {
+        for lane in 0..LAYERS {
+            sum[lane] += sizes[lane] * white[lane];
+        }
     }
+    sum
+}
 
-    /// Along what is left of the curve.
-    fn left(&self, white: &[f64; MAX_COLUMNS + 1]) -> f64 {
-        self.left.iter().zip(white).map(|(a, b)| a * b).sum()
-    }
+/// [`at_rho`] for each of [`RHOS`].
+fn at_rhos(parts: [f64; 3]) -> Lanes {
+    RHOS.map(|rho| at_rho(parts, rho))
 }
 
 /// The product of two whitened columns, from [`products`].
 fn at_rho([all, shifted, inner]: [f64; 3], rho: f64) -> f64 {
     all - rho * shifted + rho * rho * inner
-}
-
-/// The highest of `values` at [`RHOS`], between them by a parabola.
-fn peak(values: &[f64]) -> f64 {
-    let best = (0..values.len())
-        .max_by(|a, b| values[*a].total_cmp(&values[*b]))
-        .unwrap_or(0);
-    let Some(&top) = values.get(best) else {
-        return f64::NEG_INFINITY;
-    };
-    if best == 0 || best + 1 == values.len() {
-        return top;
-    }
-    let (x0, x1, x2) = (
-        RHOS[best - 1].atanh(),
-        RHOS[best].atanh(),
-        RHOS[best + 1].atanh(),
-    );
-    let (d0, d2) = (values[best - 1] - top, values[best + 1] - top);
-    let (h0, h2) = (x0 - x1, x2 - x1);
-    // top + a·h + b·h² through both neighbours.
-    let b = (d2 / h2 - d0 / h0) / (h2 - h0);
-    let a = d0 / h0 - b * h0;
-    if b < 0.0 {
-        top - a * a / (4.0 * b)
-    } else {
-        top
-    }
 }
 
 fn whiten(column: &[f64], rho: f64) -> Vec<f64> {

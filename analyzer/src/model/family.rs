@@ -189,26 +189,32 @@ fn merge_sites(
     });
     // Names of instructions that touched memory first are looked up one after the other.
     for (site, (_, _, members)) in sites.iter_mut().zip(&order) {
-        for part in &mut site.parts {
-            let of_part = members.iter().filter(|(index, _)| *index == part.process);
+        for (part, run) in site.parts.iter_mut().zip(by_process(members)) {
             let process = processes.get(part.process);
-            part.faults =
-                process.and_then(|it| part_faults(it, of_part.map(|(_, raw)| *raw), stacks));
+            part.faults = process.and_then(|it| part_faults(it, run, stacks));
         }
     }
     sites
 }
 
+/// The members of each process, which lie together: one part of the site each.
+fn by_process<'a, 'p>(
+    members: &'a [(usize, &'p RawSite)],
+) -> impl Iterator<Item = &'a [(usize, &'p RawSite)]> {
+    members.chunk_by(|a, b| a.0 == b.0)
+}
+
 /// Faults on the blocks of one process's raw sites.
-fn part_faults<'a>(
+fn part_faults(
     process: &Process,
-    members: impl Iterator<Item = &'a RawSite>,
+    run: &[(usize, &RawSite)],
     stacks: &mut Stacks,
 ) -> Option<PartFaults> {
     let faults = process.faults.as_ref().filter(|it| it.by_address())?;
     let mut part = PartFaults::default();
     let mut most = 0;
-    for fault in members.filter_map(|raw| faults.sites.get(&raw.site.id)) {
+    let of = |(_, raw): &(usize, &RawSite)| faults.sites.get(&raw.site.id);
+    for fault in run.iter().filter_map(of) {
         part.count.minor = part.count.minor.saturating_add(fault.count.minor);
         part.count.major = part.count.major.saturating_add(fault.count.major);
         let weight = fault.count.minor.saturating_add(fault.count.major);
@@ -235,7 +241,7 @@ fn site(
         });
     let mut parts: Vec<Part> = Vec::new();
     let mut threads = BTreeSet::new();
-    for run in members.chunk_by(|a, b| a.0 == b.0) {
+    for run in by_process(members) {
         let Some((index, process)) = run
             .first()
             .and_then(|(index, _)| Some((*index, processes.get(*index)?)))

@@ -2,8 +2,10 @@
 //! what trimming returns is foretold.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
-use leaktrack_tests::{Case, Report, find_tool, is_root, program};
+use leaktrack_tests::{Case, Report, find_tool, is_root, product, program};
 
 const MIB: u64 = 1 << 20;
 
@@ -428,4 +430,113 @@ fn numa_nodes_are_told_where_there_are_several() {
         text.contains("NUMA: 196 KiB on node 0 (") && text.contains("1.0 MiB on node 1 (0 threads"),
         "{text}"
     );
+}
+
+/// What recording by samples, or not recording at all, leaves unknown of a heap.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Unknown {
+    Sampled,
+    /// Switched off after the first blocks.
+    Disabled,
+    /// Likewise, and with no memory for the pages of the heap.
+    DisabledUnderCap,
+}
+
+/// One run of `memory_unknown.c`: every page has a name, and the heap is as large as the kernel's list of mappings has it.
+fn heap_of_which_little_is_known(allocator: Option<&Path>, how: Unknown) {
+    let mut case = Case::of("memory_unknown.c");
+    if let Some(path) = allocator {
+        case = case.behind(path);
+    }
+    let tracked = match how {
+        Unknown::Sampled => case.option("mode=sample:64k").tracked(),
+        Unknown::Disabled | Unknown::DisabledUnderCap => {
+            if how == Unknown::DisabledUnderCap {
+                case = case.option("memory=1m");
+            }
+            let mut running = case.arg("go").start_tracked();
+            running.wait_until("at go", |running| running.stdout_so_far().contains("at go"));
+            let pid = running.pid().to_string();
+            let asked = Command::new(&product().command)
+                .args(["disable", &pid, "--wait", "60s"])
+                .output()
+                .expect("the command");
+            assert!(asked.status.success(), "{asked:?}");
+            std::fs::write(running.folder().join("go"), "").expect("a step");
+            running.finish()
+        }
+    };
+    tracked.outcome.expect_code(0);
+    let smaps = tracked.outcome.text();
+    let report = tracked.report();
+    expect_whole(&report);
+    let (rss, _) = of_smaps(&smaps, |_, _| true);
+    let parts = report.json["memory"]["parts"].as_array().expect("parts");
+    let told: u64 = parts.iter().filter_map(|part| part["bytes"].as_u64()).sum();
+    expect_near("all parts", told, rss, 0);
+
+    // The heap is what is left of memory without a name.
+    let (unnamed, _) = of_smaps(&smaps, |inode, path| {
+        inode == "0" && (path.is_empty() || path == "[heap]")
+    });
+    let (first_stack, _) = of_smaps(&smaps, |_, path| path == "[stack]");
+    let (library, _) = of_smaps(&smaps, |_, path| path.ends_with("/libleaktrack.so"));
+    let programs = executables(&smaps);
+    let (_, written) = of_smaps(&smaps, |_, path| programs.contains(path));
+    let other = (part(&report, "leaktrack") - library)
+        + (part(&report, "thread stacks") - first_stack)
+        + (part(&report, "executable and libraries, written to") - written)
+        + 4 * MIB;
+    let heap = part(&report, "heap, blocks and free memory together");
+    println!(
+        "{allocator:?} {how:?}: heap {heap}, {} by smaps",
+        unnamed - other
+    );
+    expect_near("heap", heap, unnamed - other, 0);
+    assert_eq!(part(&report, "program's mappings"), 4 * MIB);
+    assert_eq!(
+        part(&report, "allocator's free memory"),
+        0,
+        "it cannot be known"
+    );
+    let sites = report.json["sites"].as_array().expect("sites");
+    let residency = |function: &str| {
+        let site = sites
+            .iter()
+            .find(|site| site["blame"]["function"] == function);
+        let site = site.unwrap_or_else(|| panic!("{function} is not told"));
+        site["resident_bytes"].as_u64()
+    };
+    if how == Unknown::Sampled {
+        assert_eq!(residency("keep_small"), None);
+    }
+    assert_eq!(residency("map_half"), Some(4 * MIB));
+}
+
+#[test]
+fn heaps_are_told_where_not_every_block_is_known() {
+    let folder = Path::new("/usr/lib/x86_64-linux-gnu");
+    let others = ["libjemalloc.so.2", "libtcmalloc_minimal.so.4"].map(|name| folder.join(name));
+    for path in &others {
+        assert!(
+            path.exists() || find_tool("dpkg").is_none(),
+            "{}: tests/run installs what the tests need",
+            path.display()
+        );
+    }
+    let others = others.iter().filter(|path| path.exists());
+    for allocator in std::iter::once(None).chain(others.map(|path| Some(path.as_path()))) {
+        let is_jemalloc = allocator.is_some_and(|path| path.ends_with("libjemalloc.so.2"));
+        for how in [
+            Unknown::Sampled,
+            Unknown::Disabled,
+            Unknown::DisabledUnderCap,
+        ] {
+            // Of mappings that it made while nobody recorded nothing is known.
+            if is_jemalloc && how != Unknown::Sampled {
+                continue;
+            }
+            heap_of_which_little_is_known(allocator, how);
+        }
+    }
 }

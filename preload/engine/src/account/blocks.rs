@@ -6,7 +6,12 @@
 use super::known::{Kind, Known};
 use super::regions::Regions;
 use crate::arena::AVec;
+use crate::live::{Block, LiveTable};
+use crate::state::LIVE;
 use crate::{sites, state};
+
+/// Blocks up to which the live table is walked: about two seconds.
+const MOST_BLOCKS: u64 = 1 << 26;
 
 /// How an allocator rounds sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +67,48 @@ pub struct Row {
     pub pinned_bytes: u64,
 }
 
+/// Which blocks the walk may find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// All that there are.
+    All,
+    /// Some: they say where heaps are, not what is in them.
+    Some,
+}
+
+impl Blocks {
+    /// What can be had, if the live table has all blocks or not.
+    pub fn to_walk(all_known: bool) -> Blocks {
+        match all_known && LIVE.len() <= MOST_BLOCKS {
+            true => Blocks::All,
+            false => Blocks::Some,
+        }
+    }
+
+    /// Visits them, large ones first where there are too many. `each` must neither allocate nor lock.
+    fn for_each(self, mut each: impl FnMut(usize, Block)) {
+        if self == Blocks::All || LIVE.len() <= MOST_BLOCKS {
+            return LIVE.for_each(each);
+        }
+        let _calm = LIVE.calm();
+        let mut seen = 0;
+        for part in 0..LiveTable::PARTS {
+            LIVE.for_each_in(part, |addr, block| {
+                seen += 1;
+                each(addr, block);
+            });
+            if seen >= MOST_BLOCKS {
+                break;
+            }
+        }
+    }
+}
+
 /// Rows by site id, and sums.
 pub struct Walk {
-    /// By site id.
+    /// All blocks were found, and put on their pages.
+    pub complete: bool,
+    /// By site id; of mappings alone if blocks are missing.
     pub rows: AVec<Row>,
     /// Live bytes of the malloc family.
     pub live_bytes: u64,
@@ -75,9 +119,10 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Walks; `None` when there is no memory for it.
-    pub fn take(regions: &mut Regions, known: &Known, rounding: Rounding) -> Option<Walk> {
+    /// Walks. Without memory for all rows there are none, and blocks only say where heaps are.
+    pub fn take(regions: &mut Regions, known: &Known, rounding: Rounding, blocks: Blocks) -> Walk {
         let mut walk = Walk {
+            complete: blocks == Blocks::All,
             rows: AVec::new(),
             live_bytes: 0,
             resident_bytes: 0,
@@ -87,17 +132,23 @@ impl Walk {
         walk.rows.reserve(sites);
         for _ in 0..sites {
             if !walk.rows.try_push(Row::default()) {
-                return None;
+                walk.rows.clear();
+                walk.complete = false;
+                break;
             }
         }
         let inherited = state::fork_epoch();
-        state::LIVE.for_each(|addr, block| {
+        let complete = walk.complete;
+        blocks.for_each(|addr, block| {
             let size = block.size as usize;
             let end = addr.saturating_add(size);
             let (resident, swapped) = regions.put(addr, end, block.site);
             let (start, until) = rounding.footprint(addr, size);
             regions.put_overhead(start, addr);
             regions.put_overhead(end, until);
+            if !complete {
+                return;
+            }
             walk.live_bytes += block.size;
             walk.resident_bytes += resident;
             walk.swapped_bytes += swapped;
@@ -117,7 +168,7 @@ impl Walk {
                 );
             }
         }
-        Some(walk)
+        walk
     }
 
     fn add(&mut self, site: u32, live: u64, resident: u64, swapped: u64) {

@@ -124,17 +124,6 @@ impl Layout {
         }
     }
 
-    /// Whether a block lies in a range.
-    pub fn holds_blocks(&mut self, start: usize, end: usize) -> bool {
-        let mut found = false;
-        self.regions.for_each_page(start, end, &mut |page| {
-            found |= page
-                .on_it
-                .is_some_and(|on_it| on_it.live > 0 || on_it.overhead > 0);
-        });
-        found
-    }
-
     /// Without `pagemap`: what `smaps` says of files, `mincore` of anonymous memory.
     fn read_smaps(&mut self, pagemap: &mut PageMap, own_file: &[u8]) -> crate::sys::Result<()> {
         let mut counted = false;

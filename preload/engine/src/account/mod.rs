@@ -11,6 +11,7 @@
 
 mod arenas;
 mod blocks;
+mod chunks;
 mod known;
 mod layout;
 pub mod maps;
@@ -26,7 +27,7 @@ use crate::arena::AVec;
 use crate::facts::process;
 use crate::{allocator, sys};
 use arenas::ArenaList;
-use blocks::Walk;
+use blocks::{Blocks, Walk};
 pub use blocks::{Rounding, Row};
 use known::Known;
 use layout::Layout;
@@ -36,8 +37,6 @@ use tally::{Parts, Shares};
 
 /// Resident memory from here on is not summed by the kernel while the host runs.
 const LARGE_RSS_BYTES: u64 = 2 << 30;
-/// Blocks up to which the live table is walked: about two seconds.
-const MOST_BLOCKS: u64 = 1 << 26;
 
 /// A whole account.
 pub struct Account {
@@ -47,7 +46,7 @@ pub struct Account {
     shares: Shares,
     arenas: ArenaList,
     nodes: AVec<NumaNode>,
-    walk: Option<Walk>,
+    walk: Walk,
 }
 
 /// What the account is to be taken of.
@@ -92,17 +91,15 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
     let rounding = allocator::rounding();
     let mut arenas = ArenaList::new();
     let pages = Pages::sort(&mut layout, &known, &mut arenas, rounding);
+    let blocks = Blocks::to_walk(request.exact);
+    if blocks == Blocks::All {
+        pages.want_uses(&mut layout);
+    }
     layout.regions.index();
-    let walked = request.exact && crate::state::LIVE.len() <= MOST_BLOCKS;
-    let mut walk = if walked {
-        Walk::take(&mut layout.regions, &known, rounding)
-    } else {
-        None
-    };
-    let stacks = pages.sum(&mut layout, &mut arenas, walk.as_mut(), rounding);
-    let walk_sums = walk.as_ref();
-    let live_bytes = walk_sums.map_or(0, |walk| walk.live_bytes);
-    let [resident, swapped] = walk_sums.map_or([0; 2], |w| [w.resident_bytes, w.swapped_bytes]);
+    let mut walk = Walk::take(&mut layout.regions, &known, rounding, blocks);
+    let stacks = pages.sum(&mut layout, &mut arenas, &mut walk, rounding);
+    let live_bytes = walk.live_bytes;
+    let [resident, swapped] = [walk.resident_bytes, walk.swapped_bytes];
     let shares = Shares::of(&layout.all, rollup.as_ref());
     let [wall_us, cpu_us] = [
         clock(sys::clock::MONOTONIC).saturating_sub(began_us[0]),
@@ -144,9 +141,9 @@ impl Account {
         })
     }
 
-    /// What was found of each site, by id; empty if the blocks were not walked.
+    /// What was found of each site, by id; of mappings alone if not every block is known.
     pub fn rows(&self) -> &[Row] {
-        self.walk.as_ref().map_or(&[], |walk| walk.rows.as_slice())
+        self.walk.rows.as_slice()
     }
 
     /// The NUMA nodes, if there are several.

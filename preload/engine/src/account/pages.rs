@@ -1,11 +1,13 @@
 //! Owns the pages of private anonymous memory: which part each belongs to. Pages of heaps are told
-//! apart by the blocks that were put on them.
+//! apart by the blocks that were put on them; where blocks are missing, those that are known only
+//! tell where heaps are.
 //! It must never count a page twice, and leaves to nobody what it cannot tell.
 
 use leaktrack_recording::{Arena, part};
 
 use super::arenas::{self, ArenaList, HEAP_BYTES};
 use super::blocks::{Rounding, Walk};
+use super::chunks::Chunks;
 use super::known::{Kind, Known};
 use super::layout::{Layout, Look};
 use super::regions::{MANY, Shown};
@@ -45,7 +47,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Cuts the spans of the layout by what is known, and asks for page uses where blocks may lie.
+    /// Cuts the spans of the layout by what is known.
     pub fn sort(
         layout: &mut Layout,
         known: &Known,
@@ -79,12 +81,16 @@ impl Pages {
             });
         }
         layout.incomplete |= !complete;
-        for piece in pages.list.as_slice() {
+        pages
+    }
+
+    /// Asks for page uses where blocks may lie.
+    pub fn want_uses(&self, layout: &mut Layout) {
+        for piece in self.list.as_slice() {
             if !matches!(piece.class, Class::Part(_)) {
                 layout.regions.want_uses(piece.start, piece.end);
             }
         }
-        pages
     }
 
     /// Adds a piece, without the heaps of arenas that begin in it.
@@ -131,15 +137,16 @@ impl Pages {
         complete
     }
 
-    /// Adds every piece to its part; the number of stacks. Without a walk heaps stay whole.
+    /// Adds every piece to its part; the number of stacks. Where blocks are missing heaps stay whole.
     pub fn sum(
         &self,
         layout: &mut Layout,
         arenas: &mut ArenaList,
-        mut walk: Option<&mut Walk>,
+        walk: &mut Walk,
         rounding: Rounding,
     ) -> u64 {
         let mut stacks = 0;
+        let mut chunks = Chunks::new();
         for piece in self.list.as_slice() {
             let Piece { start, end, class } = *piece;
             let heap = match class {
@@ -156,7 +163,7 @@ impl Pages {
                 // Whole ranges of other allocators are heaps if any block lies there; glibc's
                 // lie in arenas, or each in pages of its own.
                 Class::Plain | Class::MaybeStack if rounding != Rounding::Glibc => {
-                    match layout.holds_blocks(start, end) {
+                    match layout.regions.holds_blocks(start, end) {
                         true => Sort::Heap,
                         false => Sort::Single,
                     }
@@ -164,14 +171,14 @@ impl Pages {
                 Class::Plain | Class::MaybeStack => Sort::Single,
             };
             let mut sums = Sums::new(heap);
-            let counted = walk.is_some();
-            let mut pin = |site, free| {
-                if let Some(walk) = walk.as_deref_mut() {
-                    walk.pin(site, free);
-                }
-            };
+            let counted = walk.complete;
+            let apart = !counted && heap == Sort::Single && rounding == Rounding::Glibc;
             layout.regions.for_each_page(start, end, &mut |page| {
-                sums.page(&page, counted, &mut pin);
+                let alone = apart && chunks.hold(&page, start, end);
+                match counted {
+                    true => sums.page(&page, &mut |site, free| walk.pin(site, free)),
+                    false => sums.page_of_some(&page, alone),
+                }
             });
             let place = match class {
                 Class::Heap(place) => arenas.heap(place).copied(),
@@ -195,6 +202,14 @@ impl Pages {
             }
         }
         stacks
+    }
+}
+
+/// Adds bytes of a page.
+fn add(tally: &mut Tally, page: &Shown, bytes: usize) {
+    match page.resident {
+        true => tally.bytes(Backing::Anonymous, page.exclusive, bytes as u64),
+        false => tally.swapped(bytes as u64),
     }
 }
 
@@ -237,18 +252,20 @@ impl Sums {
         }
     }
 
-    fn page(&mut self, page: &Shown, counted: bool, pin: &mut dyn FnMut(u32, u64)) {
-        let add = |tally: &mut Tally, bytes: usize| match page.resident {
-            true => tally.bytes(Backing::Anonymous, page.exclusive, bytes as u64),
-            false => tally.swapped(bytes as u64),
+    /// Adds a page of which not all blocks are known. `alone`: of a block with pages of its own.
+    fn page_of_some(&mut self, page: &Shown, alone: bool) {
+        let tally = match self.sort {
+            Sort::Single if !page.occupied && !alone => &mut self.rest,
+            _ => &mut self.whole,
         };
-        let (true, Some(on_it)) = (counted, page.on_it) else {
-            let unknown = match self.sort {
-                Sort::Heap => &mut self.whole,
-                Sort::Single => &mut self.rest,
-            };
-            return add(unknown, PAGE);
+        add(tally, page, PAGE);
+    }
+
+    fn page(&mut self, page: &Shown, pin: &mut dyn FnMut(u32, u64)) {
+        let Some(on_it) = page.on_it else {
+            return self.page_of_some(page, false);
         };
+        let add = |tally: &mut Tally, bytes| add(tally, page, bytes);
         let live = usize::from(on_it.live).min(PAGE);
         let overhead = usize::from(on_it.overhead).min(PAGE - live);
         let free = PAGE - live - overhead;

@@ -12,8 +12,8 @@ use leaktrack_recording::{
 use crate::account::{self, Account, Request};
 use crate::config;
 use crate::recorder::{Buffer, FRAME_BYTES, Failure, Kept, Recorder, TAIL_BYTES};
-use crate::state;
 use crate::text::Path;
+use crate::{sampler, state};
 
 /// The first one: something to compare the last one with, also of a process that is killed soon.
 const FIRST_MS: u64 = 1_000;
@@ -50,7 +50,7 @@ impl Schedule {
         let began_ms = state::tick();
         let request = Request {
             own_file: path.as_bytes(),
-            exact: config::get().mode == Mode::Exact && !state::was_paused(),
+            exact: config::get().mode == Mode::Exact && !sampler::is_on() && !state::was_paused(),
             thorough,
             at_ms: began_ms,
         };

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Frame;
 use crate::model::identity::file_name;
-use crate::report::Report;
 use crate::report::document::{BlameReport, Generator};
+use crate::report::{self, Report};
 use crate::verdict::{Estimate, Verdict};
 
 /// Name of the schema.
@@ -44,7 +44,10 @@ pub struct Diff {
 pub struct Run {
     /// Recordings, as given.
     pub paths: Vec<String>,
-    /// Executable of the first process.
+    /// The program's name, as in the report; empty in documents that do not have it.
+    #[serde(default)]
+    pub name: String,
+    /// Executable of the first process, of what it became if it was started through others.
     pub exe: String,
     /// Its build-id.
     pub build_id: Option<String>,
@@ -71,18 +74,19 @@ pub struct Run {
 impl Run {
     /// Of a report.
     pub fn of(report: &Report) -> Self {
-        let root = report.processes.first();
+        let (root, first) = (report::root(report), report.processes.first());
         let end = |process: &crate::report::document::ProcessInfo| {
-            let since = process.started_unix_s - root.map_or(0.0, |root| root.started_unix_s);
+            let since = process.started_unix_s - first.map_or(0.0, |first| first.started_unix_s);
             since.max(0.0) + process.duration_s
         };
         Self {
             paths: report.extra.paths.clone(),
+            name: report::program(report),
             exe: root.map_or_else(String::new, |root| root.exe.clone()),
             build_id: root.and_then(|root| root.build_id.clone()),
             labels: root.map(|root| root.labels.clone()).unwrap_or_default(),
             processes: report.processes.len(),
-            started_unix_s: root.map_or(0.0, |root| root.started_unix_s),
+            started_unix_s: first.map_or(0.0, |first| first.started_unix_s),
             duration_s: report.processes.iter().map(end).fold(0.0, f64::max),
             mode: report.recording.mode.clone(),
             usable: report.coverage.usable,
@@ -92,9 +96,12 @@ impl Run {
         }
     }
 
-    /// The executable's file name.
+    /// The program's name.
     pub fn program(&self) -> &str {
-        file_name(&self.exe)
+        match self.name.is_empty() {
+            true => file_name(&self.exe),
+            false => &self.name,
+        }
     }
 }
 
@@ -163,6 +170,9 @@ pub struct Side {
     pub live_bytes: u64,
     /// Live blocks at the end.
     pub live_blocks: u64,
+    /// Of the live bytes, those that are lost.
+    #[serde(default)]
+    pub lost_bytes: u64,
     /// Blocks allocated.
     pub allocations: u64,
     /// Growth that is going on, bytes per second; `null` without growth and where it is unclear.

@@ -2,6 +2,7 @@
 //! the process, and how fast they grow.
 
 use super::document::Side;
+use crate::report;
 use crate::report::document::SiteReport;
 use crate::verdict::{Estimate, Verdict, stats};
 
@@ -20,6 +21,7 @@ pub fn side(sites: &[&SiteReport], at_s: f64) -> Option<Side> {
         verdict: verdict.unwrap_or(Verdict::Unclear),
         live_bytes: sum(|site| site.live_bytes.value),
         live_blocks: sum(|site| site.live_blocks.value),
+        lost_bytes: sum(|site| report::text::lost(site).map_or(0, |(bytes, _)| bytes)),
         allocations: sum(|site| site.allocations),
         rate: growing
             .filter_map(|site| site.growth.rate)

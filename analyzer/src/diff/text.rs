@@ -7,6 +7,7 @@ use crate::blame::{plumbing, short};
 use crate::human;
 use crate::report::Look;
 use crate::report::text::page::{Page, Style, shorten, shorten_path};
+use crate::verdict::Verdict;
 
 /// Callers named under a site.
 const CALLERS: usize = 4;
@@ -121,6 +122,14 @@ fn style(site: &SiteChange) -> Style {
 fn one(site: &SiteChange, number: usize, page: &mut Page) {
     let held = |side: &Option<Side>| match side {
         None => "-".to_owned(),
+        Some(side) if side.verdict == Verdict::Lost => match side.live_bytes > side.lost_bytes {
+            true => format!(
+                "lost {} of {} live",
+                human::bytes(side.lost_bytes),
+                human::bytes(side.live_bytes)
+            ),
+            false => format!("lost {}", human::bytes(side.lost_bytes)),
+        },
         Some(side) => format!("{} {}", side.verdict.name(), human::bytes(side.live_bytes)),
     };
     let mut rest = format!("  {} → {}", held(&site.old), held(&site.new));

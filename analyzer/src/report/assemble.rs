@@ -4,6 +4,7 @@ use super::diagnosis::{self, Evidence};
 use super::document::*;
 use super::gc;
 use super::group::{self, GroupBy, Members};
+use super::growth::{GrowingLine, Growth};
 use super::judge::Judgement;
 use super::recording::{process_info, recording_info};
 use super::runtime::Runtime;
@@ -30,7 +31,9 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let unsuppressed: Vec<usize> = unsuppressed.map(|site| site.index).collect();
 
     let lines = grouped(family, &judgement, &unsuppressed, GroupBy::Line);
-    extra.finding_rate = finding_rate(&lines, &judgement.opinions);
+    let growth = growth(family, &lines, &judgement.opinions);
+    extra.finding_rate = growth.rate();
+    extra.finding_freed = growth.is_freed();
     extra.lines = lines
         .iter()
         .filter_map(|line| Some((line.members.key.clone(), line.opinion.clone()?)))
@@ -116,6 +119,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         memory: &memory,
         fragmentation: &fragmentation,
         timeline: &timeline,
+        growth: &growth,
         blind: !coverage.usable,
     });
     extra.live_growth = judgement.on_heap(family);
@@ -279,20 +283,38 @@ fn worst_first(a: &Group, b: &Group) -> std::cmp::Ordering {
         .then_with(|| a.key.cmp(&b.key))
 }
 
-/// Growth of all findings together: per line the rate of the line, else the sum of its sites'.
-fn finding_rate(lines: &[Grouped], opinions: &[Opinion]) -> Option<Estimate> {
+/// The lines that grow: each with its own rate, else the sum of its sites'.
+fn growth(family: &Family, lines: &[Grouped], opinions: &[Opinion]) -> Growth {
     let of_finding = |opinion: &Opinion| opinion.rate.filter(|_| opinion.verdict.is_finding());
     let of_line = |line: &Grouped| {
-        line.opinion.as_ref().and_then(of_finding).or_else(|| {
-            let own = line
-                .members
-                .sites
-                .iter()
-                .filter_map(|index| opinions.get(*index));
-            own.filter_map(of_finding).reduce(Estimate::plus)
+        let mut sites = line.members.sites.clone();
+        let speed = |index: &usize| opinions.get(*index).and_then(of_finding);
+        let rate = line
+            .opinion
+            .as_ref()
+            .and_then(of_finding)
+            .or_else(|| sites.iter().filter_map(speed).reduce(Estimate::plus));
+        if rate.is_none() && line.group.verdict != Verdict::Growing {
+            return None;
+        }
+        let fastest = |index: &usize| speed(index).map_or(0.0, |rate| rate.value);
+        let most = |index: &usize| family.sites.get(*index).map_or(0, Site::live_bytes);
+        sites.sort_by(|a, b| {
+            let by_speed = fastest(b).total_cmp(&fastest(a));
+            by_speed.then(most(b).cmp(&most(a)))
+        });
+        Some(GrowingLine {
+            verdict: line.group.verdict,
+            rate,
+            live_bytes: line.group.live_bytes,
+            peak_live_bytes: line.group.peak_live_bytes,
+            kind: family.sites.get(*sites.first()?)?.kind,
+            sites,
         })
     };
-    lines.iter().filter_map(of_line).reduce(Estimate::plus)
+    Growth {
+        lines: lines.iter().filter_map(of_line).collect(),
+    }
 }
 
 /// What to say if no process was recorded for long enough to judge any of its sites.

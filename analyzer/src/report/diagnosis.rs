@@ -6,10 +6,11 @@
 use leaktrack_recording::SiteKind;
 
 use super::document::{Fragmentation, Memory, Moment};
+use super::growth::Growth;
 use super::runtime::Runtime;
 use crate::human::{bytes, count, plural, rate};
 use crate::model::{Family, Site};
-use crate::verdict::{Opinion, Verdict};
+use crate::verdict::{Estimate, Opinion, Verdict};
 
 /// A share of resident memory that is worth a sentence.
 const NOTABLE: f64 = 0.25;
@@ -32,6 +33,8 @@ pub struct Evidence<'a> {
     pub fragmentation: &'a Fragmentation,
     /// The family over time.
     pub timeline: &'a [Moment],
+    /// Lines that grow: the ones that the report's first sentence adds up.
+    pub growth: &'a Growth,
     /// Most of the memory could not be seen: that nothing is known to grow means nothing.
     pub blind: bool,
 }
@@ -71,13 +74,15 @@ impl Evidence<'_> {
         }
         match largest.filter(|part| part.bytes >= rss / 2) {
             Some(part) => format!(
-                "Healthy: nothing grows; most of {} resident is {} ({}).",
+                "Healthy: {}; most of {} resident is {} ({}).",
+                self.nothing_grows(),
                 bytes(rss),
                 part.name,
                 bytes(part.bytes)
             ),
             None => format!(
-                "Healthy: nothing grows, and of {} resident no part stands out.",
+                "Healthy: {}, and of {} resident no part stands out.",
+                self.nothing_grows(),
                 bytes(rss)
             ),
         }
@@ -93,17 +98,11 @@ impl Evidence<'_> {
         found
     }
 
-    /// Live bytes of the sites of a verdict.
-    fn live_bytes(&self, verdict: Verdict) -> u64 {
-        let sites = self.sites(verdict);
-        sites.iter().map(|(site, _)| site.live_bytes()).sum()
-    }
-
     /// More is lost than a few forgotten bytes beside other trouble.
     fn much_lost(&self, rss: u64) -> Option<String> {
         let sites = self.sites(Verdict::Lost);
         let lost: u64 = sites.iter().map(|(site, _)| site.lost_bytes()).sum();
-        let enough = lost >= LEAST_LOST_BYTES && lost >= self.live_bytes(Verdict::Growing) / 4;
+        let enough = lost >= LEAST_LOST_BYTES && lost >= self.growth.live_bytes() / 4;
         enough.then(|| self.lost(rss))?
     }
 
@@ -122,35 +121,78 @@ impl Evidence<'_> {
     }
 
     fn growing_sites(&self, _: u64) -> Option<String> {
-        let growing = self.sites(Verdict::Growing);
-        let speed = |opinion: &Opinion| opinion.rate.map_or(0.0, |rate| rate.value);
-        let (worst, _) = growing
-            .iter()
-            .max_by(|a, b| speed(a.1).total_cmp(&speed(b.1)))?;
-        let sum = growing.iter().map(|(site, _)| site.live_bytes()).sum();
-        let total: f64 = growing.iter().map(|(_, opinion)| speed(opinion)).sum();
+        let growth = self.growth;
+        let worst = growth.worst(self.family)?;
+        let by = |sum: Option<Estimate>| {
+            sum.map_or_else(String::new, |sum| format!(" by {}", rate(sum.value)))
+        };
         let at = place(worst);
-        if let Some(runtime) = Runtime::of(worst) {
+        let what = match growth.kinds() {
+            (true, false) => "live blocks",
+            (false, _) => "what the program maps and does not unmap",
+            (true, true) => "live blocks and mappings",
+        };
+        let verb = match growth.kinds() {
+            (false, _) => ("grows", "grew"),
+            _ => ("grow", "grew"),
+        };
+        let total = by(growth.rate());
+        if growth.is_freed() {
+            let rest = match growth.live_bytes() {
+                0 => "all of it was".to_owned(),
+                rest => format!("all but {} was", bytes(rest)),
+            };
             return Some(format!(
-                "Growth of {}, by {}: that is memory of the runtime's own, and only the runtime can say what it keeps in it (see the finding's advice).",
-                runtime.heap(),
-                rate(total)
+                "Growth while it ran: {what} {}{total}, to {} at the peak, most of it from {at}; {rest} \
+                 freed at exit. If the program is to run for longer, free earlier there, or bound what \
+                 holds it.",
+                verb.1,
+                bytes(growth.peak_live_bytes())
             ));
         }
-        Some(match worst.kind {
-            SiteKind::Mmap => format!(
-                "Growth of mappings: the program maps {} more and does not unmap it ({} so far), most \
-                 of it in {at}; `munmap` there gives it back.",
-                rate(total),
-                bytes(sum)
+        if let Some(runtime) = Runtime::of(worst) {
+            let (own, others) = growth.rate_of(runtime, self.family);
+            let of_all = match (others, growth.rate()) {
+                (true, Some(all)) => format!(" of {} in all", rate(all.value)),
+                _ => String::new(),
+            };
+            return Some(format!(
+                "Growth of {},{}{of_all}: that is memory of the runtime's own, and only the runtime can say what it keeps in it (see the finding's advice).",
+                runtime.heap(),
+                by(own)
+            ));
+        }
+        let freed = match growth.freed_bytes() {
+            0 => String::new(),
+            freed => format!(", besides {} freed at exit", bytes(freed)),
+        };
+        let so_far = format!("({} so far{freed})", bytes(growth.live_bytes()));
+        let (title, remedy) = match (growth.kinds(), worst.kind) {
+            ((false, _), _) => (
+                "Growth of mappings",
+                format!("most of it in {at}; `munmap` there gives it back"),
             ),
-            SiteKind::Heap => format!(
-                "Growth: live blocks grow by {} ({} so far), most of it from {at}; free them there, or \
-                 bound what holds them.",
-                rate(total),
-                bytes(sum)
+            (_, SiteKind::Mmap) => (
+                "Growth",
+                format!("most of it mapped in {at}; `munmap` there gives it back"),
             ),
-        })
+            (_, SiteKind::Heap) => (
+                "Growth",
+                format!("most of it from {at}; free them there, or bound what holds them"),
+            ),
+        };
+        Some(format!(
+            "{title}: {what} {}{total} {so_far}, {remedy}.",
+            verb.0
+        ))
+    }
+
+    /// That nothing grows, as far as that is so.
+    fn nothing_grows(&self) -> &'static str {
+        match self.sites(Verdict::Growing).is_empty() {
+            true => "nothing grows",
+            false => "nothing grows but what is suppressed or left out",
+        }
     }
 
     /// Bytes of a part now.
@@ -191,7 +233,7 @@ impl Evidence<'_> {
         let grows = last >= early + 8 && last as f64 >= early as f64 * 1.2 && rises >= 4;
         let heavy = stacks >= LEAST_BYTES
             && stacks as f64 >= NOTABLE / 2.0 * rss as f64
-            && stacks > self.live_bytes(Verdict::Growing);
+            && stacks > self.growth.live_bytes();
         (grows && heavy).then(|| {
             format!(
                 "Growth of thread stacks: {} threads, and there were {} earlier; their stacks hold {} of \
@@ -213,7 +255,7 @@ impl Evidence<'_> {
                 // Growing sites of mappings are the same memory, seen from the program.
                 let notable = by >= LEAST_BYTES
                     && by as f64 >= NOTABLE / 2.0 * rss as f64
-                    && by >= self.live_bytes(Verdict::Growing) / 2;
+                    && by >= self.growth.live_bytes() / 2;
                 notable.then_some((by, *name, first, last))
             });
         let (_, name, first, last) = grown.max()?;
@@ -249,7 +291,7 @@ impl Evidence<'_> {
                 bytes(rss),
                 match self.blind {
                     true => "whether live blocks grow is unknown",
-                    false => "nothing grows",
+                    false => self.nothing_grows(),
                 }
             )
         })
@@ -284,7 +326,10 @@ impl Evidence<'_> {
             };
             let where_ = match arenas {
                 0 => String::new(),
-                n => format!(" in {}", plural(n, "arena")),
+                n => match self.arenas_processes() {
+                    0 | 1 => format!(" in {}", plural(n, "arena")),
+                    several => format!(" in {} of {several} processes", plural(n, "arena")),
+                },
             };
             return Some(format!(
                 "Retention: {name} holds {} free{where_}, of {} resident; {trim} {}{setting}.",
@@ -313,12 +358,21 @@ impl Evidence<'_> {
         ))
     }
 
+    /// How many processes the arenas are of.
+    fn arenas_processes(&self) -> usize {
+        let arenas = self.fragmentation.arenas.iter();
+        let processes: std::collections::BTreeSet<usize> =
+            arenas.map(|arena| arena.process).collect();
+        processes.len()
+    }
+
     fn retained(&self, rss: u64) -> Option<String> {
         let retained = self.sites(Verdict::Retained);
         let (largest, _) = retained.first()?;
         let sum: u64 = retained.iter().map(|(site, _)| site.live_bytes()).sum();
         let notable = sum >= LEAST_BYTES && sum as f64 >= NOTABLE * rss as f64;
-        (notable && !self.blind).then(|| {
+        let grows = !self.sites(Verdict::Growing).is_empty();
+        (notable && !self.blind && !grows).then(|| {
             format!(
                 "No growth: of {} resident {} are live in blocks that stay, most of it from {}: a cache, \
                  a pool or a warm-up. Only a smaller bound there gives it back.",

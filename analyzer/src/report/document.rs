@@ -766,6 +766,8 @@ pub struct Extra {
     pub counts: BTreeMap<Verdict, u64>,
     /// Growth of all findings together.
     pub finding_rate: Option<Estimate>,
+    /// What grew was all freed when the processes exited.
+    pub finding_freed: bool,
     /// Seconds until the limit at that growth.
     pub limit_in_s: Option<Estimate>,
     /// Sites left out by `--top`.

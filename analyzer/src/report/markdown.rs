@@ -3,17 +3,12 @@
 use std::io::{self, Write};
 
 use super::document::{Report, SiteReport};
-use super::text::{not_seen, sentence};
+use super::text::{blocks, name, not_seen, sentence, size};
 use crate::human;
 
 /// Writes the report.
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let exe = report.processes.first().map_or("", |process| &process.exe);
-    writeln!(
-        out,
-        "# leaktrack: {}\n",
-        escape(crate::model::identity::file_name(exe))
-    )?;
+    writeln!(out, "# leaktrack: {}\n", escape(&name(report)))?;
     writeln!(out, "**{}**\n", escape(&sentence(report)))?;
     for reason in not_seen(report) {
         writeln!(out, "{}\n", escape(&reason))?;
@@ -22,7 +17,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     if !shown.is_empty() {
         writeln!(
             out,
-            "| # | verdict | live | blocks | growth | line |\n|--:|---|--:|--:|---|---|"
+            "| # | verdict | size | blocks | growth | line |\n|--:|---|--:|--:|---|---|"
         )?;
         for (index, site) in shown.iter().enumerate() {
             let rate = site.growth.rate.map_or_else(String::new, |rate| {
@@ -38,8 +33,8 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
                 } else {
                     ""
                 },
-                human::bytes(site.live_bytes.value),
-                human::count(site.live_blocks.value),
+                size(site),
+                human::count(blocks(site)),
                 site.growth.pattern.name(),
                 rate,
                 code(&blamed(site)),

@@ -139,3 +139,122 @@ fn a_family_is_told_in_proportional_shares() {
     assert_eq!(moment.rss_bytes, 9 * MIB);
     assert_eq!(moment.parts["executable and libraries, unchanged"], 8 * MIB);
 }
+
+/// An account in which live blocks are most of what is resident.
+fn accounted(r: &mut Recording, rss: u64) {
+    let head = AccountHead {
+        at_ms: 1_000,
+        rss_bytes: rss,
+        ..AccountHead::default()
+    };
+    account(r, head, &[(part::LIVE_BLOCKS, rss, rss)]);
+}
+
+#[test]
+fn what_was_freed_at_exit_is_not_told_as_growth_to_be_freed() {
+    let mut r = Recording::new();
+    let site = r.heap(0x1111);
+    r.every_second(60, |second| match second {
+        60 => vec![(site, 0, 0, 590, 59 * MIB)],
+        _ => vec![(site, 10, MIB, 0, 0)],
+    });
+    accounted(&mut r, 60 * MIB);
+    r.exit(60_000, 0);
+    let report = report(&r.family());
+    assert_eq!((report.finding_count, report.totals.live_bytes), (1, 0));
+    let said = report.memory.verdict.clone().expect("a sentence");
+    assert!(
+        said.starts_with(
+            "Growth while it ran: live blocks grew by 1.0 MiB/s, to 59.0 MiB at the peak"
+        ) && said.contains("all of it was freed at exit"),
+        "{said}"
+    );
+    assert!(!said.contains("0 B so far"), "{said}");
+    let headline = super::sentence(&report);
+    assert!(
+        headline.contains("its memory grew by 1.0 MiB/s"),
+        "{headline}"
+    );
+}
+
+#[test]
+fn the_first_sentence_and_the_one_on_memory_add_up_the_same() {
+    let mut r = Recording::new();
+    // A mapping that grows by 2 MiB/s, and 24 callers of one line with 1 MiB/s between them, each too
+    // rare to be a finding alone.
+    let mapped = r.site(SiteKind::Mmap, &[(1, 0x7777)]);
+    let callers: Vec<u32> = (0..24)
+        .map(|caller| r.site(SiteKind::Heap, &[(1, 0x1111), (1, 0x8000 + caller)]))
+        .collect();
+    r.every_second(48, |second| {
+        vec![
+            (mapped, 1, 2 * MIB, 0, 0),
+            (callers[(second as usize - 1) % 24], 1, MIB, 0, 0),
+        ]
+    });
+    accounted(&mut r, 144 * MIB);
+    r.exit(48_000, 0);
+    let report = report(&r.family());
+    let rate = report.extra.finding_rate.expect("growth").value;
+    assert!((rate / (3 * MIB) as f64 - 1.0).abs() < 0.02, "{rate}");
+    let said = report.memory.verdict.clone().expect("a sentence");
+    assert!(
+        said.starts_with(
+            "Growth: live blocks and mappings grow by 3.0 MiB/s (144 MiB so far), most of it mapped in"
+        ),
+        "{said}"
+    );
+    let headline = super::sentence(&report);
+    assert!(headline.contains("grows by 3.0 MiB/s"), "{headline}");
+}
+
+#[test]
+fn what_was_mostly_freed_at_exit_is_told_as_that() {
+    let mut r = Recording::new();
+    let site = r.heap(0x1111);
+    r.every_second(60, |second| match second {
+        60 => vec![(site, 0, 0, 580, 58 * MIB)],
+        _ => vec![(site, 10, MIB, 0, 0)],
+    });
+    accounted(&mut r, 60 * MIB);
+    r.exit(60_000, 0);
+    let report = report(&r.family());
+    assert_eq!(
+        (report.finding_count, report.totals.live_bytes),
+        (1, MIB),
+        "a finding, of which a sixtieth is left"
+    );
+    let said = report.memory.verdict.clone().expect("a sentence");
+    assert!(
+        said.starts_with("Growth while it ran: ")
+            && said.contains("all but 1.0 MiB was freed at exit"),
+        "{said}"
+    );
+    let headline = super::sentence(&report);
+    assert!(
+        headline.contains("its memory grew by 1.0 MiB/s"),
+        "{headline}"
+    );
+    assert!(headline.contains("was freed at exit"), "{headline}");
+}
+
+#[test]
+fn what_one_line_freed_is_told_beside_what_another_holds() {
+    let mut r = Recording::new();
+    let kept = r.site(SiteKind::Heap, &[(1, 0x1111)]);
+    let freed = r.site(SiteKind::Heap, &[(1, 0x7777)]);
+    r.every_second(60, |second| match second {
+        60 => vec![(freed, 0, 0, 590, 59 * MIB)],
+        _ => vec![(kept, 10, 2 * MIB, 0, 0), (freed, 10, MIB, 0, 0)],
+    });
+    accounted(&mut r, 120 * MIB);
+    r.exit(60_000, 0);
+    let report = report(&r.family());
+    let said = report.memory.verdict.clone().expect("a sentence");
+    assert!(
+        said.contains("(118 MiB so far, besides 59.0 MiB freed at exit)"),
+        "{said}"
+    );
+    let headline = super::sentence(&report);
+    assert!(headline.contains("its memory grows by"), "{headline}");
+}

@@ -11,6 +11,7 @@ pub mod document;
 pub mod faults;
 pub mod gc;
 pub mod group;
+mod growth;
 mod html;
 mod json;
 mod judge;
@@ -46,7 +47,7 @@ pub use assemble::assemble;
 pub use document::Report;
 pub use group::GroupBy;
 pub use suppress::Suppressions;
-pub use text::{name as program, sentence};
+pub use text::{name as program, root, sentence};
 
 /// How a report is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

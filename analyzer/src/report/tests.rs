@@ -830,6 +830,71 @@ fn a_process_goes_on_after_exec() {
     );
 }
 
+/// `nice`, which became `/opt/other`, started under the name `server`.
+fn after_exec() -> Report {
+    let mut before = Recording::new();
+    before.exe = "/usr/bin/nice".to_owned();
+    before.every_second(3, |_| Vec::new());
+    before.event(3_000, EventKind::Exec, "/opt/other");
+    let mut after = Recording::new();
+    (after.number, after.exe, after.started_ms) = (2, "/opt/other".to_owned(), 3_100);
+    after.every_second(3, |_| Vec::new());
+    let options = LoadOptions::default();
+    let processes = vec![after.process(&options), before.process(&options)];
+    let family = Family::merge(processes, &options).expect("one family");
+    let mut report = assemble(&family, &all());
+    report.processes[0].argv = vec!["nice".to_owned(), "server".to_owned()];
+    report.processes[1].argv = vec!["server".to_owned()];
+    report
+}
+
+#[test]
+fn a_program_has_one_name_everywhere() {
+    let report = after_exec();
+    let name = super::program(&report);
+    assert_ne!(name, "nice");
+    assert_eq!(crate::diff::Run::of(&report).program(), name);
+    let mut markdown = Vec::new();
+    super::markdown::write(&report, &mut markdown).expect("written");
+    let markdown = String::from_utf8(markdown).expect("text");
+    assert!(
+        markdown.starts_with(&format!("# leaktrack: {name}\n")),
+        "{markdown}"
+    );
+}
+
+#[test]
+fn arenas_of_several_processes_name_theirs() {
+    let mut report = after_exec();
+    report.memory.measured_at_s = Some(1.0);
+    report.memory.unexplained_bytes = Some(1 << 20);
+    report.memory.parts = vec![document::MemoryPart {
+        name: "live blocks".to_owned(),
+        bytes: 8 << 20,
+        measured_by: String::new(),
+    }];
+    report.processes[1].pid = 99;
+    let arena = |process| document::ArenaReport {
+        process,
+        number: 1,
+        free_bytes: 1 << 20,
+        resident_bytes: 4 << 20,
+        ..Default::default()
+    };
+    report.fragmentation.arenas = vec![arena(1), arena(0)];
+    let told = text(&report, &all(), LOOK)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let first = report.processes[0].pid;
+    assert!(
+        told.contains(&format!(
+            "most in number 1 of server (pid 99): 1.0 MiB of 4.0 MiB, number 1 of nice (pid {first}): 1.0 MiB of 4.0 MiB"
+        )),
+        "{told}"
+    );
+}
+
 #[test]
 fn what_was_before_an_exec_is_gone() {
     let (mut before, mut after) = (Recording::new(), server());

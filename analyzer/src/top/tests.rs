@@ -192,12 +192,12 @@ fn figures_are_those_of_the_recording() {
     // 1,000 bytes a second, 60 seconds, 100 blocks, one allocation a second.
     let session = row("session.rs:42");
     assert_eq!(
-        session[..9].join(" "),
-        "growing +1000 B/s +58.6 KiB 97.7 KiB 100 1.0",
+        session[..10].join(" "),
+        "growing +1000 B/s +58.6 KiB 97.7 KiB - 100 1.0",
         "{text}"
     );
     let request = row("request.rs:88");
-    assert_eq!(request[..7].join(" "), "healthy - - 0 B 0 50", "{text}");
+    assert_eq!(request[..8].join(" "), "healthy - - 0 B - 0 50", "{text}");
     assert!(text.contains("1 finding +1000 B/s"), "{text}");
     assert!(
         text.contains("1 alert, last 10 s ago: resident memory is over 1 MiB"),

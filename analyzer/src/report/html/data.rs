@@ -142,6 +142,7 @@ fn findings(report: &Report) -> io::Result<Value> {
         };
         json!({
             "key": group.key, "live_bytes": group.live_bytes, "verdict": group.verdict,
+            "lost_bytes": group.lost_bytes, "lost_blocks": group.lost_blocks, "lost_sites": group.lost_sites,
             "rate": rate, "sites": members, "stacks": group.sites.len(),
             "pattern": alone.map_or_else(
                 || opinion.map(|opinion| opinion.pattern),

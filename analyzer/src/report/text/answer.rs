@@ -58,13 +58,21 @@ fn next_image<'a>(report: &'a Report, process: &ProcessInfo) -> Option<&'a Proce
     })
 }
 
-/// Name of the root process, under which it ended.
-pub fn name(report: &Report) -> String {
+/// The root process in the image under which it ended: what `nice` or `env` became.
+pub fn root(report: &Report) -> Option<&ProcessInfo> {
     let mut process = report.processes.first();
     for _ in 0..report.processes.len() {
         process = process.and_then(|one| next_image(report, one)).or(process);
     }
-    process.map_or("the program", ProcessInfo::name).to_owned()
+    process
+}
+
+/// The program's name wherever one is said: of the image under which the root process ended, as
+/// it was started.
+pub fn name(report: &Report) -> String {
+    root(report)
+        .map_or("the program", ProcessInfo::name)
+        .to_owned()
 }
 
 fn observed_s(report: &Report) -> f64 {
@@ -93,10 +101,11 @@ pub fn sentence(report: &Report) -> String {
             .extra
             .finding_rate
             .map(|rate| {
-                format!(
-                    ": its memory grows by {}",
-                    human::rate_between(rate.value, rate.low, rate.high)
-                )
+                let by = human::rate_between(rate.value, rate.low, rate.high);
+                match report.extra.finding_freed {
+                    true => format!(": its memory grew by {by} and was freed at exit"),
+                    false => format!(": its memory grows by {by}"),
+                }
             })
             .unwrap_or_default();
         return format!("{name}: {findings} in {time}{growth}.");

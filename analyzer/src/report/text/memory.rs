@@ -153,8 +153,13 @@ fn beside(report: &Report) -> Vec<String> {
             .take(ARENAS)
             .filter(|arena| arena.free_bytes > 0)
             .map(|arena| {
+                let process = report.processes.iter().find(|it| it.index == arena.process);
+                let of_process = match process.filter(|_| report.processes.len() > 1) {
+                    Some(process) => format!(" of {} (pid {}):", process.name(), process.pid),
+                    None => String::new(),
+                };
                 format!(
-                    "number {} {} of {}",
+                    "number {}{of_process} {} of {}",
                     arena.number,
                     human::bytes(arena.free_bytes),
                     human::bytes(arena.resident_bytes)

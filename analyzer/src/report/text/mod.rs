@@ -133,8 +133,9 @@ pub fn site_in_full(report: &Report, index: usize, number: usize, look: Look) ->
     page.finish()
 }
 
-pub use answer::{details, name, not_seen, sentence, subjects};
+pub use answer::{details, name, not_seen, root, sentence, subjects};
 pub use footer::commands;
 pub use line::{advice_on, opinion_on};
 pub use losses::write as scan;
+pub use site::{blocks, lost, size};
 pub use stack::place;

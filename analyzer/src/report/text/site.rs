@@ -126,7 +126,7 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
 }
 
 /// Lost bytes and blocks of a site that is lost.
-fn lost(site: &SiteReport) -> Option<(u64, u64)> {
+pub fn lost(site: &SiteReport) -> Option<(u64, u64)> {
     let lost = site.lost.filter(|_| site.verdict == Verdict::Lost)?;
     Some((
         lost.definite_bytes.saturating_add(lost.indirect_bytes),
@@ -146,6 +146,11 @@ pub fn size(site: &SiteReport) -> String {
         None if is_gone(site) => format!("{} at its peak", human::bytes(site.peak_live_bytes)),
         None => human::bytes(site.live_bytes.value),
     }
+}
+
+/// The blocks of [`size`].
+pub fn blocks(site: &SiteReport) -> u64 {
+    lost(site).map_or(site.live_blocks.value, |(_, blocks)| blocks)
 }
 
 /// Bytes, with their interval if they are an estimate.

@@ -10,6 +10,7 @@ use super::row;
 use super::theme::Theme;
 use crate::human;
 use crate::report::document::SiteReport;
+use crate::report::text;
 use crate::top::chart;
 use crate::top::state::{Sort, State};
 use crate::top::view::{RECENT_S, Row};
@@ -17,11 +18,12 @@ use crate::top::view::{RECENT_S, Row};
 /// Columns of a curve.
 const TREND: usize = 16;
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     column("VERDICT", 8, false, 40),
     column("RATE", 11, true, 0),
     column("LAST 60 s", 10, true, 64),
     column("LIVE", 9, true, 0),
+    column("LOST", 9, true, 76),
     column("BLOCKS", 9, true, 84),
     column("ALLOC/s", 8, true, 94),
     column("FAULTS", 8, true, 140),
@@ -43,10 +45,10 @@ const fn column(name: &'static str, width: usize, right: bool, from: usize) -> C
 fn column_of(sort: Sort) -> Option<usize> {
     match sort {
         Sort::Growth | Sort::Live | Sort::Name => None,
-        Sort::Blocks => Some(4),
-        Sort::Allocations => Some(5),
-        Sort::Faults => Some(6),
-        Sort::Resident => Some(7),
+        Sort::Blocks => Some(5),
+        Sort::Allocations => Some(6),
+        Sort::Faults => Some(7),
+        Sort::Resident => Some(8),
     }
 }
 
@@ -137,6 +139,7 @@ fn values(row: &Row, site: &SiteReport, room: usize, theme: &Theme) -> Vec<(Stri
         slow if slow < 10.0 => format!("{slow:.1}"),
         fast => human::count(fast as u64),
     });
+    let lost = text::lost(site).map_or_else(none, |(bytes, _)| human::bytes(bytes));
     let resident = site.resident_bytes.map_or_else(none, human::bytes);
     let (name, place) = cells::name_and_place(
         &theme.clean(&row.name),
@@ -154,6 +157,7 @@ fn values(row: &Row, site: &SiteReport, room: usize, theme: &Theme) -> Vec<(Stri
         (rate, verdict),
         (change, plain),
         (human::bytes(site.live_bytes.value), theme.bold),
+        (lost, verdict),
         (human::count(site.live_blocks.value), plain),
         (allocations, plain),
         (row.faults.map_or_else(none, human::count), plain),

@@ -1,17 +1,26 @@
 // Findings as cards: what, how fast, how long until the limit, why that is known, what to do.
 
+// What it lost, else what it holds.
+function sizeOf(site) {
+  return field('verdict', site) === 'lost' ? `${bytes(lostIn(site))} lost` : bytes(field('live_bytes.value', site));
+}
+
 function card(finding, number) {
   const [worst] = finding.sites;
   const of = worst == null ? null : blamed(worst);
   const points = finding.sites.length === 0 ? []
     : finding.sites.map(livePoints).reduce((sum, one) => sum.map(([t, value], at) => [t, value + one[at][1]]));
+  const isLost = finding.verdict === 'lost';
   const isGone = finding.live_bytes === 0;
   const size = isGone && worst != null
     ? `to ${bytes(field('peak_live_bytes', worst))}, freed at exit` : bytes(finding.live_bytes);
   const blocks = finding.stacks === 1 && worst != null && !isGone
     ? `in ${plural(field('live_blocks.value', worst), 'block')}`
     : finding.stacks > 1 ? `in ${plural(finding.stacks, 'call stack')}` : '';
-  const key = [['Live', `${size} ${blocks}`]];
+  const lost = [bytes(finding.lost_bytes), `in ${plural(finding.lost_blocks, 'block')}`,
+    finding.live_bytes > finding.lost_bytes && `of ${bytes(finding.live_bytes)} live`,
+    finding.stacks > 1 && `in ${count(finding.lost_sites)} of ${plural(finding.stacks, 'call stack')}`];
+  const key = [isLost ? ['Lost', lost.filter(Boolean).join(' ')] : ['Live', `${size} ${blocks}`]];
   if (finding.rate) key.push(['Rate', `+${rateBetween(finding.rate)}`]);
   if (finding.pattern && finding.pattern !== 'unclear') key.push(['Pattern', finding.pattern]);
   if (finding.limit_in_s) key.push(['Forecast', `limit in ${durationBetween(finding.limit_in_s)}`]);
@@ -48,7 +57,7 @@ function card(finding, number) {
       h('summary', null, `${plural(others.length, 'other call stack')} of this line`),
       h('ul', { class: 'others' }, others.slice(0, 30).map((site) => h('li', null,
         h('button', { type: 'button', class: 'link', on: { click: () => showSite(site) } },
-          `${bytes(field('live_bytes.value', site))} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`))))),
+          `${sizeOf(site)} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`))))),
     suppression.length > 0 && h('details', null, h('summary', null, 'If this is known and meant to be'),
       h('p', null, 'For a file given to ', h('code', null, '--suppressions'), ':'),
       h('pre', { class: 'source' }, h('code', null, suppression.join('\n')))));

@@ -175,9 +175,10 @@ function fragmentation() {
   if (of.arenas?.length > 0) {
     const figures = ['held_bytes', 'resident_bytes', 'live_bytes', 'overhead_bytes', 'free_bytes', 'releasable_bytes', 'top_bytes'];
     const heading = (name) => name.slice(0, -6).replaceAll('_', ' ');
+    const process = (arena) => (REPORT.processes.length > 1 ? `pid ${REPORT.processes[arena.process]?.pid}: ` : '');
     out.push(h('h4', null, 'Arenas, those with most free memory first'),
       smallTable('Arenas', ['Arena', ...figures.map(heading)], of.arenas.slice(0, 12).map((arena) =>
-        [arena.number === 1 ? 'main' : `${arena.number}`, ...figures.map((name) => bytes(arena[name]))])));
+        [`${process(arena)}${arena.number === 1 ? 'main' : arena.number}`, ...figures.map((name) => bytes(arena[name]))])));
   }
   return out;
 }

@@ -17,13 +17,19 @@ const GROUPINGS = {
   thread: { label: 'thread', of: (site) => (field('threads', site) ?? []).join(', ') || '(unknown thread)' },
 };
 
+// Lost bytes of a site whose finding that is.
+function lostIn(site) {
+  if (field('verdict', site) !== 'lost') return 0;
+  return (field('lost.definite_bytes', site) ?? 0) + (field('lost.indirect_bytes', site) ?? 0);
+}
+
 // Columns: label, value of a row, how to write it, sorted upwards first.
 const COLUMNS = [
   { id: 'verdict', label: 'Verdict', value: (row) => VERDICTS.indexOf(row.verdict), ascending: true },
   { id: 'name', label: 'Where', value: (row) => row.name, ascending: true },
   {
     id: 'live', label: 'Live', value: (row) => row.live, format: bytes,
-    note: (row) => row.peak > row.live && `peak ${bytes(row.peak)}`,
+    note: (row) => (row.lost > 0 ? `${bytes(row.lost)} lost` : row.peak > row.live && `peak ${bytes(row.peak)}`),
   },
   { id: 'growth', label: 'Change', value: (row) => row.growth, format: change, hint: 'live bytes at the end of the range less those at its first snapshot' },
   { id: 'rate', label: 'Rate', value: (row) => row.rate, format: (value) => (value == null ? '' : rate(value)), hint: 'growth that is judged real; in a range, net change per second' },
@@ -62,6 +68,7 @@ class Row {
   get allocations() { return this.sum('allocations', allocationsIn); }
   get allocated() { return this.sum('allocated', allocatedIn); }
   get peak() { return range ? 0 : this.sum('peak', (site) => field('peak_live_bytes', site)); }
+  get lost() { return range ? 0 : this.sum('lost', lostIn); }
   get temporary() { return range ? 0 : this.sum('temporary', (site) => field('temporary', site)); }
   get rate() {
     return this.of('rate', () => {

@@ -325,6 +325,22 @@ fn idle_time_at_the_end_hides_no_leak() {
 }
 
 #[test]
+fn the_way_out_hides_no_rising_rate() {
+    let mut live: Vec<f64> = (1..=100)
+        .map(|t| f64::from(t) * f64::from(t) * 640.0)
+        .collect();
+    live.extend(live.last().copied());
+    let mut frame = frame(101);
+    frame.times_s[100] = 100.5;
+    frame.exited = true;
+    let opinion = judge(
+        &Curve::new(&frame, &levels(&live), None),
+        &Context { p_cut: 0.01 },
+    );
+    expect(&opinion, Verdict::Growing, Pattern::Accelerating);
+}
+
+#[test]
 fn clean_up_at_exit_hides_no_growth() {
     let mut live: Vec<f64> = (1..=30).map(|t| f64::from(t) * 6_400.0).collect();
     live.push(0.0);

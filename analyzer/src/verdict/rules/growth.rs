@@ -135,7 +135,11 @@ fn fast_start(rates: &[f64]) -> Option<usize> {
 
 /// Accelerating if the rate surely rises, by half of what it was or more; else linear.
 fn pattern(curve: &Curve<'_>, warm: usize) -> (Pattern, Option<String>) {
-    let rates = curve.rates(warm);
+    let mut rates = curve.rates(warm);
+    // Part of the last one is the way out: a rate of its own that would drown what came before.
+    if curve.frame.exited && !curve.freed_at_exit {
+        rates.pop();
+    }
     let Some((surely, change)) = shape::rate_change(&rates) else {
         return (Pattern::Linear, None);
     };

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use leaktrack_tests::{Case, Report, Running, Terminal, product, program_as};
+use leaktrack_tests::{Case, Report, Running, Terminal, product, program, program_as};
 use serde_json::Value;
 
 fn leaktrack(args: &[&str]) -> Output {
@@ -636,4 +636,22 @@ fn addresses_that_are_used_again_do_not_draw_a_scan_out() {
     assert_eq!(found(&report, "hold_replaced").lost, 0);
     pass(&running, "1");
     running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn what_a_block_points_to_that_realloc_is_at_is_held() {
+    let case = Case::of("put_back.c").behind(program("failing_realloc.c"));
+    let mut running = case.start_tracked();
+    // The block is in no table; then it has been given back, as old as it was.
+    for step in ["1", "2"] {
+        reach(&mut running, step);
+        let report = scan(running.pid(), &["--apart", "10ms", "--cpu", "100"]);
+        assert_eq!(last(&report)["complete"], true, "{}", last(&report));
+        let found = found(&report, "hold_by_it");
+        assert_eq!((found.lost, found.reachable), (0, 200), "{found:?}");
+        pass(&running, step);
+    }
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    assert_eq!(last(&tracked.report().json)["freed_since"], 0);
 }

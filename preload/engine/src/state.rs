@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
 
@@ -34,6 +34,8 @@ static WAS_PAUSED: AtomicBool = AtomicBool::new(false);
 static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// The last epoch of the parent; 0 in a process that was not forked from a recorded one.
 static FORK_EPOCH: AtomicU32 = AtomicU32::new(0);
+/// See [`put_back`].
+static PUT_BACK: AtomicU64 = AtomicU64::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(128);
 static NOW_MS: AtomicU64 = AtomicU64::new(0);
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
@@ -131,6 +133,18 @@ pub fn next_epoch() -> u32 {
 #[inline(always)]
 pub fn fork_epoch() -> u32 {
     FORK_EPOCH.load(Relaxed)
+}
+
+/// Old blocks that were taken out of the live table for `realloc` and put back, in all.
+pub fn put_back() -> u64 {
+    // Acquire pairs with the release in `note_put_back`.
+    PUT_BACK.load(Acquire)
+}
+
+/// One more was put back.
+pub fn note_put_back() {
+    // Release: who sees the count finds the block in the table.
+    PUT_BACK.fetch_add(1, Release);
 }
 
 /// In a forked child, alone: what is live now is inherited.

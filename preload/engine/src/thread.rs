@@ -40,6 +40,8 @@ pub struct ThreadState {
     holder: Holder,
     /// Address of the block that its thread allocated last, if it has freed nothing since; else 0.
     last: AtomicUsize,
+    /// What `realloc` is at.
+    moving: Moving,
     /// What it samples; its totals stay as well.
     pub countdown: Countdown,
     /// The one made before this: all that there are, in use or not.
@@ -130,6 +132,7 @@ fn take() -> *mut ThreadState {
                 .write_bytes(0, offset_of!(ThreadState, tally));
             (*p).countdown.forget();
             (*p).last.store(0, Relaxed);
+            (*p).moving.end();
             (*p).tid = if guard::QUIET.load(Relaxed) == 0 {
                 sys::gettid()
             } else {
@@ -201,20 +204,75 @@ unsafe fn publish(p: *mut ThreadState) {
 
 /// The countdowns of all threads that there are or were.
 pub fn countdowns() -> impl Iterator<Item = &'static Countdown> + Clone {
+    // SAFETY: the field is made of atomics.
+    states().map(|state| unsafe { &(*state).countdown })
+}
+
+/// Blocks, address and bytes, that `realloc` is at in some thread: they are not in the live table.
+pub fn moving() -> impl Iterator<Item = (usize, usize)> {
+    // SAFETY: the field is made of atomics.
+    states().filter_map(|state| unsafe { (*state).moving.block() })
+}
+
+/// The states of all threads that there are or were: valid for ever, but other threads change them.
+fn states() -> impl Iterator<Item = *const ThreadState> + Clone {
     // Acquire pairs with the release in `publish`.
     let mut next = POOL.made.load(Acquire).cast_const();
     core::iter::from_fn(move || {
-        if next.is_null() {
+        let state = next;
+        if state.is_null() {
             return None;
         }
-        // SAFETY: states are never freed; of these two fields one is written before the state is in
-        // the list, the other is made of atomics.
-        unsafe {
-            let countdown = &(*next).countdown;
-            next = (*next).made_before;
-            Some(countdown)
-        }
+        // SAFETY: states are never freed, and this was written before the state was in the list.
+        next = unsafe { (*state).made_before };
+        Some(state)
     })
+}
+
+/// A block that is out of the live table while `realloc` tries to move it.
+pub struct Moving {
+    /// 0: none.
+    addr: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Moving {
+    /// The block is out of the table.
+    #[inline(always)]
+    fn begin(&self, addr: usize, bytes: usize) {
+        self.bytes.store(bytes, Relaxed);
+        self.addr.store(addr, Relaxed);
+    }
+
+    /// It is in the table again, or another one in its stead.
+    #[inline(always)]
+    fn end(&self) {
+        // Release: who sees this finds the block in the table.
+        self.addr.store(0, Release);
+    }
+
+    fn block(&self) -> Option<(usize, usize)> {
+        // Acquire pairs with the release in `end`.
+        let addr = self.addr.load(Acquire);
+        (addr != 0).then(|| (addr, self.bytes.load(Relaxed)))
+    }
+}
+
+/// Says that `realloc` begins with a block that is out of the live table, or is done with it (0).
+/// Without a state of its own a thread says nothing.
+#[inline(always)]
+pub fn note_moving(t: &Local, addr: usize, bytes: usize) {
+    let state = t.state.load(Relaxed);
+    if state.addr() > 1 {
+        // SAFETY: a state other than the two marks is valid while its thread runs; the field is made of
+        // atomics.
+        let moving = unsafe { &(*state).moving };
+        if addr == 0 {
+            moving.end();
+        } else {
+            moving.begin(addr, bytes);
+        }
+    }
 }
 
 /// Gives a state back.

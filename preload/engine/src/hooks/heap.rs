@@ -492,6 +492,9 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
         // SAFETY: passed on.
         return unsafe { move_out_of_boot(t, p, size, entry) };
     }
+    if let Some(block) = &old {
+        thread::note_moving(t, p.addr(), block.size as usize);
+    }
     guard::turn(t, REAL);
     // SAFETY: the original has this type.
     let r = unsafe { original::<Realloc>(&ORIGINALS.realloc)(p, size) };
@@ -506,6 +509,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
         // It failed: the block is as it was.
         if let Some(block) = old {
             restore(t, p.addr(), block);
+            thread::note_moving(t, 0, 0);
         }
         return r;
     }
@@ -519,6 +523,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     if !r.is_null() {
         record(t, r.addr(), size, entry, Call::Realloc);
     }
+    thread::note_moving(t, 0, 0);
     r
 }
 

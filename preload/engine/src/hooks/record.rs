@@ -221,6 +221,7 @@ fn note_age(block: &Block) {
 pub fn restore(t: &Local, addr: usize, block: Block) {
     let _ = LIVE.insert_by(thread::holder(t), addr, block);
     filter::note_insert(addr);
+    state::note_put_back();
 }
 
 /// Counts a block as gone. Blocks inherited by fork are the parent's: they are counted apart.

@@ -202,12 +202,16 @@ impl BlockIndex {
             }
         }
         sort_by_key(entries.as_mut_slice(), |entry| entry.0, rest).map_err(NoIndex::Stopped)?;
-        Self::of(entries, huge).ok_or(NoIndex::Memory)
+        Self::of(entries, huge, rest)
     }
 
     /// `entries` are sorted.
-    fn of(entries: Room<Entry>, huge: AVec<(usize, u64)>) -> Option<BlockIndex> {
-        let clusters = clusters(entries.as_slice(), huge.as_slice())?;
+    fn of(
+        entries: Room<Entry>,
+        huge: AVec<(usize, u64)>,
+        rest: &mut dyn FnMut() -> Result<(), Stop>,
+    ) -> Result<BlockIndex, NoIndex> {
+        let (clusters, bytes) = clusters(entries.as_slice(), huge.as_slice(), rest)?;
         let words = clusters
             .as_slice()
             .iter()
@@ -217,21 +221,22 @@ impl BlockIndex {
         let mut index = BlockIndex {
             low: clusters.get(0).map_or(0, |cluster| cluster.start),
             high: clusters.as_slice().iter().map(|c| c.end).max().unwrap_or(0),
-            bytes: entries
-                .as_slice()
-                .iter()
-                .map(|entry| entry.size(huge.as_slice()))
-                .sum(),
+            bytes,
             entries,
             clusters,
-            pages: Room::of(words)?,
-            wanted: Room::zeroed(words)?,
+            pages: Room::of(words).ok_or(NoIndex::Memory)?,
+            wanted: Room::zeroed(words).ok_or(NoIndex::Memory)?,
             huge,
         };
-        index.fill_directories().then_some(index)
+        index.fill_directories(rest)?;
+        Ok(index)
     }
 
-    fn fill_directories(&mut self) -> bool {
+    fn fill_directories(
+        &mut self,
+        rest: &mut dyn FnMut() -> Result<(), Stop>,
+    ) -> Result<(), NoIndex> {
+        let mut steps = 0;
         for cluster in self.clusters.as_mut_slice() {
             if cluster.pages == NO_PAGES {
                 continue;
@@ -244,15 +249,21 @@ impl BlockIndex {
                     let entry = self.entries.get(at as usize);
                     at < cluster.last && entry.is_some_and(|entry| entry.addr() < page)
                 };
+                steps += 1;
                 while before(next) {
                     next += 1;
+                    steps += 1;
                 }
                 if !self.pages.push(next) {
-                    return false;
+                    return Err(NoIndex::Memory);
+                }
+                if steps >= LIST_BLOCKS {
+                    steps = 0;
+                    rest().map_err(NoIndex::Stopped)?;
                 }
             }
         }
-        true
+        Ok(())
     }
 
     /// Number of blocks.
@@ -405,12 +416,20 @@ impl BlockIndex {
         (offset < entry.size(self.huge.as_slice())).then_some(Hit { block: at, offset })
     }
 
-    /// No block is looked for.
-    pub fn want_none(&mut self) {
-        self.wanted.as_mut_slice().fill(0);
+    /// No block is looked for. `rest` is called after each few words.
+    pub fn want_none(
+        &mut self,
+        rest: &mut dyn FnMut(usize) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for words in self.wanted.as_mut_slice().chunks_mut(PAGE_BYTES / 8) {
+            words.fill(0);
+            rest(words.len())?;
+        }
         for cluster in self.clusters.as_mut_slice() {
             cluster.wanted = false;
+            rest(1)?;
         }
+        Ok(())
     }
 
     /// Looks for a block.
@@ -459,7 +478,10 @@ impl BlockIndex {
 
     /// Shows every range of pages that has a directory, with a way to say which pages were touched:
     /// `ask` fills a word for each page with 0 or 1.
-    pub fn note_touched(&mut self, mut ask: impl FnMut(usize, &mut [u32])) {
+    pub fn note_touched(
+        &mut self,
+        mut ask: impl FnMut(usize, &mut [u32]) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         for cluster in self.clusters.as_slice() {
             if cluster.pages == NO_PAGES {
                 continue;
@@ -474,7 +496,7 @@ impl BlockIndex {
                     break;
                 };
                 answers.fill(0);
-                ask(cluster.start + (at << PAGE_SHIFT), answers);
+                ask(cluster.start + (at << PAGE_SHIFT), answers)?;
                 let words = self.pages.as_mut_slice().get_mut(from + at..);
                 for (word, answer) in words.unwrap_or_default().iter_mut().zip(answers) {
                     if *answer != 0 {
@@ -484,6 +506,7 @@ impl BlockIndex {
                 at += some;
             }
         }
+        Ok(())
     }
 
     /// True if a page was touched when [`BlockIndex::note_touched`] asked; pages outside of
@@ -501,14 +524,25 @@ impl BlockIndex {
     }
 }
 
-/// Splits sorted blocks into clusters; `pages` is 0 where there is to be a directory.
-fn clusters(entries: &[Entry], huge: &[(usize, u64)]) -> Option<AVec<Cluster>> {
+/// Splits sorted blocks into clusters; `pages` is 0 where there is to be a directory. And bytes in all
+/// blocks.
+fn clusters(
+    entries: &[Entry],
+    huge: &[(usize, u64)],
+    rest: &mut dyn FnMut() -> Result<(), Stop>,
+) -> Result<(AVec<Cluster>, u64), NoIndex> {
     let mut clusters: AVec<Cluster> = AVec::new();
+    let mut bytes = 0;
     for (at, entry) in (0u32..).zip(entries) {
+        if (at as usize + 1).is_multiple_of(LIST_BLOCKS) {
+            rest().map_err(NoIndex::Stopped)?;
+        }
         let start = entry.addr() & !(PAGE_BYTES - 1);
         let size = entry.size(huge);
+        bytes = size.saturating_add(bytes);
         let end = entry.addr().saturating_add(size.max(1) as usize);
-        let end = end.checked_next_multiple_of(PAGE_BYTES)?;
+        let end = end.checked_next_multiple_of(PAGE_BYTES);
+        let end = end.ok_or(NoIndex::Memory)?;
         let large = size >= LARGE_BYTES;
         if let Some(last) = clusters.as_mut_slice().last_mut()
             && !large
@@ -533,15 +567,46 @@ fn clusters(entries: &[Entry], huge: &[(usize, u64)]) -> Option<AVec<Cluster>> {
             last.end = last.end.min(cluster.start.max(last.start));
         }
         if !clusters.try_push(cluster) {
-            return None;
+            return Err(NoIndex::Memory);
         }
     }
-    Some(clusters)
+    Ok((clusters, bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clusters_and_directories_are_made_with_rests() {
+        const MANY: usize = 1 << 20;
+        let block = Block {
+            size: 48,
+            site: 1,
+            epoch: 2,
+            class: 0,
+        };
+        let mut entries = Room::of(MANY).expect("memory");
+        for n in 0..MANY {
+            assert!(entries.push(Entry::new(0x10_0000_0000 + n * 64, block)));
+        }
+        let mut rests = 0;
+        let mut rest = || {
+            rests += 1;
+            Ok(())
+        };
+        let (made, bytes) = clusters(entries.as_slice(), &[], &mut rest).expect("memory");
+        assert_eq!((made.len(), bytes), (1, 48 * MANY as u64));
+        assert!(rests >= MANY / LIST_BLOCKS, "{rests}");
+        let before = rests;
+        let index = BlockIndex::of(entries, AVec::new(), &mut || {
+            rests += 1;
+            Ok(())
+        });
+        assert_eq!(index.expect("memory").len(), MANY);
+        // As often for the clusters, and as often again for their directories.
+        assert!(rests >= before + 2 * (MANY / LIST_BLOCKS), "{rests}");
+    }
 
     #[test]
     fn a_large_table_is_listed_and_sorted_with_rests() {

@@ -81,26 +81,15 @@ impl Marks {
         }
     }
 
-    /// Blocks that were not reached.
-    pub fn unreached(&self) -> impl Iterator<Item = u32> {
-        let marks = (0u32..).zip(self.0.as_slice());
-        marks
-            .filter(|(_, mark)| **mark & STATE == State::Unreached as u8)
-            .map(|(at, _)| at)
-    }
-
-    /// Number of blocks that are lost, definitely or indirectly.
-    pub fn count_lost(&self) -> usize {
-        let lost = [State::Unreached as u8, State::Indirect as u8];
-        let marks = self.0.as_slice().iter();
-        marks
-            .filter(|mark| lost.contains(&(**mark & STATE)))
-            .count()
-    }
-
-    /// True if some block was not reached.
-    pub fn has_unreached(&self) -> bool {
-        self.unreached().next().is_some()
+    /// Number of blocks that are held so.
+    pub fn count(&self, state: State, memory: &mut Memory) -> Result<usize, Stop> {
+        let mut count = 0;
+        for marks in self.0.as_slice().chunks(PAGE_BYTES) {
+            let here = marks.iter().filter(|mark| **mark & STATE == state as u8);
+            count += here.count();
+            memory.steps(marks.len())?;
+        }
+        Ok(count)
     }
 
     /// A block of which it turned out that somebody held it; later passes read it.
@@ -125,14 +114,6 @@ impl Marks {
         let from = self.0.as_slice();
         // SAFETY: the caller's promise.
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
-    }
-
-    /// Blocks that only pointers into them hold.
-    pub fn possible(&self) -> impl Iterator<Item = u32> {
-        let marks = (0u32..).zip(self.0.as_slice());
-        marks
-            .filter(|(_, mark)| **mark & STATE == State::Possible as u8)
-            .map(|(at, _)| at)
     }
 }
 
@@ -219,8 +200,8 @@ impl<'a> Marker<'a> {
     }
 
     /// True if nothing has led to some block yet.
-    pub fn has_unreached(&self) -> bool {
-        self.marks.has_unreached()
+    pub fn has_unreached(&self, memory: &mut Memory) -> Result<bool, Stop> {
+        Ok(self.marks.count(State::Unreached, memory)? > 0)
     }
 
     /// A block of which it turned out that somebody holds it.
@@ -236,6 +217,7 @@ impl<'a> Marker<'a> {
     pub fn held_blocks(&mut self, memory: &mut Memory) -> Result<(), Stop> {
         let index = self.index;
         for at in 0..index.len() as u32 {
+            memory.steps(1)?;
             let definite = match self.state(at) {
                 State::Reachable => true,
                 State::Possible => false,
@@ -383,6 +365,7 @@ impl<'a> Marker<'a> {
         self.empty_stack(memory)?;
         while core::mem::take(&mut self.overflowed) {
             for at in 0..self.index.len() as u32 {
+                memory.steps(1)?;
                 if self.marks.0.get(at as usize).unwrap_or(0) & PENDING != 0 {
                     self.change(at, |mark| mark & !PENDING);
                     self.look_into(at, 0, memory)?;
@@ -526,6 +509,7 @@ impl<'a> Marker<'a> {
     pub fn odd_blocks(&mut self, memory: &mut Memory) -> Result<(), Stop> {
         let index = self.index;
         for at in 0..index.len() as u32 {
+            memory.steps(1)?;
             if matches!(self.state(at), State::Reachable | State::Possible)
                 && let Some((addr, block)) = index.block(at)
             {
@@ -540,6 +524,7 @@ impl<'a> Marker<'a> {
     /// Sorts what was not reached into blocks that are lost themselves and those lost with them.
     pub fn lose_rest(&mut self, memory: &mut Memory) -> Result<(), Stop> {
         for at in 0..self.index.len() as u32 {
+            memory.steps(1)?;
             if self.state(at) == State::Unreached {
                 self.mode = Mode::Lose(at);
                 self.push(at, 0);
@@ -559,6 +544,7 @@ impl<'a> Marker<'a> {
     ) -> Result<(), Stop> {
         self.mode = Mode::Excuse;
         for at in 0..self.index.len() as u32 {
+            memory.steps(1)?;
             let Some((_, block)) = self.index.block(at) else {
                 break;
             };

@@ -22,6 +22,8 @@ const MOST_WINDOWS: usize = 1024;
 const FEWEST_WINDOWS: usize = 8;
 /// Pages asked for at once.
 const ASK_PAGES: usize = 4096;
+/// Steps without a rest ([`Memory::steps`]): half a millisecond's work, or less than one.
+pub const REST_STEPS: usize = 32 << 10;
 /// Bits of an entry in `pagemap`.
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
@@ -128,6 +130,8 @@ pub struct Memory {
     /// Bytes read.
     pub read_bytes: u64,
     next_look_bytes: u64,
+    /// Since the last rest for their sake.
+    steps: usize,
     swapped_read_bytes: u64,
     /// Swapped bytes that were left alone.
     pub skipped_bytes: u64,
@@ -169,6 +173,7 @@ impl Memory {
             limits,
             read_bytes: 0,
             next_look_bytes: 0,
+            steps: 0,
             swapped_read_bytes: 0,
             skipped_bytes: 0,
             paced_ns: (now_ns(), sys::clock_ns(sys::clock::THREAD_CPU)),
@@ -183,6 +188,18 @@ impl Memory {
             return Ok(());
         }
         self.next_look_bytes = self.read_bytes + EVERY_BYTES;
+        self.rest(0)
+    }
+
+    /// Notes steps of work that reads no memory, such as a look at what is known of a block; ends the
+    /// scan when it must end.
+    #[inline(always)]
+    pub fn steps(&mut self, count: usize) -> Result<(), Stop> {
+        self.steps += count;
+        if self.steps < REST_STEPS {
+            return Ok(());
+        }
+        self.steps = 0;
         self.rest(0)
     }
 
@@ -351,7 +368,7 @@ impl Memory {
     }
 
     /// Has the index know which pages of the heap were touched.
-    pub fn note_touched(&mut self, index: &mut BlockIndex) {
+    pub fn note_touched(&mut self, index: &mut BlockIndex) -> Result<(), Stop> {
         let manner = Manner {
             shared: false,
             file: false,
@@ -362,7 +379,8 @@ impl Memory {
             for (to, from) in answers.iter_mut().zip(self.pages.as_slice()) {
                 *to = *from as u32;
             }
-        });
+            self.steps(answers.len())
+        })
     }
 
     /// The window of the heap that an address lies in; pages that were not touched read as zero.

@@ -19,6 +19,7 @@ mod regions;
 mod room;
 mod roots;
 mod stacks;
+mod strays;
 mod threads;
 mod x86_64;
 mod young;

@@ -4,6 +4,7 @@ use leaktrack_recording::SiteLoss;
 
 use super::index::BlockIndex;
 use super::mark::{Marks, State};
+use super::memory::{Memory, Stop};
 use super::room::Room;
 use crate::live::Block;
 use crate::sampler::weight;
@@ -41,11 +42,23 @@ pub struct Outcome {
 impl Outcome {
     /// Counts the blocks by site; those born up to `inherited` are the parent's and count there.
     /// `None` without memory.
-    pub fn count(index: &BlockIndex, marks: &Marks, sites: u32, inherited: u32) -> Option<Outcome> {
-        let mut counts = Room::<u64>::zeroed((sites as usize + 1) * WORDS)?;
-        let mut remembered = Room::of(marks.count_lost().min(MOST_REMEMBERED))?;
+    pub fn count(
+        index: &BlockIndex,
+        marks: &Marks,
+        sites: u32,
+        inherited: u32,
+        memory: &mut Memory,
+    ) -> Result<Option<Outcome>, Stop> {
+        let unreached = marks.count(State::Unreached, memory)?;
+        let all = unreached + marks.count(State::Indirect, memory)?;
+        let Some((mut counts, mut remembered)) = Room::<u64>::zeroed((sites as usize + 1) * WORDS)
+            .zip(Room::of(all.min(MOST_REMEMBERED)))
+        else {
+            return Ok(None);
+        };
         let (mut blocks, mut lost) = (0, (0u64, 0u64));
         for at in 0..index.len() as u32 {
+            memory.steps(1)?;
             let Some((addr, block)) = index.block(at) else {
                 break;
             };
@@ -76,12 +89,12 @@ impl Outcome {
                 blocks += 1;
             }
         }
-        Some(Outcome {
+        Ok(Some(Outcome {
             counts,
             lost,
             remembered,
             blocks,
-        })
+        }))
     }
 
     /// The first of the blocks that are lost.

@@ -14,13 +14,14 @@ use super::memory::{Limits, Memory};
 use super::regions::Region;
 use super::room::Room;
 use super::roots::{self, Roots};
+use super::strays::Strays;
 use super::threads::{self, Thread};
 use super::{
     Failure, INTERRUPTED, NO_MAPS, NO_MEMORY, Notes, Order, Outcome, RESTLESS, SWAP_BYTES, SWAPPED,
     Scanned, Way, every_block_is_known, kernel, regions, stacks, young,
 };
 use crate::arena::AVec;
-use crate::live::Block;
+use crate::live::{Block, LiveTable};
 use crate::state::{self, LIVE};
 use crate::{helper, sites, sys};
 
@@ -36,6 +37,8 @@ const POSSIBLE_PASSES: u32 = 3;
 /// Between the beginning of the first epoch of young blocks and the first pass: a thread that read
 /// the clock before records its block meanwhile.
 const SETTLE_MS: u64 = 5;
+/// A look at the live table takes as long as so many looks at what is known of a block.
+const LOOK_UP_STEPS: usize = 32;
 /// At the end of the process: roots and blocks up to which odd words are looked at.
 const ODD_BYTES: u64 = 256 << 20;
 
@@ -44,6 +47,7 @@ pub(super) struct Scan<'o> {
     order: &'o Order,
     memory: Memory,
     index: BlockIndex,
+    strays: Strays,
     /// Sites when the index was made.
     sites: u32,
     lower_bound: bool,
@@ -92,11 +96,13 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     }
     let sites = sites::len();
     let index = BlockIndex::build(&LIVE, &mut || memory.rest(0))?;
+    let strays = Strays::default();
     let mut marks = Marks::new(index.len()).ok_or(Failure(NO_MEMORY))?;
     let mut scan = Scan {
         order,
         memory,
         index,
+        strays,
         sites,
         lower_bound: notes.lower_bound,
         root_bytes: 0,
@@ -110,8 +116,8 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     }
     notes.passes = 1;
     let mut vain = 0;
-    let mut left = marks.unreached().count();
-    while left > 0 || (notes.passes < POSSIBLE_PASSES && marks.possible().next().is_some()) {
+    let mut left = scan.count(&marks, State::Unreached)?;
+    while left > 0 || (notes.passes < POSSIBLE_PASSES && scan.count(&marks, State::Possible)? > 0) {
         let last = scan.still || vain >= VAIN_PASSES;
         if notes.passes == POSSIBLE_PASSES || (last && notes.passes < POSSIBLE_PASSES) {
             marks = scan.odd_words(marks)?;
@@ -125,12 +131,12 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         if order.way != Way::AtEnd {
             scan.memory.rest(order.apart_ms)?;
         }
-        scan.let_go_of_freed(&mut marks);
-        let before = marks.unreached().count();
+        scan.let_go_of_freed(&mut marks, &LIVE)?;
+        let before = scan.count(&marks, State::Unreached)?;
         let setting = scan.setting()?;
         marks = scan.pass(marks, setting, notes, false)?;
         notes.passes += 1;
-        left = marks.unreached().count();
+        left = scan.count(&marks, State::Unreached)?;
         vain = if left < before { 0 } else { vain + 1 };
     }
     scan.judge(marks, notes)
@@ -190,14 +196,13 @@ impl Scan<'_> {
     ) -> Result<Marks, Failure> {
         let first = notes.passes == 0;
         self.memory.forget();
-        self.memory.note_touched(&mut self.index);
-        self.index.want_none();
-        if !first {
-            marks.unreached().for_each(|at| self.index.want(at));
-            if notes.passes < POSSIBLE_PASSES {
-                marks.possible().for_each(|at| self.index.want(at));
-            }
-        }
+        self.memory.note_touched(&mut self.index)?;
+        let possible = notes.passes < POSSIBLE_PASSES;
+        self.want(&marks, |state| match state {
+            State::Unreached => !first,
+            State::Possible => !first && possible,
+            State::Reachable | State::Indirect => false,
+        })?;
         let Setting {
             regions,
             threads,
@@ -225,8 +230,14 @@ impl Scan<'_> {
             marker.held_blocks(memory)?;
         }
         // Where free memory counts, so do young blocks.
-        if !self.lower_bound && !young::mark(&LIVE, self.order.epoch, &mut marker, memory)? {
-            return Err(Failure(NO_MEMORY));
+        if !self.lower_bound {
+            let epoch = self.order.epoch;
+            if !young::mark(&LIVE, epoch, &mut marker, memory)?
+                || !self.strays.look(&LIVE, epoch, &self.index, memory)?
+            {
+                return Err(Failure(NO_MEMORY));
+            }
+            self.strays.mark(&mut marker, memory)?;
         }
         if !frozen {
             let now = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
@@ -246,15 +257,37 @@ impl Scan<'_> {
 
     /// Blocks that were freed are looked for no longer: their addresses are given to others, whose
     /// pointers would seem to reach one more all the time.
-    fn let_go_of_freed(&self, marks: &mut Marks) {
+    fn let_go_of_freed(&mut self, marks: &mut Marks, table: &LiveTable) -> Result<(), Failure> {
         for at in 0..self.index.len() as u32 {
+            self.memory.steps(1)?;
             if marks.state(at) == State::Unreached
                 && let Some((addr, block)) = self.index.block(at)
-                && !is_the_same(LIVE.get(addr), &block)
             {
-                marks.hold(at);
+                self.memory.steps(LOOK_UP_STEPS)?;
+                if !is_the_same(table.get(addr), &block) {
+                    marks.hold(at);
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Looks for blocks that are held so, and for no others.
+    fn want(&mut self, marks: &Marks, which: impl Fn(State) -> bool) -> Result<(), Failure> {
+        self.index
+            .want_none(&mut |count| self.memory.steps(count))?;
+        for at in 0..self.index.len() as u32 {
+            self.memory.steps(1)?;
+            if which(marks.state(at)) {
+                self.index.want(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of blocks that are held so.
+    fn count(&mut self, marks: &Marks, state: State) -> Result<usize, Failure> {
+        Ok(marks.count(state, &mut self.memory)?)
     }
 
     /// Looks for the rest at odd addresses.
@@ -262,8 +295,7 @@ impl Scan<'_> {
         if self.order.way == Way::AtEnd && self.root_bytes + self.index.bytes() > ODD_BYTES {
             return Ok(marks);
         }
-        self.index.want_none();
-        marks.unreached().for_each(|at| self.index.want(at));
+        self.want(&marks, |state| state == State::Unreached)?;
         let Setting { regions, roots, .. } = self.setting()?;
         let marker = Marker::new(&self.index, regions.as_slice(), marks, true);
         let mut marker = marker.ok_or(Failure(NO_MEMORY))?;
@@ -291,14 +323,24 @@ impl Scan<'_> {
         }
         // Who was freed meanwhile, or grown, was held; who is that young may be.
         for at in 0..self.index.len() as u32 {
+            memory.steps(1)?;
             if marker.is_unreached(at)
                 && let Some((addr, block)) = self.index.block(at)
-                && (block.epoch > self.order.epoch || !is_the_same(LIVE.get(addr), &block))
             {
-                marker.root_block(at);
+                memory.steps(LOOK_UP_STEPS)?;
+                if block.epoch > self.order.epoch || !is_the_same(LIVE.get(addr), &block) {
+                    marker.root_block(at);
+                }
             }
         }
-        if marker.has_unreached() {
+        if !self.lower_bound {
+            let epoch = self.order.epoch;
+            if !self.strays.look(&LIVE, epoch, &self.index, memory)? {
+                return Err(Failure(NO_MEMORY));
+            }
+            self.strays.mark(&mut marker, memory)?;
+        }
+        if marker.has_unreached(memory)? {
             let threads =
                 threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
             kernel::each_word(threads.as_slice(), |word| marker.roots_alone(&[word]));
@@ -310,7 +352,8 @@ impl Scan<'_> {
             marker.excuse_hidden(notes.hidden, &mut excused, memory)?;
         }
         let marks = marker.into_marks();
-        Outcome::count(&self.index, &marks, self.sites, state::fork_epoch())
+        let inherited = state::fork_epoch();
+        Outcome::count(&self.index, &marks, self.sites, inherited, memory)?
             .ok_or(Failure(NO_MEMORY))
     }
 
@@ -334,4 +377,112 @@ impl Scan<'_> {
 /// when the index was made.
 fn is_the_same(now: Option<Block>, then: &Block) -> bool {
     now.is_some_and(|now| (now.epoch, now.site) == (then.epoch, then.site))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::Caller;
+    use crate::scan::memory::REST_STEPS;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+
+    /// How often it was looked whether there is to be a rest.
+    fn looks(of: impl FnOnce()) -> usize {
+        LOOKS.store(0, Relaxed);
+        of();
+        LOOKS.load(Relaxed)
+    }
+
+    #[test]
+    fn steps_that_go_through_all_blocks_rest_on_the_way() {
+        static TABLE: LiveTable = LiveTable::new();
+        const MANY: usize = 1 << 20;
+        const SITE: u32 = 3;
+        let order = Order {
+            way: Way::InPlace,
+            limit_ms: 60_000,
+            apart_ms: 0,
+            pace: None,
+            caller: Caller::NOBODY,
+            interrupted: || false,
+            own_file: None,
+            epoch: 2,
+        };
+        let limits = Limits {
+            deadline_ns: u64::MAX,
+            interrupted: || {
+                LOOKS.fetch_add(1, Relaxed);
+                false
+            },
+            swap_bytes: 0,
+            pace: None,
+        };
+        for n in 0..MANY {
+            let block = Block {
+                size: 48,
+                site: SITE,
+                epoch: 2,
+                class: 0,
+            };
+            let _ = TABLE.insert(0x10_0000_0000 + n * 64, block);
+        }
+        let mut scan = Scan {
+            order: &order,
+            memory: Memory::new(limits).expect("memory"),
+            index: BlockIndex::build(&TABLE, &mut || Ok(())).unwrap_or_else(|_| panic!("memory")),
+            strays: Strays::default(),
+            sites: SITE,
+            lower_bound: false,
+            root_bytes: 0,
+            still: false,
+        };
+        let often = MANY / (2 * REST_STEPS);
+        let mut marks = Marks::new(MANY).expect("memory");
+        let expect = |what: &str, looks: usize| {
+            assert!(looks >= often, "{what}: {looks} looks, not {often}");
+        };
+        let of = looks(|| assert!(scan.let_go_of_freed(&mut marks, &TABLE).is_ok()));
+        expect("freed", of / LOOK_UP_STEPS);
+        let of = looks(|| {
+            let count = scan.count(&marks, State::Unreached);
+            assert!(count.is_ok_and(|count| count == MANY));
+        });
+        expect("counted", of);
+        let of = looks(|| assert!(scan.want(&marks, |_| true).is_ok()));
+        expect("looked for", of);
+        let of = looks(|| {
+            let memory = &mut scan.memory;
+            assert_eq!(scan.strays.look(&TABLE, 2, &scan.index, memory), Ok(true));
+        });
+        expect("strays", of);
+        let marker = Marker::new(&scan.index, &[], marks, false);
+        let mut marker = marker.expect("memory");
+        let of = looks(|| {
+            let memory = &mut scan.memory;
+            assert_eq!(young::mark(&TABLE, 2, &mut marker, memory), Ok(true));
+        });
+        expect("young", of);
+        let of = looks(|| assert_eq!(marker.held_blocks(&mut scan.memory), Ok(())));
+        expect("held", of);
+        let of = looks(|| assert_eq!(marker.odd_blocks(&mut scan.memory), Ok(())));
+        expect("odd", of);
+        let of = looks(|| assert_eq!(marker.lose_rest(&mut scan.memory), Ok(())));
+        expect("lost", of);
+        let of = looks(|| {
+            let mut excused = Room::zeroed(SITE as usize + 1).expect("memory");
+            let memory = &mut scan.memory;
+            assert_eq!(marker.excuse_hidden(1, &mut excused, memory), Ok(()));
+        });
+        expect("excused", of);
+        let marks = marker.into_marks();
+        let of = looks(|| {
+            let memory = &mut scan.memory;
+            let outcome = Outcome::count(&scan.index, &marks, SITE, 0, memory);
+            let outcome = outcome.expect("no end").expect("memory");
+            assert_eq!(outcome.lost().0, MANY as u64 - 1);
+        });
+        expect("outcome", of);
+    }
 }

@@ -58,7 +58,7 @@ fn read_part(
     marker: &mut Marker<'_>,
     memory: &mut Memory,
 ) -> Result<bool, Stop> {
-    let (mut whole, mut before) = list_young(table, part, epoch, from, list);
+    let (mut whole, mut before) = list_young(table, part, epoch, from, list, memory)?;
     for _ in 0..TRIES {
         if list.is_empty() {
             break;
@@ -70,7 +70,7 @@ fn read_part(
             read_run(run, marker, memory)?;
             rest = after;
         }
-        let now = list_young(table, part, epoch, from, list);
+        let now = list_young(table, part, epoch, from, list, memory)?;
         if now == (whole, before) {
             break;
         }
@@ -86,10 +86,12 @@ fn list_young(
     epoch: u32,
     from: usize,
     list: &mut Room<(usize, u64)>,
-) -> (bool, u64) {
+    memory: &mut Memory,
+) -> Result<(bool, u64), Stop> {
     list.clear();
-    let (mut count, mut sum, mut whole) = (0, 0u64, true);
+    let (mut seen, mut count, mut sum, mut whole) = (0, 0, 0u64, true);
     table.for_each_in(part, |addr, block| {
+        seen += 1;
         if block.epoch <= epoch {
             return;
         }
@@ -100,7 +102,8 @@ fn list_young(
             sum = sum.wrapping_add(one.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16);
         }
     });
-    (whole, sum)
+    memory.steps(seen)?;
+    Ok((whole, sum))
 }
 
 /// How many of sorted blocks lie so near each other that they are read together.
@@ -122,7 +125,7 @@ fn run_len(blocks: &[(usize, u64)]) -> usize {
 }
 
 /// Reads neighbours, and nothing of what lies between them.
-fn read_run(
+pub(super) fn read_run(
     run: &[(usize, u64)],
     marker: &mut Marker<'_>,
     memory: &mut Memory,

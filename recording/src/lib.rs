@@ -163,6 +163,16 @@
 //!        head    at_ms n
 //!        arena   number - number before n (at least 1), held_bytes n, resident_bytes n,
 //!                live_bytes n, overhead_bytes n, free_bytes n, releasable_bytes n, top_bytes n
+//! 23 Areas       length of head n, head, areas up to the end of the record
+//!        head    flags b (1 incomplete), at_ms n
+//!        area    pages of 4096 bytes from the end of the area before n (the first: from 0), pages n,
+//!                kind n (see [`area`]), which n, resident pages n, swapped pages n, gap pages n,
+//!                ranges - 1 n, name s
+//! 24 Blocks      length of head n, head, blocks up to the end of the record
+//!        head    flags b (1 incomplete), at_ms n, known_blocks n, known_bytes n, sites n,
+//!                sites_looked_at n, largest n, oldest n
+//!        block   address - address of the block before n (at least 1), bytes n, site n, age_ms n,
+//!                resident_bytes n
 //! 30 Scan        at_ms n, kind b (0 exit, 1 live, 2 fork), flags b (1 complete, 2 lower bound,
 //!                4 sites that lost nothing are left out), duration_ms n, passes n,
 //!                unread_threads n, excused_per_site n, blocks n, why_not s,
@@ -384,6 +394,7 @@ mod lifetimes;
 mod merge;
 mod name;
 mod order;
+mod places;
 mod problem;
 mod reader;
 mod record;
@@ -417,11 +428,16 @@ pub use lifetimes::{
 pub use merge::merge;
 pub use name::program_name;
 pub use order::{Records, SnapshotRef, in_order};
+pub use places::{
+    AREA_BYTES, Area, AreaList, AreaWriter, Areas, AreasHead, BlockList, BlockWriter, Blocks,
+    BlocksHead, LiveBlock, area,
+};
 pub use problem::{Fault, OpenError, OpenFault, Problem};
 pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
 pub use record::{
-    encode, encode_ages, encode_arenas, encode_faults, encode_lifetimes, encode_losses,
-    encode_residency, encode_sizes, encode_snapshot, encode_spreads,
+    encode, encode_ages, encode_areas, encode_arenas, encode_blocks, encode_faults,
+    encode_lifetimes, encode_losses, encode_residency, encode_sizes, encode_snapshot,
+    encode_spreads,
 };
 pub use sink::{Full, Measure, Sink, SliceSink, WriteError};
 pub use sizes::{AllSizes, BySize, SIZE_CLASSES, SiteSizes, Sizes, SizesWriter, size_class};

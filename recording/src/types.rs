@@ -545,6 +545,10 @@ pub enum Record<'a> {
     Residency(Residency<'a>),
     /// The allocator's arenas; only the last ones are kept.
     Arenas(Arenas<'a>),
+    /// The address space; only the last one is kept.
+    Areas(crate::places::Areas<'a>),
+    /// Single live blocks; only the last ones are kept.
+    Blocks(crate::places::Blocks<'a>),
     /// Lifetimes of blocks; stands for those written before.
     Lifetimes(crate::lifetimes::Lifetimes<'a>),
     /// How large blocks were; stands for those written before.

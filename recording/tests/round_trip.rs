@@ -404,6 +404,60 @@ proptest! {
     }
 
     #[test]
+    fn areas_and_blocks(
+        head in [n(), n(), n(), n(), n(), n(), n()],
+        incomplete in any::<bool>(),
+        areas in vec(([0u64..1 << 30, 0..1 << 20], [n(), n(), n()], any::<[u32; 2]>(), 1..=u32::MAX, s()), 0..20),
+        blocks in btree_map(1..=u64::MAX, [n(), n(), n()], 0..20),
+        site in any::<u32>(),
+    ) {
+        let mut end = 0;
+        let areas: Vec<Area> = areas.iter().map(|([gap, pages], [resident, swapped, inner], [kind, which], ranges, name)| {
+            let start = end + gap;
+            end = start + pages;
+            Area {
+                start, pages: *pages, kind: *kind, which: *which, resident_pages: *resident,
+                swapped_pages: *swapped, gap_pages: *inner, ranges: *ranges, name,
+            }
+        }).collect();
+        let [at_ms, known_blocks, known_bytes, sites, sites_looked_at, largest, oldest] = head;
+        let head = AreasHead { at_ms, incomplete };
+        let mut whole = Bytes::default();
+        let mut writer = encode_areas(&head, &mut whole).unwrap();
+        areas.iter().for_each(|area| writer.push(area).unwrap());
+        let mut packed = Bytes::default();
+        let mut writer = AreaWriter::new(&mut packed);
+        areas.iter().for_each(|area| writer.push(area).unwrap());
+        let record = Record::Areas(Areas { head, areas: &packed.0 });
+        assert_eq!(framed_payload(9, &whole.0), framed(9, &record));
+        back(&record, |read| {
+            let Record::Areas(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.head, head);
+            assert!(read.areas().eq(areas.iter().copied()));
+        });
+
+        let blocks: Vec<LiveBlock> = blocks.iter().map(|(address, v)| LiveBlock {
+            address: *address, bytes: v[0], site, age_ms: v[1], resident_bytes: v[2],
+        }).collect();
+        let head = BlocksHead {
+            at_ms, incomplete, known_blocks, known_bytes, sites, sites_looked_at, largest, oldest,
+        };
+        let mut whole = Bytes::default();
+        let mut writer = encode_blocks(&head, &mut whole).unwrap();
+        blocks.iter().for_each(|block| writer.push(block).unwrap());
+        let mut packed = Bytes::default();
+        let mut writer = BlockWriter::new(&mut packed);
+        blocks.iter().for_each(|block| writer.push(block).unwrap());
+        let record = Record::Blocks(Blocks { head, blocks: &packed.0 });
+        assert_eq!(framed_payload(9, &whole.0), framed(9, &record));
+        back(&record, |read| {
+            let Record::Blocks(read) = read else { panic!("{read:?}") };
+            assert_eq!(read.head, head);
+            assert!(read.blocks().eq(blocks.iter().copied()));
+        });
+    }
+
+    #[test]
     fn size_lists(
         head in [n(), n()],
         list in btree_map(1..=u32::MAX, (prop::option::of(0..u64::MAX), prop::option::of(by_size())), 0..20),

@@ -18,7 +18,8 @@ use crate::deltas::{AgeWriter, DeltaWriter, FaultWriter, LossWriter};
 use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
-use crate::sink::{Full, Sink};
+use crate::places::{self, AreaWriter, AreasHead, BlockWriter, BlocksHead};
+use crate::sink::{Full, Measure, Sink};
 use crate::sizes::{self, SizesWriter};
 use crate::spread::{SpreadWriter, SpreadsHead};
 use crate::types::{EndKind, EventKind, Faults, Record, SnapshotHead, TimeMs};
@@ -44,6 +45,8 @@ mod tag {
     pub const ACCOUNT: u8 = 20;
     pub const RESIDENCY: u8 = 21;
     pub const ARENAS: u8 = 22;
+    pub const AREAS: u8 = 23;
+    pub const BLOCKS: u8 = 24;
     pub const SCAN: u8 = 30;
     pub const LOSSES: u8 = 31;
     pub const FAULTS: u8 = 25;
@@ -125,6 +128,14 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
         Record::Arenas(arenas) => {
             encode_arenas(arenas.at_ms, sink)?;
             sink.put(arenas.arenas)
+        }
+        Record::Areas(areas) => {
+            encode_areas(&areas.head, sink)?;
+            sink.put(areas.areas)
+        }
+        Record::Blocks(blocks) => {
+            encode_blocks(&blocks.head, sink)?;
+            sink.put(blocks.blocks)
         }
         Record::Lifetimes(lifetimes) => {
             encode_lifetimes(&lifetimes.head, sink)?;
@@ -208,6 +219,31 @@ pub fn encode_arenas(at_ms: TimeMs, sink: &mut dyn Sink) -> Result<ArenaWriter<'
     Ok(ArenaWriter::new(sink))
 }
 
+/// Begins a [`Record::Areas`], see [`encode_snapshot`].
+pub fn encode_areas<'a>(head: &AreasHead, sink: &'a mut dyn Sink) -> Result<AreaWriter<'a>, Full> {
+    let mut len = Measure::default();
+    places::put_areas_head(head, &mut Output(&mut len))?;
+    let mut out = Output(sink);
+    out.byte(tag::AREAS)?;
+    out.varint(len.0 as u64)?;
+    places::put_areas_head(head, &mut out)?;
+    Ok(AreaWriter::new(sink))
+}
+
+/// Begins a [`Record::Blocks`], see [`encode_snapshot`].
+pub fn encode_blocks<'a>(
+    head: &BlocksHead,
+    sink: &'a mut dyn Sink,
+) -> Result<BlockWriter<'a>, Full> {
+    let mut len = Measure::default();
+    places::put_blocks_head(head, &mut Output(&mut len))?;
+    let mut out = Output(sink);
+    out.byte(tag::BLOCKS)?;
+    out.varint(len.0 as u64)?;
+    places::put_blocks_head(head, &mut out)?;
+    Ok(BlockWriter::new(sink))
+}
+
 /// Begins a [`Record::Lifetimes`], see [`encode_snapshot`].
 pub fn encode_lifetimes<'a>(
     head: &LifetimesHead,
@@ -274,8 +310,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Option<Record<'_>>, Malformed> {
         tag::PROCESS..=tag::SPREADS
             | tag::LIFETIMES
             | tag::SIZES
-            | tag::ACCOUNT..=tag::ARENAS
-            | tag::FAULTS
+            | tag::ACCOUNT..=tag::FAULTS
             | tag::SCAN
             | tag::LOSSES
             | tag::CODE
@@ -321,6 +356,8 @@ fn decode_tagged<'a>(tag: u8, mut input: Input<'a>) -> Option<Record<'a>> {
         tag::ACCOUNT => Record::Account(account::get(input)?),
         tag::RESIDENCY => Record::Residency(account::get_residency(input)?),
         tag::ARENAS => Record::Arenas(account::get_arenas(input)?),
+        tag::AREAS => Record::Areas(places::get_areas(input)?),
+        tag::BLOCKS => Record::Blocks(places::get_blocks(input)?),
         tag::LIFETIMES => Record::Lifetimes(lifetimes::get_lifetimes(input)?),
         tag::SIZES => Record::Sizes(sizes::get_sizes(input)?),
         tag::SCAN => Record::Scan(scan::get(input)?),
@@ -367,6 +404,8 @@ impl Record<'_> {
             | Record::Sizes(_)
             | Record::Residency(_)
             | Record::Arenas(_)
+            | Record::Areas(_)
+            | Record::Blocks(_)
             | Record::Faults(_)
             | Record::Losses(_) => SegmentKind::Ages,
             Record::Event { .. } | Record::End { .. } | Record::Account(_) | Record::Scan(_) => {

@@ -101,6 +101,27 @@ impl ArenaList {
         self.heaps.get(place as usize)
     }
 
+    /// The number of the arena in whose heap a range lies.
+    pub fn number_at(&self, start: usize, end: usize) -> Option<u32> {
+        let base = start & !(HEAP_BYTES - 1);
+        let heap = self
+            .heaps
+            .as_slice()
+            .iter()
+            .find(|heap| heap.start == base)?;
+        let place = self
+            .arenas
+            .as_slice()
+            .iter()
+            .position(|arena| *arena == heap.arena)?;
+        (end <= base + HEAP_BYTES).then_some(place as u32 + 2)
+    }
+
+    /// The number of the arena of a heap.
+    pub fn number_of(&self, heap: &Heap) -> u32 {
+        self.number_at(heap.start, heap.start).unwrap_or(0)
+    }
+
     /// The arena still grows in this heap: what is free at its end only a later `free` gives back.
     pub fn is_last(&self, heap: &Heap) -> bool {
         !self

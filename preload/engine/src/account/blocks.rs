@@ -3,6 +3,7 @@
 //! It must never read a block. Linear in the number of blocks, and nothing is sorted: each block
 //! is put on its pages directly.
 
+use super::choice::{Choice, Chosen};
 use super::known::{Kind, Known};
 use super::regions::Regions;
 use crate::arena::AVec;
@@ -120,7 +121,14 @@ pub struct Walk {
 
 impl Walk {
     /// Walks. Without memory for all rows there are none, and blocks only say where heaps are.
-    pub fn take(regions: &mut Regions, known: &Known, rounding: Rounding, blocks: Blocks) -> Walk {
+    /// Those not inherited are shown to `choice`.
+    pub fn take(
+        regions: &mut Regions,
+        known: &Known,
+        rounding: Rounding,
+        blocks: Blocks,
+        mut choice: Option<&mut Choice>,
+    ) -> Walk {
         let mut walk = Walk {
             complete: blocks == Blocks::All,
             rows: AVec::new(),
@@ -146,6 +154,17 @@ impl Walk {
             let (start, until) = rounding.footprint(addr, size);
             regions.put_overhead(start, addr);
             regions.put_overhead(end, until);
+            if let Some(choice) = &mut choice
+                && block.epoch > inherited
+            {
+                choice.show(Chosen {
+                    addr,
+                    size: block.size,
+                    resident,
+                    site: block.site,
+                    epoch: block.epoch,
+                });
+            }
             if !complete {
                 return;
             }
@@ -160,6 +179,15 @@ impl Walk {
             if range.kind == Kind::Mapping && range.epoch > inherited {
                 let count = regions.count(range.start, range.end);
                 let bytes = (range.end - range.start) as u64;
+                if let Some(choice) = &mut choice {
+                    choice.show(Chosen {
+                        addr: range.start,
+                        size: bytes,
+                        resident: count.resident() << 12,
+                        site: range.site,
+                        epoch: range.epoch,
+                    });
+                }
                 walk.add(
                     range.site,
                     bytes,

@@ -2,7 +2,7 @@
 //! modules, the program's mappings, the first thread's stack and control block.
 //! It must never guess: what nobody wrote down is not in the list.
 
-use crate::arena::{self, AVec};
+use crate::arena::{self, AVec, PAGE_BYTES};
 use crate::{helper, modules, state};
 
 /// What a known range is.
@@ -25,7 +25,7 @@ pub struct Range {
     pub end: usize,
     /// What it is.
     pub kind: Kind,
-    /// Site of a mapping.
+    /// Site of a mapping, id of a module.
     pub site: u32,
     /// Its birth.
     pub epoch: u32,
@@ -56,7 +56,10 @@ impl Known {
         });
         modules::for_each(|module| {
             if module.gone_ms() == 0 {
-                known.add(module.start, module.end, Kind::Module, 0, 0);
+                // Its last page is nobody else's.
+                let start = module.start & !(PAGE_BYTES - 1);
+                let end = module.end.next_multiple_of(PAGE_BYTES);
+                known.add(start, end, Kind::Module, module.id, 0);
             }
         });
         // The arena's own list cannot be looked at while the arena is asked for memory.
@@ -102,8 +105,22 @@ impl Known {
         self.list.as_slice()
     }
 
+    /// The module that an address is in.
+    pub fn module_at(&self, addr: usize) -> Option<u32> {
+        let ranges = self.list.as_slice();
+        let after = ranges.partition_point(|range| range.start <= addr);
+        let near = ranges.get(after.saturating_sub(2)..after)?;
+        let module = |range: &&Range| range.kind == Kind::Module && addr < range.end;
+        near.iter().rev().find(module).map(|range| range.site)
+    }
+
     /// Cuts `[start, end)` into what is known and what is not, in order.
-    pub fn cut(&self, start: usize, end: usize, each: &mut dyn FnMut(usize, usize, Option<Kind>)) {
+    pub fn cut(
+        &self,
+        start: usize,
+        end: usize,
+        each: &mut dyn FnMut(usize, usize, Option<&Range>),
+    ) {
         let ranges = self.list.as_slice();
         // Ranges hardly ever overlap; where they do, the one that begins first counts.
         let first = ranges.partition_point(|range| range.start <= start);
@@ -120,7 +137,7 @@ impl Known {
                 each(at, range.start, None);
             }
             let (from, to) = (range.start.max(at), range.end.min(end));
-            each(from, to, Some(range.kind));
+            each(from, to, Some(range));
             at = to;
         }
         if at < end {
@@ -145,7 +162,9 @@ mod tests {
         known.add(40, 50, Kind::Module, 0, 0);
         let cut = |start, end| {
             let mut pieces = Vec::new();
-            known.cut(start, end, &mut |a, b, kind| pieces.push((a, b, kind)));
+            known.cut(start, end, &mut |a, b, range| {
+                pieces.push((a, b, range.map(|range| range.kind)));
+            });
             pieces
         };
         assert_eq!(
@@ -160,5 +179,9 @@ mod tests {
         );
         assert_eq!(cut(25, 28), [(25, 28, Some(Kind::Mapping))]);
         assert_eq!(cut(60, 70), [(60, 70, None)]);
+        assert_eq!(
+            [39, 40, 49, 50].map(|at| known.module_at(at)),
+            [None, Some(0), Some(0), None]
+        );
     }
 }

@@ -4,6 +4,7 @@
 
 use leaktrack_recording::part;
 
+use super::areas::{Ranges, Sort};
 use super::known::{self, Known};
 use super::maps::{self, Vma};
 use super::pagemap::PageMap;
@@ -58,6 +59,8 @@ pub struct Layout {
     pub regions: Regions,
     /// Those mappings.
     pub spans: AVec<Span>,
+    /// Every mapping, in memory or not.
+    pub ranges: Ranges,
     /// Parts that the list alone tells.
     pub parts: Parts,
     /// Everything found, whether it can be told or not.
@@ -77,6 +80,7 @@ impl Layout {
         let mut layout = Layout {
             regions: Regions::new(resident_bytes),
             spans: AVec::new(),
+            ranges: Ranges::new(),
             parts: Parts::new(),
             all: Tally::default(),
             mappings: 0,
@@ -140,6 +144,7 @@ impl Layout {
             } else if let Some(bytes) = maps::value(line, b"Anonymous:") {
                 anonymous = bytes;
             } else if line.starts_with(b"VmFlags:") && counted {
+                self.ranges.set_resident(resident);
                 let mine = Tally::exclusive(Kind::Anonymous, anonymous);
                 let theirs = Tally::exclusive(Kind::File, resident.saturating_sub(anonymous));
                 self.file.private.add(&mine);
@@ -168,9 +173,6 @@ impl Layout {
             regions.note(page.addr, page.resident, page.exclusive);
         });
         self.all.add(&tally);
-        if tally.is_empty() {
-            return;
-        }
         let look = match vma.name {
             b"[heap]" => Look::Break,
             b"[stack]" => Look::Named(part::STACKS),
@@ -187,6 +189,10 @@ impl Layout {
         let is_go = (0xc0_0000_0000..0xc8_0000_0000).contains(&vma.start) && look == Look::Plain;
         let look = if is_go { Look::Named(part::GO) } else { look };
         let (start, end) = (vma.start, vma.end);
+        self.ranges.note(vma, Sort::Anonymous(look));
+        if tally.is_empty() {
+            return;
+        }
         self.incomplete |= !self.spans.try_push(Span { start, end, look });
     }
 
@@ -198,6 +204,13 @@ impl Layout {
             *to = *from;
         }
         let number = of_memory(vma, own_file);
+        let sort = match number {
+            _ if vma.name.starts_with(b"[v") => Sort::Kernel,
+            Some(part::OWN) => Sort::Own,
+            Some(_) => Sort::Shared,
+            None => Sort::File,
+        };
+        self.ranges.note(vma, sort);
         if number.is_some() || vma.inode != self.file.inode || device != self.file.device {
             self.end_file();
         }

@@ -9,8 +9,10 @@
 //! known of ranges; the walk over the live table, which puts every block on its pages; the pages
 //! of the heap, of which each is live, overhead or free.
 
+mod areas;
 mod arenas;
 mod blocks;
+mod choice;
 mod chunks;
 mod known;
 mod layout;
@@ -26,9 +28,11 @@ use leaktrack_recording::{AccountHead, Arena, NumaNode, Part};
 use crate::arena::AVec;
 use crate::facts::process;
 use crate::{allocator, sys};
+pub use areas::{Area, Areas};
 use arenas::ArenaList;
 use blocks::{Blocks, Walk};
 pub use blocks::{Rounding, Row};
+pub use choice::{Choice, Chosen};
 use known::Known;
 use layout::Layout;
 use pagemap::PageMap;
@@ -47,10 +51,14 @@ pub struct Account {
     arenas: ArenaList,
     nodes: AVec<NumaNode>,
     walk: Walk,
+    areas: Areas,
+    choice: Option<Choice>,
+    /// All blocks were looked at.
+    pub all_blocks: bool,
 }
 
 /// What the account is to be taken of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// Path of the recording.
     pub own_file: &'a [u8],
@@ -60,6 +68,8 @@ pub struct Request<'a> {
     pub thorough: bool,
     /// Milliseconds since recording began.
     pub at_ms: u64,
+    /// Sites so far, and how many live bytes each holds.
+    pub sites: (u32, &'a dyn Fn(u32) -> u64),
 }
 
 /// Takes an account; `None` where the kernel does not say enough, or there is no memory.
@@ -90,16 +100,26 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
 
     let rounding = allocator::rounding();
     let mut arenas = ArenaList::new();
-    let pages = Pages::sort(&mut layout, &known, &mut arenas, rounding);
+    let mut pages = Pages::sort(&mut layout, &known, &mut arenas, rounding);
     let blocks = Blocks::to_walk(request.exact);
     if blocks == Blocks::All {
         pages.want_uses(&mut layout);
     }
     layout.regions.index();
-    let mut walk = Walk::take(&mut layout.regions, &known, rounding, blocks);
+    let (sites, live_bytes_of) = request.sites;
+    let mut choice = Choice::new(sites, live_bytes_of);
+    let mut walk = Walk::take(
+        &mut layout.regions,
+        &known,
+        rounding,
+        blocks,
+        choice.as_mut(),
+    );
     let stacks = pages.sum(&mut layout, &mut arenas, &mut walk, rounding);
     let live_bytes = walk.live_bytes;
     let [resident, swapped] = [walk.resident_bytes, walk.swapped_bytes];
+    let ranges = core::mem::replace(&mut layout.ranges, areas::Ranges::new());
+    let areas = Areas::build(ranges, &layout.regions, &known, &pages, &arenas);
     let shares = Shares::of(&layout.all, rollup.as_ref());
     let [wall_us, cpu_us] = [
         clock(sys::clock::MONOTONIC).saturating_sub(began_us[0]),
@@ -126,6 +146,9 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
         shares,
         arenas,
         nodes,
+        areas,
+        choice,
+        all_blocks: request.exact && blocks == Blocks::All && !layout.regions.incomplete,
         walk,
     })
 }
@@ -144,6 +167,16 @@ impl Account {
     /// What was found of each site, by id; of mappings alone if not every block is known.
     pub fn rows(&self) -> &[Row] {
         self.walk.rows.as_slice()
+    }
+
+    /// The address space.
+    pub fn areas_mut(&mut self) -> &mut Areas {
+        &mut self.areas
+    }
+
+    /// Single blocks; `None` where there was no memory to choose some.
+    pub fn choice_mut(&mut self) -> Option<&mut Choice> {
+        self.choice.as_mut()
     }
 
     /// The NUMA nodes, if there are several.

@@ -3,8 +3,9 @@
 //! tell where heaps are.
 //! It must never count a page twice, and leaves to nobody what it cannot tell.
 
-use leaktrack_recording::{Arena, part};
+use leaktrack_recording::{Arena, area, part};
 
+use super::areas;
 use super::arenas::{self, ArenaList, HEAP_BYTES};
 use super::blocks::{Rounding, Walk};
 use super::chunks::Chunks;
@@ -39,6 +40,20 @@ struct Piece {
     start: usize,
     end: usize,
     class: Class,
+    /// What it is told as, see [`area`], and which of its kind; once it was summed.
+    told: (u32, u32),
+}
+
+impl Piece {
+    fn new(start: usize, end: usize, class: Class) -> Piece {
+        let told = (area::UNKNOWN, 0);
+        Piece {
+            start,
+            end,
+            class,
+            told,
+        }
+    }
 }
 
 /// Pieces by address.
@@ -59,7 +74,8 @@ impl Pages {
         let mut complete = true;
         for span in layout.spans.as_slice() {
             let mut first = true;
-            known.cut(span.start, span.end, &mut |start, end, kind| {
+            known.cut(span.start, span.end, &mut |start, end, range| {
+                let kind = range.map(|range| range.kind);
                 let at_guard = core::mem::take(&mut first) && span.look == Look::AboveGuard;
                 let class = match (kind, span.look) {
                     // Counted before, as it was then.
@@ -76,7 +92,13 @@ impl Pages {
                     Class::Plain | Class::MaybeStack if rounding == Rounding::Glibc => {
                         pages.cut_heaps(start, end, class, arenas)
                     }
-                    _ => pages.list.try_push(Piece { start, end, class }),
+                    _ => {
+                        let mut piece = Piece::new(start, end, class);
+                        if let (Some(Kind::Mapping), Some(range)) = (kind, range) {
+                            piece.told = (area::MAPPING, range.site);
+                        }
+                        pages.list.try_push(piece)
+                    }
                 };
             });
         }
@@ -110,36 +132,24 @@ impl Pages {
                 && let Some(place) = arenas.add(heap)
             {
                 if at < next {
-                    complete &= self.list.try_push(Piece {
-                        start: at,
-                        end: next,
-                        class,
-                    });
+                    complete &= self.list.try_push(Piece::new(at, next, class));
                 }
                 class = Class::Plain;
                 at = end.min(next + HEAP_BYTES);
                 let class = Class::Heap(place);
-                complete &= self.list.try_push(Piece {
-                    start: next,
-                    end: at,
-                    class,
-                });
+                complete &= self.list.try_push(Piece::new(next, at, class));
             }
             next += HEAP_BYTES;
         }
         if at < end {
-            complete &= self.list.try_push(Piece {
-                start: at,
-                end,
-                class,
-            });
+            complete &= self.list.try_push(Piece::new(at, end, class));
         }
         complete
     }
 
     /// Adds every piece to its part; the number of stacks. Where blocks are missing heaps stay whole.
     pub fn sum(
-        &self,
+        &mut self,
         layout: &mut Layout,
         arenas: &mut ArenaList,
         walk: &mut Walk,
@@ -147,12 +157,17 @@ impl Pages {
     ) -> u64 {
         let mut stacks = 0;
         let mut chunks = Chunks::new();
-        for piece in self.list.as_slice() {
-            let Piece { start, end, class } = *piece;
+        for piece in self.list.as_mut_slice() {
+            let Piece {
+                start, end, class, ..
+            } = *piece;
             let heap = match class {
                 Class::Part(number) => {
                     if number == part::STACKS {
                         stacks += 1;
+                    }
+                    if number != part::MAPPINGS {
+                        piece.told = areas::of_part(number);
                     }
                     let tally = layout.tally(start, end);
                     layout.parts.add(number, &tally);
@@ -193,6 +208,14 @@ impl Pages {
                 stacks += 1;
                 sums.give(&mut layout.parts, Some(part::STACKS));
             }
+            let is_stack = class == Class::MaybeStack && !sums.rest.is_empty();
+            piece.told = match (heap, &place) {
+                (Sort::Heap, Some(heap)) => (area::HEAP, arenas.number_of(heap)),
+                (Sort::Heap, None) => (area::HEAP, u32::from(class == Class::Break)),
+                (Sort::Single, _) if is_stack => (area::STACK, 0),
+                (Sort::Single, _) if sums.is_blocks() => (area::LARGE_BLOCKS, sums.one_site()),
+                (Sort::Single, _) => (area::UNKNOWN, 0),
+            };
             if heap == Sort::Heap {
                 let last = place.is_some_and(|heap| arenas.is_last(&heap));
                 if let Some(arena) = arenas.sums_mut(place.as_ref()) {
@@ -202,6 +225,34 @@ impl Pages {
             }
         }
         stacks
+    }
+
+    /// Cuts a range into what was summed, with what it is told as, and the rest, in order.
+    pub fn show(
+        &self,
+        start: usize,
+        end: usize,
+        each: &mut dyn FnMut(usize, usize, Option<(u32, u32)>),
+    ) {
+        let list = self.list.as_slice();
+        let first = list.partition_point(|piece| piece.end <= start);
+        let mut at = start;
+        for piece in list.get(first..).unwrap_or_default() {
+            if piece.start >= end {
+                break;
+            }
+            if piece.start > at {
+                each(at, piece.start, None);
+            }
+            let (from, to) = (piece.start.max(at), piece.end.min(end));
+            if from < to {
+                each(from, to, Some(piece.told));
+                at = to;
+            }
+        }
+        if at < end {
+            each(at, end, None);
+        }
     }
 }
 
@@ -233,6 +284,8 @@ struct Sums {
     whole: Tally,
     /// Pages without blocks.
     rest: Tally,
+    /// The site of its blocks; 0: none, [`MANY`]: several, or not known.
+    site: u32,
     releasable_bytes: u64,
     /// Of these, those after the last page with a block.
     top_bytes: u64,
@@ -247,6 +300,7 @@ impl Sums {
             free: Tally::default(),
             whole: Tally::default(),
             rest: Tally::default(),
+            site: 0,
             releasable_bytes: 0,
             top_bytes: 0,
         }
@@ -282,6 +336,13 @@ impl Sums {
             return;
         }
         self.top_bytes = 0;
+        if live > 0 {
+            self.site = match self.site {
+                0 => on_it.site,
+                known if known == on_it.site => known,
+                _ => MANY,
+            };
+        }
         add(&mut self.live, live);
         add(&mut self.overhead, overhead);
         match self.sort {
@@ -291,6 +352,21 @@ impl Sums {
         let alone = on_it.site != 0 && on_it.site != MANY;
         if self.sort == Sort::Heap && page.resident && alone && free >= PINNED_BYTES {
             pin(on_it.site, free as u64);
+        }
+    }
+
+    /// Most of it is blocks.
+    fn is_blocks(&self) -> bool {
+        let bytes = |tally: &Tally| tally.resident_bytes() + tally.swapped_bytes();
+        let [live, overhead, whole] = [&self.live, &self.overhead, &self.whole].map(bytes);
+        live + overhead + whole > bytes(&self.rest)
+    }
+
+    /// The site of all its blocks, 0 if there is no such.
+    fn one_site(&self) -> u32 {
+        match self.site {
+            MANY => 0,
+            site => site,
         }
     }
 

@@ -2,7 +2,7 @@
 //! heaps what lies on each page.
 //! It must never touch the memory it tells of.
 //!
-//! A region costs 272 bytes, 0.01% of memory that is all there; the pages of a heap cost 8 bytes
+//! A region costs 280 bytes, 0.01% of memory that is all there; the pages of a heap cost 8 bytes
 //! each, 0.2%. Both only exist while an account is taken.
 
 use crate::arena::AVec;
@@ -42,6 +42,8 @@ pub struct Region {
     wants_uses: bool,
     /// One block covers all of it.
     covered: bool,
+    /// Its site.
+    covered_by: u32,
     resident: Bits,
     swapped: Bits,
     exclusive: Bits,
@@ -104,6 +106,7 @@ impl Regions {
                 uses: 0,
                 wants_uses: false,
                 covered: false,
+                covered_by: 0,
                 resident: [0; WORDS],
                 swapped: [0; WORDS],
                 exclusive: [0; WORDS],
@@ -229,7 +232,7 @@ impl Regions {
 
     /// Puts a block of a site on its pages; resident and swapped bytes of it.
     pub fn put(&mut self, start: usize, end: usize, site: u32) -> (u64, u64) {
-        self.spread(start, end, |at, bytes| {
+        self.spread(start, end, site, |at, bytes| {
             at.live = at.live.saturating_add(bytes);
             at.site = match at.site {
                 0 => site,
@@ -241,12 +244,18 @@ impl Regions {
 
     /// Puts a header or rounding on its pages.
     pub fn put_overhead(&mut self, start: usize, end: usize) {
-        self.spread(start, end, |at, bytes| {
+        self.spread(start, end, 0, |at, bytes| {
             at.overhead = at.overhead.saturating_add(bytes);
         });
     }
 
-    fn spread(&mut self, start: usize, end: usize, put: impl Fn(&mut PageUse, u16)) -> (u64, u64) {
+    fn spread(
+        &mut self,
+        start: usize,
+        end: usize,
+        site: u32,
+        put: impl Fn(&mut PageUse, u16),
+    ) -> (u64, u64) {
         if start >= end {
             return (0, 0);
         }
@@ -267,6 +276,7 @@ impl Regions {
             let base = region.key << SHIFT;
             if start <= base && base + (1 << SHIFT) <= end {
                 region.covered = true;
+                region.covered_by = site;
                 region.occupied = [u64::MAX; WORDS];
                 let (resident, swapped) = region.bits((0, PAGES));
                 resident_bytes += resident * PAGE as u64;
@@ -306,7 +316,7 @@ impl Regions {
                     Some(PageUse {
                         live: PAGE as u16,
                         overhead: 0,
-                        site: MANY,
+                        site: region.covered_by,
                     })
                 } else {
                     use_of(&mut self.uses, region.uses, page).map(|on_it| *on_it)

@@ -82,10 +82,14 @@ pub enum Kept {
     Faults,
     /// How large blocks were.
     Sizes,
+    /// The address space.
+    Areas,
+    /// Single blocks.
+    Blocks,
 }
 
 /// Number of [`Kept`] states.
-const KEPT: usize = 8;
+const KEPT: usize = 10;
 
 /// A recording being written.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ mod room;
 mod roots;
 mod stacks;
 mod strays;
-mod threads;
+pub mod threads;
 mod x86_64;
 mod young;
 

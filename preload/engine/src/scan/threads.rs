@@ -154,6 +154,14 @@ pub fn read(own: u32, caller: &Caller) -> Option<AVec<Thread>> {
     whole.then_some(threads)
 }
 
+/// Shows the id and the control block of every thread that has one.
+pub fn each_control_block(mut show: impl FnMut(u32, usize)) {
+    each_task(|tid| match control_block(tid) {
+        0 => {}
+        addr => show(tid, addr),
+    });
+}
+
 /// What a thread does; `None` if it has no stack in this process.
 pub fn doing(tid: u32) -> Option<Doing> {
     read_file(tid, b"/syscall", parse).unwrap_or(Some(Doing::Runs))

@@ -5,9 +5,12 @@
 //! accounts cost less than one part in a hundred of a CPU, whatever the size of the process.
 
 use leaktrack_recording::{
-    Account as Encoded, Mode, NumaNodeWriter, PartWriter, Record, SiteResidency, SliceSink,
-    encode_arenas, encode_residency,
+    Account as Encoded, Area, AreasHead, BlocksHead, LiveBlock, Mode, NumaNodeWriter, PartWriter,
+    Record, SiteResidency, SliceSink, encode_areas, encode_arenas, encode_blocks, encode_residency,
 };
+
+use super::epochs::Epochs;
+use super::source::Source;
 
 use crate::account::{self, Account, Request};
 use crate::config;
@@ -26,6 +29,12 @@ const PARTS_BYTES: usize = 640;
 const NODES_BYTES: usize = 720;
 /// Room for a site, and for an arena.
 const ENTRY_BYTES: usize = 48;
+/// Areas told at most; fewer where there is no room.
+const MOST_AREAS: [usize; 3] = [2_000, 400, 80];
+/// Room for an area without its name: numbers of pages have 36 bits at most.
+const AREA_ENTRY_BYTES: usize = 48;
+/// Room for a block.
+const BLOCK_ENTRY_BYTES: usize = 40;
 
 /// When the next account is due.
 pub struct Schedule {
@@ -44,7 +53,13 @@ impl Schedule {
     }
 
     /// Takes an account and writes it. `thorough`: the process ends, or someone asked.
-    pub fn take(&mut self, recorder: &mut Recorder, thorough: bool) -> Result<(), Failure> {
+    pub fn take(
+        &mut self,
+        source: &impl Source,
+        epochs: &Epochs,
+        recorder: &mut Recorder,
+        thorough: bool,
+    ) -> Result<(), Failure> {
         let mut path = Path::new();
         path.push_bytes(recorder.path());
         let began_ms = state::tick();
@@ -53,17 +68,20 @@ impl Schedule {
             exact: config::get().mode == Mode::Exact && !sampler::is_on() && !state::was_paused(),
             thorough,
             at_ms: began_ms,
+            sites: (source.sites(), &|site| source.counts(site).live_bytes()),
         };
         let account = account::take(&request);
         let took_ms = state::tick().saturating_sub(began_ms).max(1);
         self.due_ms = began_ms + INTERVAL_MS.max(took_ms.saturating_mul(COST_SHARE));
-        let Some(account) = account else {
+        let Some(mut account) = account else {
             return Ok(());
         };
         for written in [
             write(&account, recorder),
             write_residency(&account, recorder),
             write_arenas(&account, recorder),
+            write_areas(&mut account, recorder),
+            write_blocks(&mut account, epochs, recorder),
         ] {
             // What finds no room leaves room for what is smaller.
             if let Err(failure) = written
@@ -148,4 +166,93 @@ fn write_arenas(account: &Account, recorder: &mut Recorder) -> Result<(), Failur
     }
     let len = sink.len();
     recorder.replace(Kept::Arenas, buffer.as_mut_slice(), len)
+}
+
+/// Writes the address space, the coarser the less room there is.
+fn write_areas(account: &mut Account, recorder: &mut Recorder) -> Result<(), Failure> {
+    let at_ms = account.head.at_ms;
+    let areas = account.areas_mut();
+    for most in MOST_AREAS {
+        areas.fold(most);
+        let bytes: usize = areas
+            .iter()
+            .map(|(_, name)| AREA_ENTRY_BYTES + name.len())
+            .sum();
+        let bytes = FRAME_BYTES + 64 + bytes + TAIL_BYTES;
+        if bytes > recorder.payload_limit() as usize {
+            continue;
+        }
+        let mut buffer = Buffer::of(bytes).ok_or(Failure::Full)?;
+        let end = buffer.len() - TAIL_BYTES;
+        let room = buffer.as_mut_slice().get_mut(FRAME_BYTES..end);
+        let mut sink = SliceSink::new(room.unwrap_or_default());
+        let incomplete = areas.incomplete;
+        let head = AreasHead { at_ms, incomplete };
+        let mut writer = encode_areas(&head, &mut sink).map_err(|_| Failure::Full)?;
+        for (area, name) in areas.iter() {
+            let area = Area {
+                start: (area.start >> 12) as u64,
+                pages: ((area.end - area.start) >> 12) as u64,
+                kind: area.kind,
+                which: area.which,
+                resident_pages: area.resident,
+                swapped_pages: area.swapped,
+                gap_pages: area.gaps,
+                ranges: area.ranges,
+                name,
+            };
+            writer.push(&area).map_err(|_| Failure::Full)?;
+        }
+        let len = sink.len();
+        match recorder.replace(Kept::Areas, buffer.as_mut_slice(), len) {
+            Err(Failure::Full) => {}
+            done => return done,
+        }
+    }
+    Err(Failure::Full)
+}
+
+/// Writes single blocks.
+fn write_blocks(
+    account: &mut Account,
+    epochs: &Epochs,
+    recorder: &mut Recorder,
+) -> Result<(), Failure> {
+    let at_ms = account.head.at_ms;
+    let incomplete = !account.all_blocks;
+    let Some(choice) = account.choice_mut() else {
+        return Ok(());
+    };
+    let head = BlocksHead {
+        at_ms,
+        incomplete,
+        known_blocks: choice.known_blocks,
+        known_bytes: choice.known_bytes,
+        sites: choice.live_sites,
+        sites_looked_at: choice.sites_looked_at(),
+        largest: choice.room(),
+        oldest: choice.room(),
+    };
+    let chosen = choice.finish();
+    let bytes = FRAME_BYTES + 64 + chosen.len() * BLOCK_ENTRY_BYTES + TAIL_BYTES;
+    if bytes > recorder.payload_limit() as usize {
+        return Err(Failure::Full);
+    }
+    let mut buffer = Buffer::of(bytes).ok_or(Failure::Full)?;
+    let end = buffer.len() - TAIL_BYTES;
+    let room = buffer.as_mut_slice().get_mut(FRAME_BYTES..end);
+    let mut sink = SliceSink::new(room.unwrap_or_default());
+    let mut writer = encode_blocks(&head, &mut sink).map_err(|_| Failure::Full)?;
+    for block in chosen {
+        let block = LiveBlock {
+            address: block.addr as u64,
+            bytes: block.size,
+            site: block.site,
+            age_ms: at_ms.saturating_sub(epochs.birth_ms(block.epoch, at_ms)),
+            resident_bytes: block.resident,
+        };
+        writer.push(&block).map_err(|_| Failure::Full)?;
+    }
+    let len = sink.len();
+    recorder.replace(Kept::Blocks, buffer.as_mut_slice(), len)
 }

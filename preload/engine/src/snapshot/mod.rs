@@ -262,7 +262,11 @@ impl State {
                 // What comes after the exec is another program's.
                 Reason::Exec => Ok(()),
                 Reason::Periodic if !self.accounts.is_due(now_ms) => Ok(()),
-                _ => self.accounts.take(recorder, reason != Reason::Periodic),
+                _ => {
+                    let thorough = reason != Reason::Periodic;
+                    let epochs = self.writer.epochs();
+                    self.accounts.take(&Engine, epochs, recorder, thorough)
+                }
             })
             .and_then(|()| {
                 if ends && config::get().scan != config::Scan::Off {

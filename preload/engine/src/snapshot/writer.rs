@@ -103,6 +103,11 @@ impl Writer {
         heap
     }
 
+    /// When blocks were born.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
     /// Figures of the allocator for the next snapshot.
     pub fn set_allocator_stats(&mut self, stats: AllocatorStats) {
         self.allocator = Some(stats);

@@ -18,6 +18,8 @@ pub fn report() -> Value {
         ("totals", totals()),
         ("memory", memory()),
         ("fragmentation", fragmentation()),
+        ("address_space", list(address_space())),
+        ("blocks", list(blocks())),
         ("faults", faults()),
         ("system", or_null(system())),
         ("gc", or_null(gc())),
@@ -245,6 +247,54 @@ fn fragmentation() -> Value {
                 ("top_bytes", count()),
             ])),
         ),
+    ])
+}
+
+fn address_space() -> Value {
+    let area = object(&[
+        ("start", described(string(), "Hexadecimal.")),
+        ("bytes", count()),
+        ("kind", one_of(&crate::report::places::kinds())),
+        ("name", or_null(string())),
+        ("arena", or_null(count())),
+        ("thread", or_null(count())),
+        ("site", or_null(string())),
+        ("resident_bytes", count()),
+        ("swapped_bytes", count()),
+        ("unmapped_bytes", count()),
+        ("ranges", count()),
+    ]);
+    object(&[
+        ("process", count()),
+        ("at_s", number()),
+        ("complete", boolean()),
+        ("areas", described(list(area), "By address.")),
+    ])
+}
+
+fn blocks() -> Value {
+    let block = object(&[
+        ("address", described(string(), "Hexadecimal.")),
+        ("bytes", count()),
+        ("resident_bytes", count()),
+        ("age_s", number()),
+        ("site", or_null(string())),
+        ("function", or_null(string())),
+        ("file", or_null(string())),
+        ("line", or_null(count())),
+    ]);
+    object(&[
+        ("process", count()),
+        ("at_s", number()),
+        ("complete", boolean()),
+        ("known_blocks", count()),
+        ("known_bytes", count()),
+        ("known_sites", count()),
+        ("sites", count()),
+        ("largest", count()),
+        ("oldest", count()),
+        ("chosen", count()),
+        ("list", described(list(block), "Largest first.")),
     ])
 }
 

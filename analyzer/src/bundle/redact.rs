@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use leaktrack_recording::{Code, EventKind, Module, Process, Record};
+use leaktrack_recording::{AreaWriter, Areas, Code, EventKind, Module, Process, Record, Sink};
 
 use crate::model::Frame;
 
@@ -48,6 +48,17 @@ impl FromStr for Redaction {
             }
         }
         Ok(redaction)
+    }
+}
+
+/// A list in the making.
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+impl Sink for Bytes {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), leaktrack_recording::Full> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -107,6 +118,7 @@ impl Redactor {
                     text: &text,
                 });
             }
+            Record::Areas(areas) => self.areas(&areas, keep),
             Record::ModuleGone { .. }
             | Record::Content { .. }
             | Record::Node(_)
@@ -116,6 +128,7 @@ impl Redactor {
             | Record::Account(_)
             | Record::Residency(_)
             | Record::Arenas(_)
+            | Record::Blocks(_)
             | Record::Lifetimes(_)
             | Record::Sizes(_)
             | Record::Scan(_)
@@ -123,6 +136,26 @@ impl Redactor {
             | Record::Spreads(_)
             | Record::Faults(_)
             | Record::End { .. } => keep(record),
+        }
+    }
+
+    /// Addresses tell nothing; names of mapped files are paths.
+    fn areas(&self, areas: &Areas<'_>, keep: &mut dyn FnMut(&Record<'_>)) {
+        let mut list = Bytes::default();
+        let mut writer = AreaWriter::new(&mut list);
+        let whole = areas.areas().try_for_each(|area| {
+            let name = self.text(&self.path(area.name));
+            writer.push(&leaktrack_recording::Area {
+                name: &name,
+                ..area
+            })
+        });
+        // They came in order: all of them go out again.
+        if whole.is_ok() {
+            keep(&Record::Areas(Areas {
+                head: areas.head,
+                areas: &list.0,
+            }));
         }
     }
 
@@ -270,6 +303,50 @@ mod tests {
             b"output=x.ltk,depth=3 --config=b.conf"
         );
         assert_eq!(redactor.text(b"on web1"), b"on web1");
+    }
+
+    #[test]
+    fn mapped_files_lose_their_folders() {
+        let redactor = Redactor::new("paths,host".parse().unwrap(), b"web1");
+        let mut list = Bytes::default();
+        let mut writer = AreaWriter::new(&mut list);
+        let area = leaktrack_recording::Area {
+            ranges: 1,
+            pages: 3,
+            ..Default::default()
+        };
+        for (start, name) in [
+            (1, &b"/home/alice/data base.db"[..]),
+            (9, b"/srv/web1 (deleted)"),
+            (20, b"[anon:mine]"),
+        ] {
+            writer
+                .push(&leaktrack_recording::Area {
+                    start,
+                    name,
+                    ..area
+                })
+                .unwrap();
+        }
+        let head = Default::default();
+        let record = Record::Areas(Areas {
+            head,
+            areas: &list.0,
+        });
+        let mut names = Vec::new();
+        redactor.record(&record, &mut |kept| {
+            let Record::Areas(kept) = kept else { panic!() };
+            names.extend(kept.areas().map(|area| (area.start, area.name.to_vec())));
+        });
+        let expected = [
+            (1, "data base.db"),
+            (9, "host (deleted)"),
+            (20, "[anon:mine]"),
+        ];
+        assert_eq!(
+            names,
+            expected.map(|(at, name)| (at, name.as_bytes().to_vec()))
+        );
     }
 
     #[test]

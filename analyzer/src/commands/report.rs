@@ -50,6 +50,12 @@ pub struct Args {
     /// Only sites with at least so many live bytes, such as 64k
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_bytes: Option<u64>,
+    /// List single live blocks, the largest N of those written down, 0: all; only of the given size (--min-bytes) and age (--older-than) [default: 20]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "20")]
+    pub blocks: Option<usize>,
+    /// List what lies where in the address space
+    #[arg(long)]
+    pub areas: bool,
     /// Sites matched by FILE are no findings: LeakSanitizer's leak: lines, valgrind's .supp blocks; repeatable
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub suppressions: Vec<PathBuf>,
@@ -140,6 +146,8 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
         now_unix_s: unix_s(),
         gc_log: gc_log(&args.gc_log)?,
         no_source: args.symbols.options().no_source,
+        blocks: args.blocks,
+        areas: args.areas,
         curves: draws,
     })
 }

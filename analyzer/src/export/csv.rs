@@ -112,12 +112,12 @@ fn sizes(sizes: &[(Option<u64>, u64)]) -> String {
     sizes.iter().map(pair).collect::<Vec<_>>().join(" ")
 }
 
-fn known<T: ToString>(value: Option<T>) -> String {
+pub fn known<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
 /// Recorded text. A spreadsheet takes what starts with one of these signs for a formula.
-fn words(text: Option<&str>) -> String {
+pub fn words(text: Option<&str>) -> String {
     match text {
         Some(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
         Some(text) => text.to_owned(),

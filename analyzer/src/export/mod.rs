@@ -2,6 +2,7 @@
 //!
 //! Each format is a pure function of the report's document: its figures are those of the report.
 
+mod blocks;
 mod csv;
 mod firefox;
 mod flamegraph;
@@ -36,6 +37,8 @@ pub enum Format {
     Firefox,
     /// A row per call site, for spreadsheets and notebooks
     Csv,
+    /// A row per single live block: of each call site the largest and the oldest, as CSV
+    Blocks,
     /// For Prometheus and its kin, such as node exporter's textfile collector
     Openmetrics,
 }
@@ -53,6 +56,7 @@ pub fn write(
         Format::Flamegraph => flamegraph::write(report, measure, out)?,
         Format::Firefox => firefox::write(report, out)?,
         Format::Csv => csv::write(report, out)?,
+        Format::Blocks => blocks::write(report, out)?,
         Format::Openmetrics => openmetrics::write(report, Dialect::OpenMetrics, out)?,
     }
     Ok(())

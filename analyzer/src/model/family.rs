@@ -254,6 +254,7 @@ fn site(
         );
         parts.push(Part {
             process: index,
+            ids: run.iter().map(|(_, raw)| raw.site.id).collect(),
             history: History::sum(run.iter().map(|(_, raw)| &raw.history), process.grid.len()),
             ages: run
                 .iter()

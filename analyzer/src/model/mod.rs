@@ -10,6 +10,7 @@ pub mod history;
 pub mod identity;
 pub mod lifetimes;
 pub mod link;
+pub mod places;
 pub mod process;
 pub mod sampling;
 pub mod scans;

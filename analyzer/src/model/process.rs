@@ -17,6 +17,7 @@ use super::account::{Arenas, MemoryAccount};
 use super::faults::ProcessFaults;
 use super::history::Counters;
 use super::lifetimes::Lifetimes;
+use super::places::{AddressSpace, LiveBlocks};
 use super::sampling::SampleBasis;
 use super::scans::{self, Scan};
 use super::sizes;
@@ -94,6 +95,10 @@ pub struct Process {
     pub accounts: Vec<MemoryAccount>,
     /// The allocator's arenas, as of the last account.
     pub arenas: Arenas,
+    /// The address space, as of the last account.
+    pub address_space: Option<AddressSpace>,
+    /// Single live blocks, as of the last account.
+    pub blocks: Option<LiveBlocks>,
     /// Page faults by address, if they were recorded.
     pub faults: Option<ProcessFaults>,
     /// Events, by time.
@@ -218,6 +223,8 @@ impl Process {
             sites: Vec::new(),
             accounts: Vec::new(),
             arenas: Arenas::default(),
+            address_space: None,
+            blocks: None,
             faults: None,
             events: Vec::new(),
             scans: Vec::new(),
@@ -294,6 +301,8 @@ impl Process {
                 self.accounts.push(account);
             }
             Record::Arenas(arenas) => self.arenas = Arenas::of(&arenas),
+            Record::Areas(areas) => self.address_space = Some(AddressSpace::of(&areas)),
+            Record::Blocks(blocks) => self.blocks = Some(LiveBlocks::of(&blocks)),
             Record::Scan(scan) => {
                 // The one at exit comes after the last snapshot.
                 self.last_record_ms = self.last_record_ms.max(scan.at_ms);

@@ -18,6 +18,8 @@ use super::stacks::MachineFrame;
 pub struct Part {
     /// Index of the process in the family.
     pub process: usize,
+    /// Ids of its sites in the recording of that process.
+    pub ids: Vec<u32>,
     /// Counters over the grid of that process.
     pub history: History,
     /// Ages of its live blocks, if the live table was walked.

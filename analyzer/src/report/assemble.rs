@@ -11,7 +11,8 @@ use super::runtime::Runtime;
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
 use super::{
-    ReportOptions, account, correlate, coverage, faults, memory, scans, source, system, timeline,
+    ReportOptions, account, correlate, coverage, faults, memory, places, scans, source, system,
+    timeline,
 };
 use crate::blame::plumbing;
 use crate::model::{Family, Site};
@@ -130,6 +131,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let mut events = timeline::events(family);
     events.extend(gc::events(family, options.gc_log.as_deref()));
     events.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+    let (address_space, blocks) = places::places(family, options);
     Report {
         schema: SCHEMA.to_owned(),
         generator: Generator {
@@ -142,6 +144,8 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         recording: recording_info(family),
         coverage,
         fragmentation,
+        address_space,
+        blocks,
         faults,
         system,
         gc: gc::gc(

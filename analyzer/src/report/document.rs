@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::faults::{FaultRegion, TouchPlace};
 pub use super::gc::GcReport;
 pub use super::lifetimes::LifetimesReport;
+pub use super::places::{AddressSpace, AreaReport, BlockReport, Blocks};
 use super::system::{SystemMoment, SystemReport};
 use crate::human;
 use crate::model::Frame;
@@ -37,6 +38,12 @@ pub struct Report {
     pub memory: Memory,
     /// The allocator's own view.
     pub fragmentation: Fragmentation,
+    /// What lies where, of the processes with most live bytes; empty where no account was taken.
+    #[serde(default)]
+    pub address_space: Vec<AddressSpace>,
+    /// Single live blocks of these processes.
+    #[serde(default)]
+    pub blocks: Vec<Blocks>,
     /// Page faults.
     pub faults: Faults,
     /// The system around the processes; unknown in recordings that did not look.

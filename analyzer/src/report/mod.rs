@@ -19,6 +19,7 @@ mod lifetimes;
 mod markdown;
 mod means;
 mod memory;
+pub mod places;
 mod recording;
 pub mod runtime;
 mod sampled;
@@ -84,6 +85,10 @@ pub struct ReportOptions {
     pub gc_log: Option<Vec<Collection>>,
     /// Do not read source files.
     pub no_source: bool,
+    /// So many single live blocks in the text; `None`: not asked for.
+    pub blocks: Option<usize>,
+    /// The address space in the text.
+    pub areas: bool,
     /// With what formats need that draw: each site's allocations over time, more source lines.
     pub curves: bool,
 }
@@ -100,6 +105,8 @@ impl Default for ReportOptions {
             now_unix_s: 0,
             gc_log: None,
             no_source: false,
+            blocks: None,
+            areas: false,
             curves: false,
         }
     }

@@ -96,6 +96,8 @@ fn without_lists(report: &Report) -> Report {
     head.sites.clear();
     head.groups.clear();
     head.timeline.clear();
+    head.address_space.clear();
+    head.blocks.clear();
     head
 }
 

@@ -9,6 +9,7 @@ mod line;
 mod losses;
 mod memory;
 pub(crate) mod page;
+mod places;
 mod site;
 pub(crate) mod stack;
 mod system;
@@ -39,6 +40,7 @@ pub fn write(
     }
     gc::write(report, &mut page);
     faults::write(report, &mut page);
+    places::write(report, options, &mut page);
     footer::write(report, options, &mut page);
     out.write_all(page.finish().as_bytes())?;
     out.flush()

@@ -298,15 +298,22 @@ impl LiveTable {
     /// Takes all groups away from the threads that hold them, once and for as long as what is
     /// returned lives.
     pub fn calm(&self) -> Calm<'_> {
+        holder::give_credit();
+        self.calm_in(0, 1)
+    }
+
+    /// As [`LiveTable::calm`], for the groups of one of some parts; none is given to a thread anew.
+    fn calm_in(&self, part: usize, parts: usize) -> Calm<'_> {
         holder::pause();
         let _turn = self.calming.lock();
         let mut any = false;
         self.directory
-            .for_each(|_, group| any |= group.begin_taking());
+            .for_each_in(part, parts, |_, group| any |= group.begin_taking());
         if any {
             holder::fence_others();
             holder::wait_for_all();
-            self.directory.for_each(|_, group| group.end_taking());
+            self.directory
+                .for_each_in(part, parts, |_, group| group.end_taking());
         }
         Calm(self)
     }
@@ -368,6 +375,8 @@ impl LiveTable {
             return shard.for_each(&self.huge, &mut f);
         }
         let part = part - SHARDS;
+        // Not one by one under their locks, for which their owners would wait all the longer.
+        let _calm = self.calm_in(part, GROUP_PARTS);
         self.directory
             .for_each_in(part, GROUP_PARTS, |start, group| group.show(start, &mut f));
     }

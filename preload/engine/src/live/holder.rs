@@ -122,6 +122,10 @@ pub(super) fn note_loss() {
 /// Nothing is given away until as many [`resume`].
 pub(super) fn pause() {
     PAUSES.fetch_add(1, Relaxed);
+}
+
+/// Groups may be taken away again that have been too often.
+pub(super) fn give_credit() {
     LEFT.fetch_max(CREDIT, Relaxed);
 }
 

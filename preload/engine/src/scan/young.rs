@@ -13,8 +13,9 @@ use crate::live::LiveTable;
 
 /// Blocks listed at once.
 const LIST_BLOCKS: usize = 16 << 10;
-/// Times that a part is read which changes all the time.
-const TRIES: u32 = 8;
+/// Times that a part is read which changes all the time. Threads that allocate wait while it is listed,
+/// and another pass follows.
+const TRIES: u32 = 2;
 /// Neighbours are read together, up to so many bytes.
 const RUN_BYTES: usize = 64 << 10;
 

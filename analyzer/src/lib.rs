@@ -18,6 +18,7 @@ pub mod library_options;
 pub mod model;
 pub mod output;
 mod parallel;
+mod progress;
 pub mod read;
 mod relatives;
 pub mod report;

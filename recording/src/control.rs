@@ -14,10 +14,11 @@
 //!   2068     4  STATUS    answer: 0 done, else why not
 //!   2072    40  FAMILY    sums over the family, see [`FamilyCounts`]
 //!   2112     4  TEXT_LEN  bytes of text that follow
-//!   2116  1980  TEXT      text of the request (the label of a mark), then that of the answer
+//!   2116  1972  TEXT      text of the request (the label of a mark), then that of the answer
+//!   4088     8  PROGRESS  how far a scan is that was asked for, see [`ScanProgress`]
 //! ```
 //!
-//! The asker writes kind, argument and text, raises `REQUEST` by one, and wakes it; the process
+//! The asker writes kind, argument and text, and 0 to `PROGRESS`, raises `REQUEST` by one, and wakes it; the process
 //! answers by writing the status and its own words in place of the request's text, then `REPLY` =
 //! `REQUEST`, and wakes that. Askers take turns by an exclusive `flock` on the file, from before the
 //! first store until the answer has been read. One that waits no longer writes [`KIND_NONE`], so
@@ -51,7 +52,9 @@ pub const TEXT_LEN: u64 = 2112;
 /// Offset of the text.
 pub const TEXT: u64 = 2116;
 /// Longest text in bytes.
-pub const TEXT_MAX: u64 = OFFSET + LEN - TEXT;
+pub const TEXT_MAX: u64 = PROGRESS - TEXT;
+/// Offset of how far a scan is, a `u64`: a [`ScanProgress`], or 0.
+pub const PROGRESS: u64 = 4088;
 
 /// Kind: nothing; the request was withdrawn.
 pub const KIND_NONE: u32 = 0;
@@ -111,6 +114,72 @@ impl ScanWish {
             percent: (argument >> 8) as u8,
             apart_ms: (argument >> 32) as u32,
         }
+    }
+}
+
+/// What a scan is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanPhase {
+    /// Listing the live blocks.
+    Listing,
+    /// Looking for pointers to them.
+    Passing,
+    /// Saying how those are lost that nothing points to.
+    Judging,
+}
+
+/// How far a scan is that was asked for, while it goes on.
+///
+/// ```text
+/// bits 0-7     1 listing, 2 passing, 3 judging; 0: nothing is known
+/// bits 8-31    number of the pass, from 1 on
+/// bits 32-63   blocks to which nothing has led yet; as many as fit
+/// ```
+///
+/// ```
+/// use leaktrack_recording::control::{ScanPhase, ScanProgress};
+/// let progress = ScanProgress { phase: ScanPhase::Passing, pass: 3, left: 250 };
+/// assert_eq!(progress.encode(), 0xfa_0000_0302);
+/// assert_eq!(ScanProgress::decode(progress.encode()), Some(progress));
+/// assert_eq!(ScanProgress::decode(0), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanProgress {
+    /// What it is doing.
+    pub phase: ScanPhase,
+    /// Which pass; 0 before the first.
+    pub pass: u32,
+    /// Blocks to which nothing has led yet.
+    pub left: u32,
+}
+
+impl ScanProgress {
+    const PASS_END: u32 = 1 << 24;
+
+    /// As a number.
+    pub const fn encode(self) -> u64 {
+        let phase = match self.phase {
+            ScanPhase::Listing => 1,
+            ScanPhase::Passing => 2,
+            ScanPhase::Judging => 3,
+        };
+        let pass = self.pass % Self::PASS_END;
+        phase | (pass as u64) << 8 | (self.left as u64) << 32
+    }
+
+    /// From a number; `None` where it says nothing that is known.
+    pub const fn decode(word: u64) -> Option<Self> {
+        let phase = match word as u8 {
+            1 => ScanPhase::Listing,
+            2 => ScanPhase::Passing,
+            3 => ScanPhase::Judging,
+            _ => return None,
+        };
+        Some(ScanProgress {
+            phase,
+            pass: (word >> 8) as u32 % Self::PASS_END,
+            left: (word >> 32) as u32,
+        })
     }
 }
 

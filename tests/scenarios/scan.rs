@@ -444,8 +444,11 @@ fn the_live_view_withdraws_its_scan_when_it_ends() {
     terminal.wait_for("restless");
     terminal.keys("S");
     terminal.wait_for("looking for lost blocks");
-    // It pauses between passes, for two seconds in all.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // It pauses between passes, for two seconds in all, and tells how far it is.
+    terminal.wait_until("how far it is", |screen| {
+        let text = screen.contents();
+        text.contains("pass 2, nothing points to") || text.contains("pass 3, nothing points to")
+    });
     terminal.keys("q");
     assert!(terminal.ended().success());
     let recording = running.recordings().remove(0);
@@ -458,6 +461,38 @@ fn the_live_view_withdraws_its_scan_when_it_ends() {
     let report = Report::read(&[&recording]);
     let why = report.json["scans"][0]["why_not"].as_str();
     assert_eq!(why, Some("whoever asked for it waits no longer"));
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn a_scan_tells_how_far_it_is_where_somebody_looks() {
+    let mut running = Case::of("restless.c").start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid().to_string();
+    let mut command = Command::new(&product().command);
+    command.args(["scan", &pid, "--apart", "700ms", "--cpu", "100"]);
+    let terminal = Terminal::start(command, 100, 40);
+    for words in ["pass 2, nothing points to", "pass 7, nothing points to"] {
+        terminal.wait_for(words);
+    }
+    // A line that goes on, and is gone at the end.
+    let seconds = |screen: &vt100::Screen| {
+        let text = screen.contents();
+        let line = text.lines().find(|line| line.contains("nothing points to"));
+        let words = line?.strip_suffix(" s")?.rsplit(' ').next()?;
+        words.parse::<u64>().ok()
+    };
+    terminal.wait_until("5 s", |screen| seconds(screen) >= Some(5));
+    terminal.wait_for("lose_all");
+    let text = terminal.text();
+    assert!(!text.contains("nothing points to"), "{text}");
+    // Nobody looks here.
+    let output = leaktrack(&["scan", &pid, "--apart", "100ms", "--cpu", "100"]);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     pass(&running, "1");
     running.finish().outcome.expect_code(0);
 }

@@ -3,7 +3,9 @@
 //! The page is read and written through the file: whoever truncates a mapped file kills its reader.
 //! The mapping serves as an address to wake and to wait on, for the kernel alone.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,12 +13,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader, control as page};
+use leaktrack_recording::control::{self as page, ScanPhase, ScanProgress};
+use leaktrack_recording::{FILE_HEADER_BYTES, FileHeader};
 use memmap2::MmapRaw;
 
 use super::interrupt::Interrupts;
 use super::{ProcessFiles, State, maps, tracked};
 use crate::human;
+use crate::progress::Progress;
 
 /// A running process and its recording.
 #[derive(Debug)]
@@ -203,20 +207,66 @@ pub fn ask_interruptibly(
             human::duration(patience.as_secs_f64())
         );
     };
-    let answer = ask_unless(target, request, patience, &|| interrupts.came(), &wait_for);
+    let progress = RefCell::new(Progress::since(Instant::now()));
+    let tell = |news: News| match news {
+        News::WaitsFor(what) => wait_for(what),
+        News::Scans(scan) => progress.borrow_mut().show(|| scan.to_string()),
+    };
+    let answer = ask_unless(target, request, patience, &|| interrupts.came(), &tell);
+    drop(progress);
     interrupts.obey();
     answer
 }
 
+/// What is to be told while an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// Another command's turn it is, which has the process do this. Told once.
+    WaitsFor(&'static str),
+    /// How far the scan is that was asked for. Told twenty times a second.
+    Scans(Scanning),
+}
+
+/// A scan that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanning {
+    /// How far it is.
+    pub progress: ScanProgress,
+    /// Since when.
+    pub took: Duration,
+}
+
+impl fmt::Display for Scanning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scanning { progress, took } = self;
+        let left = || human::plural(progress.left.into(), "block");
+        match progress.phase {
+            ScanPhase::Listing => out.write_str("listing blocks")?,
+            ScanPhase::Passing if progress.pass <= 1 => {
+                write!(out, "pass 1, looking for pointers to {}", left())?;
+            }
+            ScanPhase::Passing => {
+                write!(
+                    out,
+                    "pass {}, nothing points to {} yet",
+                    progress.pass,
+                    left()
+                )?;
+            }
+            ScanPhase::Judging => write!(out, "sorting out what is lost")?,
+        }
+        write!(out, ", {} s", took.as_secs())
+    }
+}
+
 /// Asks, and waits for the answer: what the process has to add to "done", often nothing. Once
-/// `interrupted` the request is withdrawn. `waits_for` is told once what another command, whose
-/// turn it is, has the process do.
+/// `interrupted` the request is withdrawn.
 pub fn ask_unless(
     target: &Target,
     request: Request<'_>,
     patience: Duration,
     interrupted: &dyn Fn() -> bool,
-    waits_for: &dyn Fn(&str),
+    tell: &dyn Fn(News),
 ) -> Result<String, ControlError> {
     let pid = target.process.pid;
     let deadline = Instant::now() + patience;
@@ -226,7 +276,7 @@ pub fn ask_unless(
     while !page.take_turn() {
         if told_at.is_some_and(|at| Instant::now() >= at) {
             told_at = None;
-            waits_for(page.doing());
+            tell(News::WaitsFor(page.doing()));
         }
         if Instant::now() >= deadline {
             return Err(ControlError::Busy(pid));
@@ -237,6 +287,7 @@ pub fn ask_unless(
         std::thread::sleep(Duration::from_millis(20));
     }
     let number = page.send(request).map_err(|error| target.failed(error))?;
+    let began = Instant::now();
     loop {
         let replied = page
             .word(page::REPLY)
@@ -258,6 +309,10 @@ pub fn ask_unless(
                 waited_s: patience.as_secs(),
                 why: target.silence(),
             });
+        }
+        if let Some(progress) = page.progress() {
+            let took = began.elapsed();
+            tell(News::Scans(Scanning { progress, took }));
         }
         page.wait_for_reply(replied);
     }
@@ -349,9 +404,17 @@ impl Page {
         self.set_word(page::TEXT_LEN, request.text.len() as u32)?;
         self.file
             .write_all_at(request.text.as_bytes(), page::TEXT)?;
+        self.file.write_all_at(&[0; 8], page::PROGRESS)?;
         self.set_word(page::REQUEST, number)?;
         self.futex(page::REQUEST, libc::FUTEX_WAKE, i32::MAX as u32);
         Ok(number)
+    }
+
+    /// How far the scan is that was asked for.
+    fn progress(&self) -> Option<ScanProgress> {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, page::PROGRESS).ok()?;
+        ScanProgress::decode(u64::from_le_bytes(bytes))
     }
 
     fn withdraw(&self) -> io::Result<()> {
@@ -389,5 +452,32 @@ impl Page {
                 0,
             )
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_a_scan_is_in_words() {
+        let words = |phase, pass, left| {
+            let progress = ScanProgress { phase, pass, left };
+            let took = Duration::from_millis(12_900);
+            Scanning { progress, took }.to_string()
+        };
+        assert_eq!(words(ScanPhase::Listing, 0, 0), "listing blocks, 12 s");
+        assert_eq!(
+            words(ScanPhase::Passing, 1, 2_000),
+            "pass 1, looking for pointers to 2,000 blocks, 12 s"
+        );
+        assert_eq!(
+            words(ScanPhase::Passing, 3, 1),
+            "pass 3, nothing points to 1 block yet, 12 s"
+        );
+        assert_eq!(
+            words(ScanPhase::Judging, 10, 1),
+            "sorting out what is lost, 12 s"
+        );
     }
 }

@@ -53,6 +53,8 @@ enum Happening {
     TerminalGone(std::io::Error),
     Loaded(Vec<View>),
     Answered(requests::Answer),
+    /// How far a request is.
+    Told(String),
     Signal(libc::c_int),
 }
 
@@ -126,6 +128,10 @@ fn interactive(loader: Loader, options: Options, mut state: State) -> anyhow::Re
                     state.answered(answer);
                     Effect::None
                 }
+                Happening::Told(words) => {
+                    state.told(words);
+                    Effect::None
+                }
                 Happening::Signal(libc::SIGTSTP) => Effect::Suspend,
                 Happening::Signal(signal) => return Ok(ended_by(signal)),
             };
@@ -136,10 +142,13 @@ fn interactive(loader: Loader, options: Options, mut state: State) -> anyhow::Re
                 Effect::Redraw => screen.clear()?,
                 Effect::Suspend => screen.suspend()?,
                 Effect::Ask(request) => {
-                    let send = send.clone();
-                    pending.ask(request, move |answer| {
-                        // Nobody waits for an answer once the screen is gone.
-                        let _ = send.send(Happening::Answered(answer));
+                    // Nobody waits for an answer once the screen is gone.
+                    let (telling, answering) = (send.clone(), send.clone());
+                    let tell = move |words| {
+                        let _ = telling.send(Happening::Told(words));
+                    };
+                    pending.ask(request, tell, move |answer| {
+                        let _ = answering.send(Happening::Answered(answer));
                     });
                 }
             }

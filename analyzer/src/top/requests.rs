@@ -1,5 +1,6 @@
 //! What a key asks of the process that is looked at.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use leaktrack_recording::control::{self as page, ScanWish};
 
-use crate::host::control::{self, Request as Message};
+use crate::host::control::{self, News, Request as Message};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -99,10 +100,16 @@ pub struct Pending {
 
 impl Pending {
     /// Asks in a thread of its own, and tells what came of it.
-    pub fn ask(&mut self, request: Request, answered: impl FnOnce(Answer) + Send + 'static) {
+    /// `tell` is told how far it is.
+    pub fn ask(
+        &mut self,
+        request: Request,
+        tell: impl Fn(String) + Send + 'static,
+        answered: impl FnOnce(Answer) + Send + 'static,
+    ) {
         let leaving = self.leaving.clone();
         self.threads.retain(|thread| !thread.is_finished());
-        let asks = move || answered(request.ask(&|| leaving.load(Relaxed)));
+        let asks = move || answered(request.ask(&|| leaving.load(Relaxed), &tell));
         self.threads.push(std::thread::spawn(asks));
     }
 }
@@ -118,10 +125,25 @@ impl Drop for Pending {
 }
 
 impl Request {
-    fn ask(&self, leaving: &dyn Fn() -> bool) -> Answer {
+    fn ask(&self, leaving: &dyn Fn() -> bool, tell: &dyn Fn(String)) -> Answer {
         let asked = control::of_recording(&self.recording).and_then(|target| {
             let (message, patience) = (self.what.message(), self.what.patience());
-            control::ask_unless(&target, message, patience, leaving, &|_| ())
+            let pid = target.process.pid;
+            let told = RefCell::new(String::new());
+            let tell = |news: News| {
+                let doing = match news {
+                    News::WaitsFor(other) => format!("it is {other} for another command"),
+                    News::Scans(scan) => scan.to_string(),
+                };
+                if *told.borrow() != doing {
+                    tell(format!(
+                        "{} of process {pid}: {doing} ...",
+                        self.what.doing()
+                    ));
+                    told.replace(doing);
+                }
+            };
+            control::ask_unless(&target, message, patience, leaving, &tell)
         });
         match asked {
             Ok(added) if added.is_empty() => Answer {

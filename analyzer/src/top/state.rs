@@ -176,6 +176,14 @@ impl State {
         self.answer = Some(answer);
     }
 
+    /// Takes how far a request is.
+    pub fn told(&mut self, words: String) {
+        self.answer = Some(Answer {
+            words,
+            failed: false,
+        });
+    }
+
     /// How much of the past the charts show, in seconds; `None`: all.
     pub fn span_s(&self) -> Option<f64> {
         SPANS.get(self.span).copied().flatten()

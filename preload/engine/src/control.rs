@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use leaktrack_recording::control::{self as page, ScanWish};
+use leaktrack_recording::control::{self as page, ScanProgress, ScanWish};
 use leaktrack_recording::{EventKind, ScanKind};
 
 use crate::recorder::{Failure, Recorder};
@@ -132,6 +132,15 @@ pub fn is_withdrawn() -> bool {
     };
     NEXT_LOOK_MS.store(next_ms, Relaxed);
     withdrawn
+}
+
+/// Tells whoever waits for a scan how far it is.
+pub fn show_progress(progress: ScanProgress) {
+    if look_ms().is_some() {
+        let word = progress.encode().to_le_bytes();
+        // Who waits does without, where it cannot be written.
+        let _ = snapshot::with_recorder(|recorder| recorder.write_control(page::PROGRESS, &word));
+    }
 }
 
 fn enable() -> Answer {

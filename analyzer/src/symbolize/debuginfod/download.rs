@@ -2,7 +2,7 @@
 //! connection, a slow transfer) is left behind when its time is over. Progress goes to stderr where
 //! that is a terminal.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,10 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use super::Config;
 use super::cache::Target;
 use crate::human;
+use crate::progress::{Progress, SHOW};
 
 /// A connection takes no longer where there is a server.
 const CONNECT: Duration = Duration::from_secs(3);
-/// Progress is shown so often, and not for what takes no longer.
-const SHOW: Duration = Duration::from_millis(300);
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// Why there is no file.
@@ -84,7 +83,7 @@ impl Download {
             .name("debuginfod".to_owned())
             .spawn(fetch)
             .map_err(|error| Failure::Dead(error.to_string()))?;
-        let mut progress = Progress::new(shown, began);
+        let mut progress = Progress::since(began);
         let (mut bytes, mut of) = (0, None);
         let mut last_sign = began;
         loop {
@@ -111,7 +110,11 @@ impl Download {
                     "it takes longer than DEBUGINFOD_MAXTIME".to_owned(),
                 ));
             }
-            progress.show(bytes, of);
+            progress.show(|| {
+                let of = of.map(|of| format!(" of {}", human::bytes(of)));
+                let (bytes, of) = (human::bytes(bytes), of.unwrap_or_default());
+                format!("debuginfod: {shown}: {bytes}{of}")
+            });
         }
     }
 }
@@ -177,47 +180,4 @@ fn tls() -> TlsConfig {
         .root_certs(RootCerts::new_with_certs(&roots))
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build()
-}
-
-/// One line on the terminal that is written over and over, and erased at the end.
-struct Progress<'a> {
-    shown: &'a str,
-    began: Instant,
-    last: Option<Instant>,
-    is_terminal: bool,
-}
-
-impl<'a> Progress<'a> {
-    fn new(shown: &'a str, began: Instant) -> Self {
-        Self {
-            shown,
-            began,
-            last: None,
-            is_terminal: io::stderr().is_terminal(),
-        }
-    }
-
-    fn show(&mut self, bytes: u64, of: Option<u64>) {
-        let last = self.last.unwrap_or(self.began);
-        if !self.is_terminal || last.elapsed() < SHOW {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let of = of.map(|of| format!(" of {}", human::bytes(of)));
-        let text = format!(
-            "\r\x1b[Kdebuginfod: {}: {}{}",
-            self.shown,
-            human::bytes(bytes),
-            of.unwrap_or_default()
-        );
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
-}
-
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        if self.last.is_some() {
-            let _ = io::stderr().write_all(b"\r\x1b[K");
-        }
-    }
 }

@@ -31,6 +31,8 @@ pub use room::Room;
 pub use threads::{Caller, Registers};
 pub use x86_64::with_registers;
 
+use leaktrack_recording::control::ScanProgress;
+
 use crate::facts::{limit, process};
 use crate::state::{self, LIVE};
 use crate::{config, permit, sampler};
@@ -67,6 +69,8 @@ pub struct Order {
     pub caller: Caller,
     /// Asked now and then: true ends it.
     pub interrupted: fn() -> bool,
+    /// Told how far it is.
+    pub progress: fn(ScanProgress),
     /// An address in leaktrack's own recording, which holds no roots.
     pub own_file: Option<usize>,
     /// Blocks born after this epoch are young: held, and holding others.

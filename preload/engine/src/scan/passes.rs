@@ -7,10 +7,12 @@
 //! look for the rest alone. They end when there is none left, when a pass was made while no thread
 //! ran at all, or when enough of them in a row have reached nothing more.
 
+use leaktrack_recording::control::{ScanPhase, ScanProgress};
+
 use super::fork;
 use super::index::BlockIndex;
 use super::mark::{Marker, Marks, State};
-use super::memory::{Limits, Memory};
+use super::memory::{Limits, Memory, Stop};
 use super::regions::Region;
 use super::room::Room;
 use super::roots::{self, Roots};
@@ -21,7 +23,7 @@ use super::{
     Scanned, Way, every_block_is_known, kernel, regions, stacks, young,
 };
 use crate::arena::AVec;
-use crate::live::{Block, LiveTable};
+use crate::live::{Block, Calm, LiveTable};
 use crate::state::{self, LIVE};
 use crate::{helper, sites, sys};
 
@@ -94,6 +96,14 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     if order.way != Way::AtEnd {
         memory.rest(SETTLE_MS)?;
     }
+    let tell = |phase, pass, left| {
+        (order.progress)(ScanProgress {
+            phase,
+            pass,
+            left: u32::try_from(left).unwrap_or(u32::MAX),
+        });
+    };
+    tell(ScanPhase::Listing, 0, 0);
     let sites = sites::len();
     let index = BlockIndex::build(&LIVE, &mut || memory.rest(0))?;
     let strays = Strays::default();
@@ -108,6 +118,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         root_bytes: 0,
         still: false,
     };
+    tell(ScanPhase::Passing, 1, scan.blocks());
     if order.way == Way::InCopy {
         marks = fork::first_pass(&mut scan, marks, notes)?;
     } else {
@@ -128,6 +139,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         if notes.passes >= MOST_PASSES || scan.is_late(now_ns) {
             return Err(Failure(RESTLESS));
         }
+        tell(ScanPhase::Passing, notes.passes + 1, left);
         if order.way != Way::AtEnd {
             scan.memory.rest(order.apart_ms)?;
         }
@@ -139,6 +151,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         left = scan.count(&marks, State::Unreached)?;
         vain = if left < before { 0 } else { vain + 1 };
     }
+    tell(ScanPhase::Judging, notes.passes, left);
     scan.judge(marks, notes)
 }
 
@@ -258,15 +271,14 @@ impl Scan<'_> {
     /// Blocks that were freed are looked for no longer: their addresses are given to others, whose
     /// pointers would seem to reach one more all the time.
     fn let_go_of_freed(&mut self, marks: &mut Marks, table: &LiveTable) -> Result<(), Failure> {
+        let mut looks = Looks::new(table);
         for at in 0..self.index.len() as u32 {
-            self.memory.steps(1)?;
+            looks.rest(&mut self.memory)?;
             if marks.state(at) == State::Unreached
                 && let Some((addr, block)) = self.index.block(at)
+                && !is_the_same(looks.get(addr), &block)
             {
-                self.memory.steps(LOOK_UP_STEPS)?;
-                if !is_the_same(table.get(addr), &block) {
-                    marks.hold(at);
-                }
+                marks.hold(at);
             }
         }
         Ok(())
@@ -322,17 +334,17 @@ impl Scan<'_> {
             memory.forget();
         }
         // Who was freed meanwhile, or grown, was held; who is that young may be.
+        let mut looks = Looks::new(&LIVE);
         for at in 0..self.index.len() as u32 {
-            memory.steps(1)?;
+            looks.rest(memory)?;
             if marker.is_unreached(at)
                 && let Some((addr, block)) = self.index.block(at)
+                && (block.epoch > self.order.epoch || !is_the_same(looks.get(addr), &block))
             {
-                memory.steps(LOOK_UP_STEPS)?;
-                if block.epoch > self.order.epoch || !is_the_same(LIVE.get(addr), &block) {
-                    marker.root_block(at);
-                }
+                marker.root_block(at);
             }
         }
+        drop(looks);
         if !self.lower_bound {
             let epoch = self.order.epoch;
             if !self.strays.look(&LIVE, epoch, &self.index, memory)? {
@@ -373,6 +385,46 @@ impl Scan<'_> {
     }
 }
 
+/// Looks blocks up, many at a time while the table is calm.
+struct Looks<'a> {
+    table: &'a LiveTable,
+    calm: Option<Calm<'a>>,
+    /// Blocks gone by, and looked up, since the table was left to others.
+    steps: usize,
+}
+
+impl<'a> Looks<'a> {
+    /// Blocks that go by before the table is left to others.
+    const MOST_STEPS: usize = 512 * LOOK_UP_STEPS;
+
+    fn new(table: &'a LiveTable) -> Looks<'a> {
+        Looks {
+            table,
+            calm: None,
+            steps: 0,
+        }
+    }
+
+    fn get(&mut self, addr: usize) -> Option<Block> {
+        self.steps += LOOK_UP_STEPS;
+        if self.calm.is_none() {
+            self.calm = Some(self.table.calm());
+        }
+        self.table.get(addr)
+    }
+
+    /// Between blocks: rests where it is time for it.
+    #[inline(always)]
+    fn rest(&mut self, memory: &mut Memory) -> Result<(), Stop> {
+        self.steps += 1;
+        if self.steps < Self::MOST_STEPS {
+            return Ok(());
+        }
+        self.calm = None;
+        memory.steps(core::mem::take(&mut self.steps))
+    }
+}
+
 /// True if a block is still the one that the index knows: born in the same epoch, which was over
 /// when the index was made.
 fn is_the_same(now: Option<Block>, then: &Block) -> bool {
@@ -407,6 +459,7 @@ mod tests {
             pace: None,
             caller: Caller::NOBODY,
             interrupted: || false,
+            progress: |_| (),
             own_file: None,
             epoch: 2,
         };

@@ -51,6 +51,7 @@ impl Losses {
             pace: None,
             caller: self.caller,
             interrupted: || false,
+            progress: |_| (),
             own_file: recorder.control_word(),
             epoch,
         });

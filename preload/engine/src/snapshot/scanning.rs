@@ -92,6 +92,7 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
         }),
         caller: Caller::NOBODY,
         interrupted: helper::must_end_task,
+        progress: control::show_progress,
         own_file,
         epoch,
     });

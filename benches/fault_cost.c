@@ -3,7 +3,9 @@
  * build:  gcc -O2 -pthread -o fault_cost benches/fault_cost.c
  * usage:  fault_cost events [ROUNDS]       nanoseconds for a fault, and microseconds to make and join a thread, under
  *                                          events of several kinds: the least of all rounds, taken in turn
- *         fault_cost rate PER_S SECONDS    takes minor faults at that rate; CPU time of a fault in this thread (least,
+ *         fault_cost rate PER_S SECONDS [LEFT_OUT]
+ *                                          takes minor faults at that rate, the first LEFT_OUT seconds of which
+ *                                          are not counted; CPU time of a fault in this thread (least,
  *                                          tenth, half of the samples of 2,000, mean) and of all other threads. Run it with
  *                                          and without LD_PRELOAD=libleaktrack.so, LEAKTRACK=faults=off too
  */
@@ -140,7 +142,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void rate(long per_s, int seconds)
+static void rate(long per_s, int seconds, int left_out_s)
 {
     static double samples[MOST_SAMPLES];
     char *area = area_of(STEP);
@@ -150,8 +152,15 @@ static void rate(long per_s, int seconds)
     clock_gettime(CLOCK_MONOTONIC, &next);
     double whole = cpu_s(CLOCK_PROCESS_CPUTIME_ID), mine = cpu_s(CLOCK_THREAD_CPUTIME_ID);
     double began = cpu_s(CLOCK_MONOTONIC);
-    for (long step = 0; step < steps; step++) {
-        samples[step] = touch_ns(area, STEP);
+    long left_out = per_s * left_out_s / STEP;
+    for (long step = -left_out; step < steps; step++) {
+        if (step == 0) {
+            whole = cpu_s(CLOCK_PROCESS_CPUTIME_ID), mine = cpu_s(CLOCK_THREAD_CPUTIME_ID);
+            began = cpu_s(CLOCK_MONOTONIC);
+        }
+        double took_ns = touch_ns(area, STEP);
+        if (step >= 0)
+            samples[step] = took_ns;
         long ns = next.tv_nsec + 1000000000l * STEP / per_s;
         next.tv_sec += ns / 1000000000;
         next.tv_nsec = ns % 1000000000;
@@ -171,7 +180,7 @@ static void rate(long per_s, int seconds)
 int main(int argc, char **argv)
 {
     if (argc > 3 && strcmp(argv[1], "rate") == 0)
-        rate(atol(argv[2]), atoi(argv[3]));
+        rate(atol(argv[2]), atoi(argv[3]), argc > 4 ? atoi(argv[4]) : 0);
     else
         events(argc > 2 ? atoi(argv[2]) : 10);
     return 0;

@@ -1,7 +1,7 @@
-/* Writes down every page fault of a program, its children included: an independent recorder, with an event of its own
- * for each processor and a sample for each fault.
+/* Writes down every page fault of a program, its children included: an independent recorder, with events of its own
+ * for each processor, minor and major, and a sample for each fault.
  * usage: fault_truth OUT PRELOAD PROGRAM ARGS...; PRELOAD comes before what LD_PRELOAD has. OUT gets entries of 40 bytes:
- * time, address, instruction, pid, tid, kind (0 a fault; 1 lost: so many in place of the address).
+ * time, address, instruction, pid, tid, processor, kind (0 a minor fault; 1 lost: so many in place of the address; 2 a major fault).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,8 +22,7 @@ enum { CPUS = 256, RING = 8 << 20, PAGE = 4096 };
 
 struct entry {
     uint64_t time, addr, ip;
-    uint32_t pid, tid;
-    uint64_t kind;
+    uint32_t pid, tid, cpu, kind;
 };
 
 static pid_t child;
@@ -38,7 +37,7 @@ static uint64_t word(const char *data, uint64_t at)
     return *(const uint64_t *)(data + (at & (RING - 1)));
 }
 
-static void drain(char *ring, FILE *out)
+static void drain(char *ring, int cpu, int is_major, FILE *out)
 {
     struct perf_event_mmap_page *head = (void *)ring;
     const char *data = ring + PAGE;
@@ -48,10 +47,10 @@ static void drain(char *ring, FILE *out)
         uint32_t kind = first, size = first >> 48;
         if (kind == PERF_RECORD_SAMPLE) {
             uint64_t ids = word(data, at + 16);
-            struct entry entry = {word(data, at + 24), word(data, at + 32), word(data, at + 8), ids, ids >> 32, 0};
+            struct entry entry = {word(data, at + 24), word(data, at + 32), word(data, at + 8), ids, ids >> 32, cpu, is_major ? 2 : 0};
             fwrite(&entry, sizeof entry, 1, out);
         } else if (kind == PERF_RECORD_LOST) {
-            struct entry entry = {0, word(data, at + 16), 0, 0, 0, 1};
+            struct entry entry = {0, word(data, at + 16), 0, 0, 0, cpu, 1};
             fwrite(&entry, sizeof entry, 1, out);
         }
         at += size;
@@ -61,8 +60,11 @@ static void drain(char *ring, FILE *out)
 
 int main(int argc, char **argv)
 {
-    int go[2], fds[CPUS], rings = 0;
-    char *ring[CPUS];
+    int go[2], rings = 0;
+    struct {
+        char *at;
+        int cpu, is_major;
+    } ring[2 * CPUS];
     if (argc < 4 || pipe2(go, 02000000) != 0)
         return 125;
     FILE *out = fopen(argv[1], "w");
@@ -81,7 +83,6 @@ int main(int argc, char **argv)
     struct perf_event_attr attr = {
         .type = PERF_TYPE_SOFTWARE,
         .size = sizeof attr,
-        .config = PERF_COUNT_SW_PAGE_FAULTS,
         .sample_period = 1,
         .sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_ADDR,
         .disabled = 1,
@@ -91,17 +92,21 @@ int main(int argc, char **argv)
         .clockid = CLOCK_MONOTONIC,
     };
     for (int cpu = 0; cpu < CPUS && cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
-        int fd = syscall(SYS_perf_event_open, &attr, child, cpu, -1, PERF_FLAG_FD_CLOEXEC);
-        if (fd < 0)
-            continue;
-        void *at = mmap(NULL, RING + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (at == MAP_FAILED) {
-            perror("mmap of a ring");
-            kill(child, SIGKILL);
-            return 125;
+        for (int is_major = 0; is_major < 2; is_major++) {
+            attr.config = is_major ? PERF_COUNT_SW_PAGE_FAULTS_MAJ : PERF_COUNT_SW_PAGE_FAULTS_MIN;
+            int fd = syscall(SYS_perf_event_open, &attr, child, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+            if (fd < 0)
+                continue;
+            void *at = mmap(NULL, RING + PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+            if (at == MAP_FAILED) {
+                perror("mmap of a ring");
+                kill(child, SIGKILL);
+                return 125;
+            }
+            ring[rings].at = at;
+            ring[rings].cpu = cpu;
+            ring[rings++].is_major = is_major;
         }
-        fds[rings] = fd;
-        ring[rings++] = at;
     }
     if (!out || rings == 0) {
         kill(child, SIGKILL);
@@ -118,9 +123,8 @@ int main(int argc, char **argv)
         nanosleep(&pause, NULL);
         is_over = waitpid(child, &status, WNOHANG) == child;
         for (int at = 0; at < rings; at++)
-            drain(ring[at], out);
+            drain(ring[at].at, ring[at].cpu, ring[at].is_major, out);
     }
-    (void)fds;
     fclose(out);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

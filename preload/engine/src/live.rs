@@ -295,6 +295,37 @@ impl LiveTable {
         None
     }
 
+    /// The last block that begins in the page of an address, there or before it, at a multiple of 16.
+    /// For many of them, see [`LiveTable::calm`].
+    pub fn last_in_page(&self, addr: usize) -> Option<(usize, Block)> {
+        let page = addr & !(PAGE_BYTES - 1);
+        let most = addr & !((1 << KEY_SHIFT) - 1);
+        if !storable(most) {
+            return None;
+        }
+        let group = self.find_used(addr);
+        let mut last = None;
+        if let (Some(group), Some(most)) = (group, key(most)) {
+            let least = key(page).unwrap_or(1);
+            let _inside = group.enter(None);
+            let found = group.last_in(least, most);
+            last =
+                found.map(|(key, word)| (page & !GROUP_MASK | addr_of(key), cells::unpack(word)));
+        }
+        let is_any_aside = group.is_none_or(|group| group.aside() != 0) || self.aside.has_strays();
+        if is_any_aside && self.aside.may_hold_in_page(addr) {
+            let after = last.map_or(page, |(start, _)| start + (1 << KEY_SHIFT));
+            for at in (after..most + 1).step_by(1 << KEY_SHIFT).rev() {
+                if self.aside.may_hold(at)
+                    && let Some(block) = self.shard(at).get(at, &self.huge)
+                {
+                    return Some((at, block));
+                }
+            }
+        }
+        last
+    }
+
     /// Takes all groups away from the threads that hold them, once and for as long as what is
     /// returned lives.
     pub fn calm(&self) -> Calm<'_> {
@@ -455,6 +486,8 @@ impl Default for LiveTable {
     }
 }
 
+const PAGE_BYTES: usize = 4096;
+const GROUP_MASK: usize = (1 << directory::GROUP_BITS) - 1;
 /// Blocks of a group lie at multiples of this.
 const KEY_SHIFT: u32 = directory::GROUP_BITS - u16::BITS;
 

@@ -75,6 +75,12 @@ proptest! {
             }
             prop_assert_eq!(table.len(), model.len() as u64);
         }
+        for at in (0x7000_0000_0000..0x7000_0000_5000).step_by(7) {
+            let begins = |start: &usize| model.contains_key(start);
+            let last = (at & !0xfff..=at).rev().filter(|start| start % 16 == 0).find(begins);
+            let expected = last.map(|start| (start, model[&start]));
+            prop_assert_eq!(table.last_in_page(at), expected, "{:#x}", at);
+        }
         let mut seen = HashMap::new();
         table.for_each(|a, b| assert!(seen.insert(a, b).is_none(), "{a:#x} twice"));
         prop_assert_eq!(&seen, &model);

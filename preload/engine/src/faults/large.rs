@@ -17,7 +17,7 @@ use crate::sys;
 pub const LARGE_BYTES: u64 = 64 << 10;
 const PAGE_BYTES: usize = 4096;
 /// Ranges that are remembered after their end.
-const GRAVES: usize = 1024;
+const GRAVES: usize = 2048;
 
 /// The whole pages of live large blocks.
 static LIVE: MappingTable = MappingTable::new();
@@ -118,7 +118,7 @@ pub fn buried() -> usize {
 pub fn owner_at(addr: usize, time_ns: u64, from: usize) -> Option<u32> {
     let to = NEXT.load(Relaxed);
     let mut from = from.max(to.saturating_sub(GRAVES));
-    // They go in the order of time: skip those before, then look at a bounded number.
+    // They go in the order of time: skip those before.
     let mut step = (to - from).next_power_of_two();
     while step > 0 {
         let at = DEAD
@@ -129,8 +129,11 @@ pub fn owner_at(addr: usize, time_ns: u64, from: usize) -> Option<u32> {
         }
         step /= 2;
     }
-    for turn in from..to.min(from + 256) {
+    for turn in from..to {
         let grave = DEAD.get(turn % GRAVES)?;
+        if addr < grave.start.load(Relaxed) || addr >= grave.end.load(Relaxed) {
+            continue;
+        }
         // Acquire pairs with the release in `bury`.
         let before = grave.number.load(Ordering::Acquire);
         let (start, end) = (grave.start.load(Relaxed), grave.end.load(Relaxed));

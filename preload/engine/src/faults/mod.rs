@@ -53,6 +53,8 @@ const MOST_UNPLACED: usize = 1024;
 /// tell. Looks take at most one part in so many of the time.
 const LEAST_WAIT_MS: u64 = 10;
 const LOOK_COST_SHARE: u64 = 500;
+/// Time for looks that may be saved up, so that a burst is looked at often.
+const LOOK_SAVED_US: u64 = 20_000;
 /// No processor takes more minor faults in this time than a ring holds, so that a burst after a quiet
 /// time is not lost.
 const MOST_WAIT_MS: u64 = 50;
@@ -117,6 +119,8 @@ struct Session {
     wait_ms: u64,
     /// CPU time of the last look.
     cost_us: u64,
+    /// CPU time that looks may take.
+    look_us: u64,
     drained_ms: u64,
     lookups: u64,
     attached: bool,
@@ -147,6 +151,7 @@ impl Session {
             libc: (0, 0),
             wait_ms: LEAST_WAIT_MS,
             cost_us: 0,
+            look_us: LOOK_SAVED_US,
             drained_ms: 0,
             lookups: LOOKUPS_SAVED,
             attached: false,
@@ -215,6 +220,7 @@ pub fn drain() {
         session.drain(false);
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
         session.cost_us = cost_ns / 1_000;
+        session.look_us = session.look_us.saturating_sub(session.cost_us);
         cost_ns
     });
     CPU_NS.fetch_add(cost_ns, Relaxed);
@@ -509,6 +515,8 @@ impl Session {
         self.drained_ms = now_ms;
         let earned = passed_ms.saturating_mul(LOOKUPS_PER_S) / 1_000;
         self.lookups = self.lookups.saturating_add(earned).min(LOOKUPS_SAVED);
+        let earned_us = passed_ms.saturating_mul(1_000) / LOOK_COST_SHARE;
+        self.look_us = self.look_us.saturating_add(earned_us).min(LOOK_SAVED_US);
         let waiting = self.waiting().saturating_mul(PERIOD);
         let spent = if self.duty.is_whole() { waiting } else { 0 };
         match self.duty.step(now_ms, spent, ends) {
@@ -583,6 +591,7 @@ impl Session {
         let dear_ms = self.cost_us.saturating_mul(LOOK_COST_SHARE) / 1_000;
         self.wait_ms = match fill {
             26.. => (self.wait_ms / 2).max(LEAST_WAIT_MS),
+            _ if self.waits() && self.look_us > self.cost_us => LEAST_WAIT_MS,
             _ if self.waits() => dear_ms.clamp(LEAST_WAIT_MS, MOST_WAIT_MS),
             0..=6 => (self.wait_ms * 2).min(MOST_WAIT_MS),
             _ => self.wait_ms,

@@ -56,7 +56,8 @@ pub fn owner(addr: usize, time_ns: u64, since: Since, is_own: bool, map: &mut Re
     if !matches!(kind, regions::FREED | regions::ANONYMOUS | regions::UNKNOWN) {
         return Owner::Region(kind);
     }
-    match recent::owner(addr, since.turn).or_else(|| small(addr)) {
+    let freed = recent::owner(addr, since.turn).or_else(|| recent::owner_now(addr));
+    match freed.or_else(|| small(addr)) {
         Some(site) => Owner::Site(site),
         None if is_own => Owner::Region(regions::OWN),
         None => Owner::Region(kind),
@@ -73,19 +74,16 @@ fn small(addr: usize) -> Option<u32> {
     {
         return Some(block.site);
     }
-    let mut at = addr & !(ALIGN_BYTES - 1);
-    let last = (addr & !(PAGE_BYTES - 1)).saturating_sub(PAGES_BACK * PAGE_BYTES);
-    while at > last {
-        if let Some(block) = LIVE.get(at) {
-            let end = at.saturating_add(block.size as usize);
+    let mut at = addr;
+    for _ in 0..=PAGES_BACK {
+        if let Some((start, block)) = LIVE.last_in_page(at) {
+            let end = start.saturating_add(block.size as usize);
             return (addr < end.next_multiple_of(ALIGN_BYTES)).then_some(block.site);
         }
-        if at.is_multiple_of(PAGE_BYTES)
-            && let Some(site) = large::owner(at - 1)
-        {
+        at = (at & !(PAGE_BYTES - 1)).checked_sub(1)?;
+        if let Some(site) = large::owner(at) {
             return Some(site); // in the last, incomplete page of a large block
         }
-        at -= ALIGN_BYTES;
     }
     None
 }

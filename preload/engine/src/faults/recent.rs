@@ -111,6 +111,11 @@ pub fn died(addr: usize, block: &Block) {
     }
 }
 
+/// The site of a block that held `addr` and was freed since the look began.
+pub fn owner_now(addr: usize) -> Option<u32> {
+    owner(addr, TURN.load(Relaxed))
+}
+
 /// The site of the first block freed in that turn which held `addr`.
 pub fn owner(addr: usize, turn: u32) -> Option<u32> {
     if turn == 0 {

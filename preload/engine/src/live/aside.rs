@@ -9,25 +9,40 @@ const SLOTS_BITS: u32 = 12;
 /// other, which the host orders.
 pub(super) struct Aside {
     slots: [AtomicU8; 1 << SLOTS_BITS],
+    /// By page.
+    pages: [AtomicU8; 1 << SLOTS_BITS],
     strays: AtomicBool,
+}
+
+/// Below the number of slots.
+#[inline(always)]
+fn hash(number: u64) -> usize {
+    (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SLOTS_BITS)) as usize
 }
 
 impl Aside {
     pub(super) const fn new() -> Aside {
         Aside {
             slots: [const { AtomicU8::new(0) }; 1 << SLOTS_BITS],
+            pages: [const { AtomicU8::new(0) }; 1 << SLOTS_BITS],
             strays: AtomicBool::new(false),
         }
     }
 
     #[inline(always)]
     fn slot(&self, addr: usize) -> &AtomicU8 {
-        let hash = (addr as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        // SAFETY: the upper bits of a word are below the number of slots.
-        unsafe {
-            self.slots
-                .get_unchecked((hash >> (u64::BITS - SLOTS_BITS)) as usize)
-        }
+        // SAFETY: below the number of slots.
+        unsafe { self.slots.get_unchecked(hash(addr as u64 >> 3)) }
+    }
+
+    fn page(&self, addr: usize) -> &AtomicU8 {
+        // SAFETY: below the number of slots.
+        unsafe { self.pages.get_unchecked(hash(addr as u64 >> 12)) }
+    }
+
+    /// May there be a block that begins in the page of this address?
+    pub(super) fn may_hold_in_page(&self, addr: usize) -> bool {
+        self.page(addr).load(Relaxed) != 0
     }
 
     /// May there be a block at this address?
@@ -41,6 +56,7 @@ impl Aside {
         // It stays at the most that it can count.
         let more = |n: u8| (n != u8::MAX).then(|| n.saturating_add_signed(by));
         let _ = self.slot(addr).fetch_update(Relaxed, Relaxed, more);
+        let _ = self.page(addr).fetch_update(Relaxed, Relaxed, more);
     }
 
     /// A block is kept whose group could not be made.

@@ -233,6 +233,33 @@ impl Cells {
         Some(self.bucket(at).word(lane).load(Ordering::Relaxed))
     }
 
+    /// The block with the highest key of these.
+    pub(super) fn last_in(&self, least: u16, most: u16) -> Option<(u16, u64)> {
+        let alike = (1u32 << (self.shift & 15)) - 1;
+        let mut top = most;
+        loop {
+            // These belong in one bucket.
+            let bottom = top & !(alike as u16);
+            let low = bottom.max(least);
+            let home = self.bucket(self.home(top));
+            let of_these = |&(_, key): &(usize, u16)| (low..=top).contains(&key);
+            let here = home.entries().filter(of_these).max_by_key(|(_, key)| *key);
+            let best = here.map(|(lane, key)| (key, home.word(lane).load(Ordering::Relaxed)));
+            let above = best.map_or(low, |(key, _)| key.saturating_add(1));
+            if home.keys().count() != 0 {
+                let elsewhere = (above..=top).rev();
+                let found = elsewhere.filter_map(|key| Some((key, self.get(key)?)));
+                if let Some(found) = { found }.next() {
+                    return Some(found);
+                }
+            }
+            if best.is_some() || bottom <= least {
+                return best;
+            }
+            top = bottom - 1;
+        }
+    }
+
     /// Puts a block.
     pub(super) fn put(&self, key: u16, word: u64) -> Put {
         if let Some((at, lane)) = self.find(key) {

@@ -386,6 +386,12 @@ impl Group {
         self.has_table().then(|| self.cells().get(key)).flatten()
     }
 
+    /// The block with the highest key of these. For who is inside.
+    pub(super) fn last_in(&self, least: u16, most: u16) -> Option<(u16, u64)> {
+        let of = |cells: Cells| cells.last_in(least, most);
+        self.has_table().then(|| of(self.cells())).flatten()
+    }
+
     /// Shows every block of the group whose addresses begin at `start`.
     pub(super) fn show(&self, start: usize, f: &mut impl FnMut(usize, Block)) {
         if self.len() == 0 {

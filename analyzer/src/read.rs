@@ -187,18 +187,16 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         },
     })?;
     let mut segments: Vec<_> = recording.segments().collect();
-    let mut snapshots: Vec<_> = recording.snapshots().collect();
-    let records = in_order(&mut segments, &mut snapshots);
-    let (process, problems) = parallel::both(
-        || {
-            let file_bytes = bytes.len() as u64;
-            Process::decode(path.to_owned(), file_bytes, &options.window, || {
-                records.clone()
-            })
-        },
-        // Takes a look at every byte once more.
+    // Both look at every byte.
+    let (mut snapshots, problems) = parallel::both(
+        || recording.snapshots().collect::<Vec<_>>(),
         || recording.problems().collect::<Vec<_>>(),
     );
+    let records = in_order(&mut segments, &mut snapshots);
+    let file_bytes = bytes.len() as u64;
+    let process = Process::decode(path.to_owned(), file_bytes, &options.window, || {
+        records.clone()
+    });
     let mut process = process.map_err(|error| match error {
         DecodeError::NoProcess if is_untouched(&recording) => unwritten(),
         _ => LoadError::Decode {

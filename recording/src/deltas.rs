@@ -243,11 +243,52 @@ pub struct Deltas<'a> {
     last: u32,
 }
 
-impl Deltas<'_> {
+/// Numbers of a [`SiteDelta`] beside its site.
+const OF_A_DELTA: usize = 4;
+
+impl<'a> Deltas<'a> {
     /// True at the end of a well-formed list, false where it stopped at malformed bytes.
     pub(crate) fn ends_well(mut self) -> bool {
-        self.by_ref().for_each(drop);
-        self.input.is_empty()
+        while !self.input.is_empty() {
+            let entry = self
+                .next_site()
+                .and_then(|_| self.input.skip_varints::<OF_A_DELTA>());
+            if entry.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Those of sites to `keep`; what the others have is passed over unread.
+    pub fn only(mut self, keep: impl Fn(u32) -> bool + 'a) -> impl Iterator<Item = SiteDelta> + 'a {
+        core::iter::from_fn(move || {
+            loop {
+                let site = self.next_site()?;
+                if keep(site) {
+                    return Some(of_site(site, self.input.varints()?));
+                }
+                self.input.skip_varints::<OF_A_DELTA>()?;
+            }
+        })
+    }
+
+    /// The site of the next entry, whose numbers follow.
+    fn next_site(&mut self) -> Option<u32> {
+        let step = self.input.u32().filter(|&step| step > 0)?;
+        self.last = self.last.checked_add(step)?;
+        Some(self.last)
+    }
+}
+
+fn of_site(site: u32, numbers: [u64; OF_A_DELTA]) -> SiteDelta {
+    let [allocations, frees, allocated_bytes, freed_bytes] = numbers;
+    SiteDelta {
+        site,
+        allocations,
+        frees,
+        allocated_bytes,
+        freed_bytes,
     }
 }
 
@@ -255,15 +296,8 @@ impl Iterator for Deltas<'_> {
     type Item = SiteDelta;
 
     fn next(&mut self) -> Option<SiteDelta> {
-        let (site, [allocations, frees, allocated_bytes, freed_bytes]) =
-            unpack(&mut self.input, &mut self.last)?;
-        Some(SiteDelta {
-            site,
-            allocations,
-            frees,
-            allocated_bytes,
-            freed_bytes,
-        })
+        let (site, numbers) = unpack(&mut self.input, &mut self.last)?;
+        Some(of_site(site, numbers))
     }
 }
 

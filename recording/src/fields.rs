@@ -49,6 +49,9 @@ impl Output<'_> {
     }
 }
 
+/// The bit of each of eight bytes that is set in all but the last of a varint.
+const ENDS: u64 = 0x8080_8080_8080_8080;
+
 /// Reads fields off the front of a slice; `None` when they are not there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
@@ -89,6 +92,46 @@ impl<'a> Input<'a> {
     }
 
     fn long_varint(&mut self) -> Option<u64> {
+        let ahead = self.ahead();
+        if let Some((word, ends)) = ahead
+            && ends != 0
+        {
+            let len = ends.trailing_zeros() / 8;
+            // Groups of seven bits move together: pairs of bytes, then of pairs, then of these.
+            let own = word & (ends ^ ends.wrapping_sub(1)) & !ENDS;
+            let pairs = (own & 0x007f_007f_007f_007f) | (own & 0x7f00_7f00_7f00_7f00) >> 1;
+            let fours = (pairs & 0x0000_3fff_0000_3fff) | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+            let value = (fours & 0x0fff_ffff) | (fours & 0x0fff_ffff_0000_0000) >> 4;
+            self.0 = self.0.get(len.saturating_add(1) as usize..)?;
+            return Some(value);
+        }
+        self.byte_by_byte()
+    }
+
+    /// The next eight bytes, the first one lowest, and a bit for each of them that ends a varint.
+    fn ahead(&self) -> Option<(u64, u64)> {
+        let word = u64::from_le_bytes(*self.0.first_chunk()?);
+        Some((word, !word & ENDS))
+    }
+
+    /// Passes over `N` varints, at least one; `None` where [`varints`](Self::varints) would find none.
+    #[inline]
+    pub(crate) fn skip_varints<const N: usize>(&mut self) -> Option<()> {
+        if let Some((_, mut ends)) = self.ahead() {
+            for _ in 1..N {
+                ends &= ends.wrapping_sub(1);
+            }
+            if ends != 0 {
+                let len = ends.trailing_zeros() / 8;
+                self.0 = self.0.get(len.saturating_add(1) as usize..)?;
+                return Some(());
+            }
+        }
+        self.varints::<N>().map(drop)
+    }
+
+    /// A varint of any length, at the end of the slice or not.
+    fn byte_by_byte(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64u32).step_by(7) {
             let byte = self.byte()?;
@@ -156,6 +199,49 @@ mod tests {
             let (buffer, len) = written(|out| out.varint(value));
             assert_eq!(&buffer[..len], expected);
             assert_eq!(Input(expected).varint(), Some(value));
+        }
+    }
+
+    #[test]
+    fn long_runs_are_read_as_byte_by_byte() {
+        // Lengths from one to ten bytes, each at every distance from the end of the slice.
+        for shift in 0..64 {
+            for value in [1u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                let (buffer, len) = written(|out| out.varint(value));
+                for end in len..=buffer.len() {
+                    let mut input = Input(&buffer[..end]);
+                    let mut slow = input;
+                    assert_eq!(input.varint(), Some(value));
+                    assert_eq!(slow.byte_by_byte(), Some(value));
+                    assert_eq!(input.0, slow.0);
+                }
+                for end in 0..len {
+                    assert_eq!(Input(&buffer[..end]).varint(), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_is_what_would_be_read() {
+        let mut seed = 1u64;
+        for _ in 0..20_000 {
+            let mut bytes = [0u8; 24];
+            for byte in &mut bytes {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // Most bytes go on, so that numbers get long, and some too long.
+                *byte = (seed >> 56) as u8 | if seed >> 32 & 3 == 0 { 0 } else { 0x80 };
+            }
+            let len = (seed >> 40) as usize % 25;
+            let (mut read, mut passed) = (Input(&bytes[..len]), Input(&bytes[..len]));
+            let both = (
+                read.varints::<4>().is_some(),
+                passed.skip_varints::<4>().is_some(),
+            );
+            assert_eq!(both.0, both.1, "{bytes:x?} of {len}");
+            if both.0 {
+                assert_eq!(read.0, passed.0);
+            }
         }
     }
 

@@ -454,7 +454,7 @@ impl Process {
                     let share = (cell_end + 1).saturating_sub(snapshot_index) as f64
                         / (cell_end + 1).saturating_sub(cell_start).max(1) as f64;
                     snapshot_index += 1;
-                    for delta in snapshot.deltas().filter(|delta| mine(delta.site)) {
+                    for delta in snapshot.deltas().only(&mine) {
                         sites
                             .entry(delta.site)
                             .or_insert_with(|| {

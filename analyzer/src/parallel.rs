@@ -1,22 +1,34 @@
 //! Work on many items at once: as many threads as the machine has cores.
 
-/// `work` on each of `items`; the results in their order.
+use std::sync::Mutex;
+
+/// `work` on each of `items`; the results in their order. Each thread takes the next few whenever it has done
+/// its last: some items take a thousand times as long as others, and lie together.
 pub fn map<T: Send, R: Send>(items: &mut [T], work: impl Fn(&mut T) -> R + Sync) -> Vec<R> {
     // Below this many items a thread costs more than it saves.
     const WORTH_IT: usize = 64;
+    /// Portions for each thread.
+    const PORTIONS: usize = 64;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if threads == 1 || items.len() < WORTH_IT {
         return items.iter_mut().map(work).collect();
     }
-    let share = items.len().div_ceil(threads);
-    std::thread::scope(|scope| {
-        let work = &work;
-        let workers: Vec<_> = items
-            .chunks_mut(share)
-            .map(|chunk| scope.spawn(move || chunk.iter_mut().map(work).collect::<Vec<R>>()))
-            .collect();
+    let portion = items.len().div_ceil(threads * PORTIONS);
+    let portions = Mutex::new(items.chunks_mut(portion).enumerate());
+    let next = || portions.lock().ok()?.next();
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some((place, items)) = next() {
+            done.push((place, items.iter_mut().map(&work).collect::<Vec<R>>()));
+        }
+        done
+    };
+    let mut done: Vec<(usize, Vec<R>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().flat_map(join).collect()
-    })
+    });
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().flat_map(|(_, results)| results).collect()
 }
 
 /// `work` on each of so many shares at once; the results in their order.

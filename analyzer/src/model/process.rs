@@ -25,6 +25,7 @@ use super::window::Window;
 use crate::parallel;
 use crate::symbolize::Symbols;
 pub(super) use parts::ById;
+pub use parts::ByNumber;
 pub use parts::{Ages, Ended, Event, Module, RawSite};
 pub use time::EmptyWindow;
 
@@ -80,7 +81,7 @@ pub struct Process {
     /// Modules by id.
     pub modules: HashMap<u32, Module>,
     /// Frames by id.
-    pub nodes: HashMap<u32, format::Node>,
+    pub nodes: ByNumber<format::Node>,
     /// What runtimes call the generated code that frames are in, by the frame's id.
     pub code: HashMap<u32, Arc<str>>,
     /// Names of threads by id.
@@ -175,7 +176,7 @@ impl Process {
                 _ => None,
             })
             .ok_or(DecodeError::NoProcess)?;
-        let mut definitions = HashMap::new();
+        let mut definitions = ByNumber::default();
         let mut over_time = Vec::new();
         for record in records() {
             if is_over_time(&record) {
@@ -215,7 +216,7 @@ impl Process {
             labels: BTreeMap::new(),
             env: BTreeMap::new(),
             modules: HashMap::new(),
-            nodes: HashMap::new(),
+            nodes: ByNumber::default(),
             code: HashMap::new(),
             threads: HashMap::new(),
             heads: Vec::new(),
@@ -241,7 +242,7 @@ impl Process {
         }
     }
 
-    fn define(&mut self, record: Record<'_>, sites: &mut HashMap<u32, format::Site>) {
+    fn define(&mut self, record: Record<'_>, sites: &mut ByNumber<format::Site>) {
         match record {
             Record::Process(_) | Record::ModuleGone { .. } => {}
             Record::Arg(arg) => self.argv.push(text(arg)),
@@ -347,7 +348,7 @@ impl Process {
         }
     }
 
-    fn read_sites(&mut self, definitions: &HashMap<u32, format::Site>, records: &[Record<'_>]) {
+    fn read_sites(&mut self, definitions: &ByNumber<format::Site>, records: &[Record<'_>]) {
         let spreads = records.iter().rev().find_map(|record| match record {
             Record::Spreads(found) if found.head.at_ms <= self.to_ms => Some(found),
             _ => None,
@@ -410,7 +411,7 @@ impl Process {
     /// What `records` say of those sites that are `mine`.
     fn sites_over_time(
         &self,
-        definitions: &HashMap<u32, format::Site>,
+        definitions: &ByNumber<format::Site>,
         records: &[Record<'_>],
         mine: impl Fn(u32) -> bool,
     ) -> ById {

@@ -9,7 +9,7 @@ use leaktrack_recording as format;
 
 use super::frame::Frame;
 use super::identity::{ContentHashes, Place, file_name};
-use super::process::{Module, Process};
+use super::process::{ByNumber, Module, Process};
 use crate::symbolize::{CodeName, ModuleRef, SymbolOptions, Symbolizer, Symbols};
 
 /// No stack is longer than this, whatever a damaged recording says.
@@ -38,7 +38,7 @@ pub struct OfProcess<'a> {
     stacks: &'a mut Stacks,
     process: &'a Process,
     /// The frames at nodes; `None` in leaktrack itself.
-    by_node: HashMap<u32, Option<MachineFrame>>,
+    by_node: ByNumber<Option<MachineFrame>>,
 }
 
 impl Stacks {
@@ -61,7 +61,7 @@ impl Stacks {
         OfProcess {
             stacks: self,
             process,
-            by_node: HashMap::new(),
+            by_node: ByNumber::default(),
         }
     }
 

@@ -56,12 +56,15 @@ pub struct RawSite {
 }
 
 /// Sites by their ids.
-pub(in crate::model) type ById = HashMap<u32, RawSite, BuildHasherDefault<IdHasher>>;
+pub(in crate::model) type ById = ByNumber<RawSite>;
+
+/// What has ids that are handed out one after the other.
+pub type ByNumber<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
 
 /// Ids are handed out one after the other: neighbours stay neighbours, which a long list of deltas in their
 /// order goes through several times as fast.
-#[derive(Default)]
-pub(in crate::model) struct IdHasher(u64);
+#[derive(Clone, Debug, Default)]
+pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {

@@ -67,6 +67,39 @@ impl Gram {
         }
     }
 
+    /// With `more` columns behind the `columns` that it was made from.
+    pub fn wider(&self, columns: &[&[f64]], more: &[&[f64]], y: &[f64]) -> Self {
+        let (known, with_y) = self.parts.split_at(entry(self.columns, 0));
+        let mut parts = known.to_vec();
+        for (place, own) in more.iter().enumerate() {
+            let others = columns.iter().chain(&more[..=place]);
+            parts.extend(others.map(|other| products(own, other)));
+        }
+        let (columns, itself) = with_y.split_at(self.columns);
+        parts.extend(columns);
+        parts.extend(more.iter().map(|own| products(y, own)));
+        parts.extend(itself);
+        Self {
+            columns: self.columns + more.len(),
+            parts,
+            ..*self
+        }
+    }
+
+    /// Of the first `columns` alone.
+    pub fn first(&self, columns: usize) -> Self {
+        let columns = columns.min(self.columns);
+        let (known, with_y) = self.parts.split_at(entry(self.columns, 0));
+        let mut parts = known[..entry(columns, 0)].to_vec();
+        parts.extend(&with_y[..columns]);
+        parts.extend(&with_y[self.columns..]);
+        Self {
+            columns,
+            parts,
+            ..*self
+        }
+    }
+
     fn at(&self, i: usize, j: usize, rho: f64) -> f64 {
         let (i, j) = (i.max(j), i.min(j));
         let [one, minus_rho, rho_squared] = self.parts[i * (i + 1) / 2 + j];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::stats::quantile;
 use super::ar1::{Gram, MAX_COLUMNS};
-use super::design;
+use super::design::{self, Column};
 use super::grid::Grid;
 use super::space::Space;
 
@@ -13,7 +13,7 @@ use super::space::Space;
 #[derive(Clone, Debug, Default)]
 pub struct Around {
     /// Its mean curves, each of unknown size.
-    pub columns: Vec<Vec<f64>>,
+    pub columns: Vec<Column>,
     /// What describing it costs, in units of BIC.
     pub charge: f64,
     /// Share of the window until a warm-up was over.
@@ -63,7 +63,7 @@ const MOST_PARTS: usize = 3;
 /// All that may happen around the shape of `y`: nothing first, then what the curve gives reason for, one
 /// thing after the other, in whatever order they show.
 pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
-    let x = grid.x.as_slice();
+    let x = &*grid.x;
     let mut all = vec![Around::default()];
     let mut from = 0;
     for _ in 0..MOST_PARTS {
@@ -73,19 +73,19 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
             if known.only.is_some() {
                 continue;
             }
-            let mut base = known.with_constant(x);
-            base.push(x.to_vec());
-            let space = Space::new(&base, y, floor);
+            let mut base = known.with_constant(grid);
+            base.push(grid.x.clone());
+            let space = Space::new(grid, &base, y, floor);
             let plain = space.plain();
             let warm = warm_up(&space, x, plain).filter(|_| known.warm_until.is_none());
             if warm.is_some() && from == 0 {
                 // Another one may stand beside a bend, or beside nothing else.
                 for only in [Beside::Bend, Beside::Rest] {
-                    let mut base = known.with_constant(x);
+                    let mut base = known.with_constant(grid);
                     if only == Beside::Bend {
                         base.push(x.iter().map(|x| x * x).collect());
                     }
-                    let space = Space::new(&base, y, floor);
+                    let space = Space::new(grid, &base, y, floor);
                     let warm = warm_up(&space, x, space.plain());
                     all.extend(warm.map(|warm| Around {
                         only: Some(only),
@@ -96,7 +96,8 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
             let parts = [
                 warm,
                 restart(&space, y, x, plain).filter(|_| known.restart.is_none()),
-                cycles(y, grid, floor, &known, x).filter(|_| known.columns.len() < MOST_COLUMNS),
+                cycles(y, grid, floor, &known, &grid.x)
+                    .filter(|_| known.columns.len() < MOST_COLUMNS),
             ];
             for more in parts.into_iter().flatten().map(|part| known.and(&part)) {
                 if !all.iter().any(|other| other.same_parts(&more)) {
@@ -115,7 +116,7 @@ pub fn with_cycles_beside(
     grid: &Grid,
     floor: f64,
     known: &Around,
-    shape: &[f64],
+    shape: &Column,
 ) -> Option<Around> {
     Some(Around {
         only: Some(Beside::Rest),
@@ -163,8 +164,8 @@ impl Around {
     }
 
     /// The columns of a design with a constant, and without a shape.
-    pub fn with_constant(&self, x: &[f64]) -> Vec<Vec<f64>> {
-        let mut columns = vec![design::constant(x)];
+    pub fn with_constant(&self, grid: &Grid) -> Vec<Column> {
+        let mut columns = vec![grid.one.clone()];
         columns.extend(self.columns.iter().cloned());
         columns
     }
@@ -204,7 +205,7 @@ fn warm_up(space: &Space, x: &[f64], plain: f64) -> Option<Around> {
         .chain(even_best)
         .max_by(|a, b| a.0.total_cmp(&b.0))?;
     let warm = Around {
-        columns: vec![column],
+        columns: vec![column.into()],
         charge: 2.0 * n.ln() + 2.0 * f64::ln(2.0),
         warm_until: Some(until),
         ..Around::default()
@@ -250,6 +251,7 @@ fn restart(space: &Space, y: &[f64], x: &[f64], plain: f64) -> Option<Around> {
         columns: [step, within]
             .into_iter()
             .chain(restart.comes_back(x))
+            .map(Column::from)
             .collect(),
         charge: restart.charge(n),
         restart: Some(restart.at),
@@ -309,12 +311,12 @@ pub fn largest(y: &[f64], sign: f64) -> Vec<usize> {
 }
 
 /// A cycle beside what is known, with as many harmonics as it is worth.
-fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &[f64]) -> Option<Around> {
-    let x = grid.x.as_slice();
+fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &Column) -> Option<Around> {
+    let x = &*grid.x;
     let n = y.len() as f64;
-    let mut base = known.with_constant(x);
-    base.push(shape.to_vec());
-    let space = Space::new(&base, y, floor);
+    let mut base = known.with_constant(grid);
+    base.push(shape.clone());
+    let space = Space::new(grid, &base, y, floor);
     let plain = space.plain();
     let mut best = (f64::NEG_INFINITY, 0.0);
     for waves in grid.waves() {
@@ -327,15 +329,24 @@ fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &[f64]) -> 
     if best.0 - plain < WORTH_A_LOOK {
         return None;
     }
-    let worth = |cycles: f64, harmonics: usize| {
-        let waves = design::waves(x, cycles, harmonics);
-        let columns: Vec<&[f64]> = base.iter().chain(&waves).map(Vec::as_slice).collect();
-        if columns.len() > MAX_COLUMNS {
-            return f64::NEG_INFINITY;
-        }
-        let likelihood2 = Gram::new(&columns, y, floor).about();
-        likelihood2.unwrap_or(f64::NEG_INFINITY) - 2.0 * harmonics as f64 * n.ln()
+    let refs: Vec<&[f64]> = base.iter().map(|column| &**column).collect();
+    let gram = Gram::new(&refs, y, floor);
+    // The lower harmonics alone, and all of them.
+    let worths = |cycles: f64, harmonics: std::ops::RangeInclusive<usize>| -> Vec<f64> {
+        let most = (MAX_COLUMNS - refs.len()) / 2;
+        let waves = design::waves(x, cycles, most.min(*harmonics.end()));
+        let waves: Vec<&[f64]> = waves.iter().map(Vec::as_slice).collect();
+        let wider = gram.wider(&refs, &waves, y);
+        let worth = |harmonics: usize| {
+            if harmonics > most {
+                return f64::NEG_INFINITY;
+            }
+            let likelihood2 = wider.first(refs.len() + 2 * harmonics).about();
+            likelihood2.unwrap_or(f64::NEG_INFINITY) - 2.0 * harmonics as f64 * n.ln()
+        };
+        harmonics.map(worth).collect()
     };
+    let worth = |cycles: f64, harmonics: usize| worths(cycles, harmonics..=harmonics)[0];
     // Few cycles with many harmonics could take the shape of anything.
     let most_waves = |cycles: f64| {
         let most = match cycles {
@@ -377,15 +388,18 @@ fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &[f64]) -> 
     if own > finest.0 {
         finest = (own, middle, finest.2);
     }
-    for harmonics in 1..=most_waves(finest.1) {
-        let own = worth(finest.1, harmonics);
+    let most = most_waves(finest.1);
+    for (harmonics, own) in (1..).zip(worths(finest.1, 1..=most)) {
         if own > finest.0 {
             finest = (own, finest.1, harmonics);
         }
     }
     let (_, cycles, harmonics) = finest;
     Some(Around {
-        columns: design::waves(x, cycles, harmonics),
+        columns: design::waves(x, cycles, harmonics)
+            .into_iter()
+            .map(Column::from)
+            .collect(),
         charge: (2.0 * harmonics as f64 + 1.0) * n.ln() + 2.0 * CYCLES_TRIED.ln(),
         cycles: Some(cycles),
         waves: 1,

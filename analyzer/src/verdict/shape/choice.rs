@@ -9,6 +9,7 @@ use super::ar1::{Gram, MAX_COLUMNS, Marginal};
 use super::around::{Around, Beside, around, with_cycles_beside};
 use super::atoms::{self, Atom};
 use super::clean::{self, Cleaned};
+use super::design::Column;
 use super::grid::Grid;
 use super::space::Space;
 use super::{Kind, design, steps};
@@ -150,9 +151,9 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let least = floor * floor * n as f64;
     let y = cleaned.y.as_slice();
     let grid = Grid::of(n);
-    let x = grid.x.as_slice();
+    let x = &*grid.x;
     // Most curves come and go around a level, and are not worth a search.
-    let plain = n < 16 || (!thorough && is_plain(y, x, &cleaned, least));
+    let plain = n < 16 || (!thorough && is_plain(y, &grid, &cleaned, least));
     let mut all_around = match plain {
         true => vec![Around::default()],
         false => around(y, &grid, least),
@@ -184,7 +185,8 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
                         .is_some_and(|atom| atom.steps.is_some() == steps)
                 });
                 let best = alike.max_by(|a, b| a.worth.total_cmp(&b.worth));
-                let Some(shape) = best.and_then(|it| Some(it.atom.as_ref()?.values.clone())) else {
+                let values = best.and_then(|it| Some(it.atom.as_ref()?.values.as_slice().into()));
+                let Some(shape) = values else {
                     break;
                 };
                 let known = &all_around[index];
@@ -246,26 +248,26 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
         (settled && rests).then_some(best.kind)
     };
     let around_best = &all_around[best.around];
-    let drift = gram(&all_around[0], Some(x), x, y, least).and_then(|(gram, slope)| {
+    let drift = gram(&all_around[0], Some(x), &grid, y, least).and_then(|(gram, slope)| {
         let marginal = gram.marginal(slope)?;
         Some((marginal.quantile(0.99), marginal.quantile(0.01)))
     });
     let sd = gram(
         around_best,
         best.atom.as_ref().map(|atom| atom.values.as_slice()),
-        x,
+        &grid,
         y,
         least,
     )
     .and_then(|(gram, _)| gram.fit(false))
     .map_or(0.0, |fit| fit.sd);
     let uneven = match best.kind {
-        Kind::Staircase => uneven(best, around_best, x, y, least),
+        Kind::Staircase => uneven(best, around_best, &grid, y, least),
         _ => None,
     };
     Some(Shape {
         kind,
-        trend: trend(&tried, &all_around, x, y, least, kind),
+        trend: trend(&tried, &all_around, &grid, y, least, kind),
         uneven: uneven.unwrap_or(0.0),
         best: Best {
             kind: best.kind,
@@ -276,7 +278,9 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
             steps: best.atom.as_ref().and_then(|atom| atom.steps),
         },
         lead,
-        still: riser.map_or(0.0, |it| still_rises(&all_around[it.around], x, y, least)),
+        still: riser.map_or(0.0, |it| {
+            still_rises(&all_around[it.around], &grid, y, least)
+        }),
         drift,
         excursions: cleaned.excursions,
         spike,
@@ -286,14 +290,14 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
 
 /// True if nothing speaks for a trend, a start from below, a restart or a cycle: what is left of a level is
 /// a first-order autoregression.
-fn is_plain(y: &[f64], x: &[f64], cleaned: &Cleaned, least: f64) -> bool {
+fn is_plain(y: &[f64], grid: &Grid, cleaned: &Cleaned, least: f64) -> bool {
     const FAR: f64 = 3.5;
     if !cleaned.dips.is_empty() {
         return false;
     }
-    let space = Space::new(&[design::constant(x)], y, least);
+    let space = Space::new(grid, &[grid.one.clone()], y, least);
     let rises = space
-        .with(x)
+        .with(&grid.x)
         .is_none_or(|line| line.likelihood2 - space.plain() > RISES);
     if rises {
         return false;
@@ -337,8 +341,8 @@ fn try_shapes(
     least: f64,
     thorough: bool,
 ) {
-    let x = grid.x.as_slice();
-    let space = Space::new(&around.with_constant(x), y, least);
+    let x = &*grid.x;
+    let space = Space::new(grid, &around.with_constant(grid), y, least);
     let cost = (y.len() as f64).ln();
     let flat = space.plain() - around.charge;
     let is_warm = around.warm_until.is_some();
@@ -427,7 +431,7 @@ fn try_shapes(
     }
     let mut best = (f64::NEG_INFINITY, 0.0, 0.0);
     for stairs in grid.stairs() {
-        let worth = space.with_known(&stairs.values, stairs.own);
+        let worth = space.with_stairs(stairs);
         let worth = worth.map_or(f64::NEG_INFINITY, |gain| gain.likelihood2);
         if worth > best.0 {
             best = (worth, stairs.cycles, stairs.phase);
@@ -466,29 +470,30 @@ fn try_shapes(
 fn gram(
     around: &Around,
     shape: Option<&[f64]>,
-    x: &[f64],
+    grid: &Grid,
     y: &[f64],
     least: f64,
 ) -> Option<(Gram, usize)> {
-    let mut columns = around.with_constant(x);
-    columns.extend(shape.map(<[f64]>::to_vec));
+    let around = around.with_constant(grid);
+    let mut columns: Vec<&[f64]> = around.iter().map(|column| &**column).collect();
+    columns.extend(shape);
     if columns.len() > MAX_COLUMNS {
         return None;
     }
-    let refs: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-    Some((Gram::new(&refs, y, least), columns.len() - 1))
+    Some((Gram::new(&columns, y, least), columns.len() - 1))
 }
 
 /// The slope of a line, averaged over the surroundings that explain the curve nearly as well as the best.
 fn trend(
     tried: &[Tried],
     all_around: &[Around],
-    x: &[f64],
+    grid: &Grid,
     y: &[f64],
     least: f64,
     kind: Option<Kind>,
 ) -> Option<Trend> {
     const NEARLY: f64 = 9.0;
+    let x = &*grid.x;
     let lines = || {
         tried
             .iter()
@@ -497,7 +502,7 @@ fn trend(
     let best = lines().max_by(|a, b| a.worth.total_cmp(&b.worth))?;
     let near = lines().filter(|it| best.worth - it.worth < NEARLY);
     let parts = near.filter_map(|it| {
-        let (gram, slope) = gram(&all_around[it.around], Some(x), x, y, least)?;
+        let (gram, slope) = gram(&all_around[it.around], Some(x), grid, y, least)?;
         Some((
             f64::exp(0.5 * (it.worth - best.worth)),
             gram.marginal(slope)?,
@@ -519,9 +524,9 @@ fn trend(
     if kind == Some(Kind::Accelerating) {
         // How fast it is at the end, not on average.
         let mut bent = all_around[best.around].clone();
-        bent.columns.push(design::bend(x));
+        bent.columns.push(design::bend(x).into());
         let marginal =
-            gram(&bent, Some(x), x, y, least).and_then(|(gram, slope)| gram.marginal(slope));
+            gram(&bent, Some(x), grid, y, least).and_then(|(gram, slope)| gram.marginal(slope));
         return marginal.as_ref().map(of);
     }
     Some(of(&marginal))
@@ -529,8 +534,9 @@ fn trend(
 
 /// Half of the 95% interval of the mean height of a staircase's steps, as a share of it: from how they differ
 /// among themselves, noise taken away. `None`: too few to say.
-fn uneven(best: &Tried, around: &Around, x: &[f64], y: &[f64], least: f64) -> Option<f64> {
+fn uneven(best: &Tried, around: &Around, grid: &Grid, y: &[f64], least: f64) -> Option<f64> {
     const FEWEST: usize = 4;
+    let x = &*grid.x;
     let atom = best.atom.as_ref()?;
     let steps = match atom.phase {
         Some(phase) => atoms::each_step(x, atom.steps?, phase),
@@ -543,13 +549,13 @@ fn uneven(best: &Tried, around: &Around, x: &[f64], y: &[f64], least: f64) -> Op
                 .collect()
         }
     };
-    let mut columns = around.with_constant(x);
+    let mut columns = around.with_constant(grid);
     let first = columns.len();
-    columns.extend(steps);
+    columns.extend(steps.into_iter().map(Column::from));
     if columns.len() > MAX_COLUMNS {
         return None;
     }
-    let refs: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let refs: Vec<&[f64]> = columns.iter().map(|column| &**column).collect();
     let fit = Gram::new(&refs, y, least).fit(true)?;
     let heights = fit.beta.get(first..)?;
     let count = heights.len();
@@ -617,14 +623,15 @@ fn rate_gram(rates: &[f64], bent: bool) -> Option<Gram> {
 
 /// Probability that the later half rises by itself: cycles are taken away, the rest of what happens around
 /// it is over by then.
-fn still_rises(around: &Around, x: &[f64], y: &[f64], least: f64) -> f64 {
+fn still_rises(around: &Around, grid: &Grid, y: &[f64], least: f64) -> f64 {
+    let x = &*grid.x;
     let known = || {
-        let (gram, _) = gram(around, Some(x), x, y, least)?;
+        let (gram, _) = gram(around, Some(x), grid, y, least)?;
         let fit = gram.fit(true)?;
         let mut left = y.to_vec();
         let waves = around.columns.iter().zip(fit.beta.iter().skip(1));
         for (column, size) in waves.skip(around.columns.len() - around.wave_columns) {
-            let parts = left.iter_mut().zip(column);
+            let parts = left.iter_mut().zip(column.iter());
             parts.for_each(|(left, part)| *left -= size * part);
         }
         let settled = around.restart.map_or(0, |at| at + y.len() / 8);

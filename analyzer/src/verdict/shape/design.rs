@@ -2,6 +2,11 @@
 //!
 //! Knows nothing of data; each curve is a shape that live bytes can have.
 
+use std::rc::Rc;
+
+/// A column that several designs have.
+pub type Column = Rc<[f64]>;
+
 /// Times of `points` grid points: the middles of equal parts of the window.
 pub fn times(points: usize) -> Vec<f64> {
     let part = |i: usize| (i as f64 + 0.5) / points as f64;

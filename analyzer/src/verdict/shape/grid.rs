@@ -5,6 +5,8 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use super::ar1::products;
+use super::design::Column;
+use super::space::products_beside;
 use super::{atoms, design};
 
 /// Most cycles per window that are tried.
@@ -14,9 +16,54 @@ const MOST_CYCLES: f64 = 30.0;
 #[derive(Debug)]
 pub struct Grid {
     /// Times of the points, see [`design::times`].
-    pub x: Vec<f64>,
+    pub x: Column,
+    /// 1 everywhere.
+    pub one: Column,
     stairs: OnceCell<Vec<Stairs>>,
     waves: OnceCell<Vec<Waves>>,
+}
+
+/// A column that most designs have.
+#[derive(Clone, Copy, Debug)]
+pub enum Common {
+    /// See [`Grid::one`].
+    One,
+    /// See [`Grid::x`].
+    Line,
+}
+
+impl Common {
+    /// What `column` is of these, if it is one.
+    pub fn of(column: &Column, grid: &Grid) -> Option<Self> {
+        let known = [(Self::One, &grid.one), (Self::Line, &grid.x)];
+        let found = known.into_iter().find(|(_, it)| Rc::ptr_eq(it, column));
+        found.map(|(common, _)| common)
+    }
+}
+
+/// [`products`] of a column with those that most designs have.
+#[derive(Debug)]
+pub struct Beside {
+    one: [f64; 3],
+    line: [f64; 3],
+}
+
+impl Beside {
+    fn of(column: &[f64], one: &[f64], line: &[f64]) -> Self {
+        let with = |other: &[f64]| products_beside(column, other, &super::space::neighbours(other));
+        Self {
+            one: with(one),
+            line: with(line),
+        }
+    }
+
+    /// Those with one of them.
+    pub fn with(&self, common: Common) -> [f64; 3] {
+        match common {
+            Common::One => self.one,
+            Common::Line => self.line,
+        }
+    }
 }
 
 /// Even steps: how many per window, and where the first one is.
@@ -30,6 +77,8 @@ pub struct Stairs {
     pub values: Vec<f64>,
     /// Its [`products`] with itself.
     pub own: [f64; 3],
+    /// Those with what most designs have.
+    pub beside: Beside,
 }
 
 /// Cosine and sine of some cycles per window.
@@ -41,6 +90,8 @@ pub struct Waves {
     pub values: [Vec<f64>; 2],
     /// [`products`] of the first with itself, of the second with itself, of both.
     pub own: [[f64; 3]; 3],
+    /// Those of each with what most designs have.
+    pub beside: [Beside; 2],
 }
 
 impl Grid {
@@ -53,7 +104,8 @@ impl Grid {
             Some(grid) if grid.x.len() == points => grid.clone(),
             _ => last
                 .insert(Rc::new(Self {
-                    x: design::times(points),
+                    x: design::times(points).into(),
+                    one: vec![1.0; points].into(),
                     stairs: OnceCell::new(),
                     waves: OnceCell::new(),
                 }))
@@ -69,6 +121,7 @@ impl Grid {
                 cycles,
                 phase,
                 own: products(&values, &values),
+                beside: Beside::of(&values, &self.one, &self.x),
                 values,
             }
         };
@@ -92,6 +145,7 @@ impl Grid {
                             products(&sine, &sine),
                             products(&cosine, &sine),
                         ],
+                        beside: [&cosine, &sine].map(|it| Beside::of(it, &self.one, &self.x)),
                         values: [cosine, sine],
                     });
                 }

@@ -4,9 +4,10 @@
 //! of whitened columns are quadratic in rho, so that a further column costs three products with each of
 //! those that are there, whatever the number of values. This is what makes it cheap to try hundreds of shapes.
 
-use super::super::stats::dots;
+use super::super::stats::{dots, has_avx2};
 use super::ar1::{MAX_COLUMNS, dot, products};
-use super::grid::Waves;
+use super::design::Column;
+use super::grid::{Beside, Common, Grid, Stairs, Waves};
 
 /// Values of rho, about evenly apart in atanh(rho), where likelihoods are about equally wide.
 const RHOS: [f64; LAYERS] = [0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95];
@@ -30,8 +31,8 @@ type Lanes = [f64; LAYERS];
 pub struct Space {
     points: usize,
     floor: f64,
-    /// The columns, then the curve; each with the sums of its neighbours at every point.
-    base: Vec<[Vec<f64>; 2]>,
+    /// The columns, then the curve.
+    base: Vec<Base>,
     /// Orthonormal directions, one for each column that says something new, as sums of the whitened columns
     /// with these sizes, which are 0 for those that come later.
     known: Vec<Vec<Lanes>>,
@@ -44,6 +45,24 @@ pub struct Space {
     /// so many times as large with a rho of 0.
     scale: Lanes,
 }
+
+/// A column that is there, or the curve.
+struct Base {
+    values: Column,
+    /// The sums of its neighbours at every point.
+    neighbours: Vec<f64>,
+    /// Set if products with it are known.
+    common: Option<Common>,
+}
+
+/// A further column along each direction that is known, and along what is left of the curve.
+struct Seen<const N: usize> {
+    known: [Lanes; N],
+    left: Lanes,
+}
+
+/// Most of the time there are no more columns than these, with the curve.
+const FEW: usize = 8;
 
 /// A column as a [`Space`] sees it.
 pub struct Sighted {
@@ -64,16 +83,15 @@ pub struct Gain {
 }
 
 impl Space {
-    /// Of the series `y` and `columns`, which are left out where they say nothing new; `floor` is the
+    /// Of the series `y` and `columns`, some of which may be of the `grid`, and which are left out where they say nothing new; `floor` is the
     /// least sum of squares that is taken for noise.
-    pub fn new(columns: &[Vec<f64>], y: &[f64], floor: f64) -> Self {
-        let with_neighbours = |column: &[f64]| {
-            let at = |place: Option<usize>| place.and_then(|at| column.get(at)).unwrap_or(&0.0);
-            let sum = |i: usize| at(i.checked_sub(1)) + at(i.checked_add(1));
-            [column.to_vec(), (0..column.len()).map(sum).collect()]
+    pub fn new(grid: &Grid, columns: &[Column], y: &[f64], floor: f64) -> Self {
+        let base = |column: &Column| Base {
+            values: column.clone(),
+            neighbours: neighbours(column),
+            common: Common::of(column, grid),
         };
-        let all = columns.iter().map(Vec::as_slice).chain([y]);
-        let base = all.map(with_neighbours).collect();
+        let base = columns.iter().chain([&y.into()]).map(base).collect();
         let mut space = Self {
             points: y.len(),
             floor,
@@ -93,7 +111,7 @@ impl Space {
     }
 
     /// Makes the columns orthonormal for one rho.
-    fn fill(&mut self, lane: usize, rho: f64, columns: &[Vec<f64>], y: &[f64]) {
+    fn fill(&mut self, lane: usize, rho: f64, columns: &[Column], y: &[f64]) {
         // Each direction with the sizes that make it.
         let mut known: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(columns.len());
         let rest = |column: &[f64], place: usize, known: &[(Vec<f64>, Vec<f64>)]| {
@@ -138,34 +156,61 @@ impl Space {
 
     /// With `column`; `None` if it says nothing new.
     pub fn with(&self, column: &[f64]) -> Option<Gain> {
-        self.with_known(column, products(column, column))
+        self.gain(products(column, column), &self.beside(column))
     }
 
-    /// With `column`, of which the [`products`] with itself are known.
-    pub fn with_known(&self, column: &[f64], own: [f64; 3]) -> Option<Gain> {
-        self.gain(own, &self.beside(column))
+    /// With a staircase that all curves are compared with.
+    pub fn with_stairs(&self, stairs: &Stairs) -> Option<Gain> {
+        self.gain(
+            stairs.own,
+            &self.beside_known(&stairs.values, &stairs.beside),
+        )
     }
 
     /// The [`products`] of `column` with the columns that are there and with the curve.
     fn beside(&self, column: &[f64]) -> [[f64; 3]; MAX_COLUMNS + 1] {
-        let end = column.len() - 1;
         let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
-        for (parts, [other, neighbours]) in beside.iter_mut().zip(&self.base) {
-            let [all, shifted] = dots(column, [other, neighbours]);
-            let ends = column[0] * other[0] + column[end] * other[end];
-            *parts = [all, shifted, all - ends];
+        for (parts, base) in beside.iter_mut().zip(&self.base) {
+            *parts = base.products(column);
+        }
+        beside
+    }
+
+    /// The same of a column of which `known` is made once for all curves.
+    fn beside_known(&self, column: &[f64], known: &Beside) -> [[f64; 3]; MAX_COLUMNS + 1] {
+        let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
+        for (parts, base) in beside.iter_mut().zip(&self.base) {
+            *parts = match base.common {
+                Some(common) => known.with(common),
+                None => base.products(column),
+            };
         }
         beside
     }
 
     /// The gain of a column from its products with itself and with what is there.
     fn gain(&self, own: [f64; 3], beside: &[[f64; 3]]) -> Option<Gain> {
-        let white = self.white(beside);
-        let left = sum(&self.left, &white);
+        let (left, explained) = match self.base.len() {
+            ..=FEW => self.explained::<FEW>(own, beside),
+            _ => self.explained::<{ MAX_COLUMNS + 1 }>(own, beside),
+        }?;
+        let (likelihood2, best) = self.peak(&self.rest(&explained));
+        Some(Gain {
+            likelihood2,
+            rises: left[best] > 0.0,
+        })
+    }
+
+    /// The column along what is left of the curve, and how much of that it explains.
+    fn explained<const N: usize>(
+        &self,
+        own: [f64; 3],
+        beside: &[[f64; 3]],
+    ) -> Option<(Lanes, Lanes)> {
+        let seen = self.seen::<N>(beside);
         let before = at_rhos(own);
         let mut known = [0.0; LAYERS];
-        for direction in &self.known {
-            let along = sum(direction, &white);
+        for along in seen.known.iter().take(self.known.len()) {
             for (known, along) in known.iter_mut().zip(along) {
                 *known += along * along;
             }
@@ -175,25 +220,52 @@ impl Space {
         for lane in 0..LAYERS {
             let norm = before[lane] - known[lane];
             new &= norm > before[lane] * 1e-6;
-            explained[lane] = left[lane] * left[lane] / norm;
+            explained[lane] = seen.left[lane] * seen.left[lane] / norm;
         }
-        let (likelihood2, best) = new.then(|| self.peak(&self.rest(&explained)))?;
-        Some(Gain {
-            likelihood2,
-            rises: left[best] > 0.0,
-        })
+        new.then_some((seen.left, explained))
+    }
+
+    /// Of a column with these products. `N` is at least as much as there are columns, and one for the curve.
+    fn seen<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
+        #[cfg(target_arch = "x86_64")]
+        if has_avx2() {
+            // SAFETY: the processor has what the function is compiled for, which is all that it asks for.
+            return unsafe { self.seen_avx2(beside) };
+        }
+        self.sums(beside)
+    }
+
+    /// [`Space::sums`] in registers of four numbers instead of two: the same operations in the same order.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn seen_avx2<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
+        self.sums(beside)
+    }
+
+    #[inline(always)]
+    fn sums<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
+        let mut seen = Seen {
+            known: [[0.0; LAYERS]; N],
+            left: [0.0; LAYERS],
+        };
+        for (at, (parts, size)) in beside.iter().zip(&self.left).enumerate() {
+            let white = at_rhos(*parts);
+            add_lanes(&mut seen.left, size, &white);
+            for (along, direction) in seen.known.iter_mut().zip(&self.known) {
+                if let Some(size) = direction.get(at) {
+                    add_lanes(along, size, &white);
+                }
+            }
+        }
+        seen
     }
 
     /// What a column has along each direction that is known, for each rho.
     pub fn sight(&self, values: Vec<f64>) -> Sighted {
-        let white = self.white(&self.beside(&values));
+        let seen = self.seen::<{ MAX_COLUMNS + 1 }>(&self.beside(&values));
         Sighted {
-            known: self
-                .known
-                .iter()
-                .map(|direction| sum(direction, &white))
-                .collect(),
-            left: sum(&self.left, &white),
+            known: seen.known[..self.known.len()].to_vec(),
+            left: seen.left,
             values,
         }
     }
@@ -256,8 +328,8 @@ impl Space {
         let sums: Vec<Vec<f64>> = self
             .base
             .iter()
-            .map(|[values, _]| {
-                let mut sums = values.clone();
+            .map(|base| {
+                let mut sums = base.values.to_vec();
                 sums.push(0.0);
                 for i in (0..n).rev() {
                     sums[i] += sums[i + 1];
@@ -267,8 +339,8 @@ impl Space {
             .collect();
         let gain = |at: usize| {
             let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
-            for (parts, ([values, _], sums)) in beside.iter_mut().zip(self.base.iter().zip(&sums)) {
-                let last = values[n - 1];
+            for (parts, (base, sums)) in beside.iter_mut().zip(self.base.iter().zip(&sums)) {
+                let last = base.values[n - 1];
                 *parts = [
                     sums[at],
                     sums[at - 1] - last + sums[at + 1],
@@ -284,18 +356,25 @@ impl Space {
 
     /// With both columns of `waves`; about, from half of the values of rho.
     pub fn with_waves(&self, waves: &Waves) -> Option<f64> {
+        match self.base.len() {
+            ..=FEW => self.with_both::<FEW>(waves),
+            _ => self.with_both::<{ MAX_COLUMNS + 1 }>(waves),
+        }
+    }
+
+    fn with_both<const N: usize>(&self, waves: &Waves) -> Option<f64> {
         let [mut aa, mut bb, mut ab] = waves.own.map(at_rhos);
-        let [white_a, white_b] =
-            [&waves.values[0], &waves.values[1]].map(|column| self.white(&self.beside(column)));
-        for direction in &self.known {
-            let (along_a, along_b) = (sum(direction, &white_a), sum(direction, &white_b));
+        let [a, b] = [0, 1]
+            .map(|at| self.seen::<N>(&self.beside_known(&waves.values[at], &waves.beside[at])));
+        let known = self.known.len();
+        for (along_a, along_b) in a.known.iter().zip(&b.known).take(known) {
             for lane in 0..LAYERS {
                 aa[lane] -= along_a[lane] * along_a[lane];
                 bb[lane] -= along_b[lane] * along_b[lane];
                 ab[lane] -= along_a[lane] * along_b[lane];
             }
         }
-        let (ya, yb) = (sum(&self.left, &white_a), sum(&self.left, &white_b));
+        let (ya, yb) = (a.left, b.left);
         let mut explained = [f64::NEG_INFINITY; LAYERS];
         for lane in 0..LAYERS {
             let (aa, bb, ab, ya, yb) = (aa[lane], bb[lane], ab[lane], ya[lane], yb[lane]);
@@ -344,34 +423,46 @@ impl Space {
         let above = if b < 0.0 { -a * a / (4.0 * b) } else { 0.0 };
         (top + above, best)
     }
+}
 
-    /// Products of a whitened column with those that are there and the curve.
-    fn white(&self, beside: &[[f64; 3]]) -> [Lanes; MAX_COLUMNS + 1] {
-        let mut white = [[0.0; LAYERS]; MAX_COLUMNS + 1];
-        for ((white, parts), _) in white.iter_mut().zip(beside).zip(&self.base) {
-            *white = at_rhos(*parts);
-        }
-        white
+impl Base {
+    /// The [`products`] of `column` with it.
+    fn products(&self, column: &[f64]) -> [f64; 3] {
+        products_beside(column, &self.values, &self.neighbours)
     }
 }
 
-/// The sum of `white`, each so many times.
-fn sum(sizes: &[Lanes], white: &[Lanes]) -> Lanes {
-    let mut sum = [0.0; LAYERS];
-    for (sizes, white) in sizes.iter().zip(white) {
-        for lane in 0..LAYERS {
-            sum[lane] += sizes[lane] * white[lane];
-        }
+/// At every point the sum of the two beside it.
+pub fn neighbours(column: &[f64]) -> Vec<f64> {
+    let at = |place: Option<usize>| place.and_then(|at| column.get(at)).unwrap_or(&0.0);
+    let sum = |i: usize| at(i.checked_sub(1)) + at(i.checked_add(1));
+    (0..column.len()).map(sum).collect()
+}
+
+/// The [`products`] of `column` and `other`, of which the sums of the neighbours at every point are known.
+pub fn products_beside(column: &[f64], other: &[f64], neighbours: &[f64]) -> [f64; 3] {
+    let end = column.len() - 1;
+    let [all, shifted] = dots(column, [other, neighbours]);
+    let ends = column[0] * other[0] + column[end] * other[end];
+    [all, shifted, all - ends]
+}
+
+/// `size` times `white`, added to `sum`.
+#[inline(always)]
+fn add_lanes(sum: &mut Lanes, size: &Lanes, white: &Lanes) {
+    for lane in 0..LAYERS {
+        sum[lane] += size[lane] * white[lane];
     }
-    sum
 }
 
 /// [`at_rho`] for each of [`RHOS`].
+#[inline(always)]
 fn at_rhos(parts: [f64; 3]) -> Lanes {
     RHOS.map(|rho| at_rho(parts, rho))
 }
 
 /// The product of two whitened columns, from [`products`].
+#[inline(always)]
 fn at_rho([all, shifted, inner]: [f64; 3], rho: f64) -> f64 {
     all - rho * shifted + rho * rho * inner
 }

@@ -91,6 +91,7 @@ impl<'a> Input<'a> {
         }
     }
 
+    #[inline]
     fn long_varint(&mut self) -> Option<u64> {
         let ahead = self.ahead();
         if let Some((word, ends)) = ahead
@@ -109,6 +110,7 @@ impl<'a> Input<'a> {
     }
 
     /// The next eight bytes, the first one lowest, and a bit for each of them that ends a varint.
+    #[inline]
     fn ahead(&self) -> Option<(u64, u64)> {
         let word = u64::from_le_bytes(*self.0.first_chunk()?);
         Some((word, !word & ENDS))
@@ -148,6 +150,7 @@ impl<'a> Input<'a> {
     }
 
     /// Reads several varints.
+    #[inline]
     pub(crate) fn varints<const N: usize>(&mut self) -> Option<[u64; N]> {
         let mut values = [0; N];
         for value in &mut values {

@@ -14,6 +14,7 @@ pub mod stats;
 pub mod survival;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use crate::human;
 

@@ -3,6 +3,8 @@
 //!
 //! Never panics: too few or constant values give `None` or a p-value of 1.
 
+use super::wide;
+
 /// Two-sided 95% quantile of the normal distribution.
 const Z95: f64 = 1.959_964;
 
@@ -44,27 +46,18 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
             inflation: 1.0,
         });
     }
-    let mut slopes = pairwise_slopes(points);
-    let last = slopes.len() - 1;
-    let place = |q: f64| (q.clamp(0.0, 1.0) * last as f64).round() as usize;
-    let middle = place(0.5);
-    let (below, slope, above) = slopes.select_nth_unstable(middle);
-    let slope = from_key(*slope);
     let values: Vec<f64> = points.iter().map(|point| point.1).collect();
+    let (s, variance) = kendall(&values);
+    let mut slopes = Slopes::of(points);
+    let last = slopes.count() - 1;
+    let place = |q: f64| (q.clamp(0.0, 1.0) * last as f64).round() as usize;
+    let slope = slopes.at(place(0.5));
     let residuals: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
     let inflation = autocorrelation_factor(&ranks(&residuals));
-    let (s, variance) = kendall(&values);
     let deviation = (variance * inflation).sqrt();
     let half_share = Z95 * deviation / 2.0 / (last + 1) as f64;
-    // Either side of the median is already apart from the other.
-    let low = match place(0.5 - half_share) {
-        at if at < middle => from_key(*below.select_nth_unstable(at).1),
-        _ => slope,
-    };
-    let high = match place(0.5 + half_share).checked_sub(middle + 1) {
-        Some(at) => from_key(*above.select_nth_unstable(at).1),
-        None => slope,
-    };
+    let low = slopes.at(place(0.5 - half_share));
+    let high = slopes.at(place(0.5 + half_share));
     Some(Trend {
         slope,
         low,
@@ -74,16 +67,51 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
     })
 }
 
-/// The slopes between all points of which one is later, as whole numbers of the same order: these are
-/// sorted in half the time.
-fn pairwise_slopes(points: &[(f64, f64)]) -> Vec<i64> {
-    let mut slopes = Vec::with_capacity(points.len() * (points.len() - 1) / 2);
-    for (i, a) in points.iter().enumerate() {
-        let later = points.get(i + 1..).unwrap_or(&[]);
-        let later = later.iter().filter(|b| b.0 > a.0);
-        slopes.extend(later.map(|b| to_key((b.1 - a.1) / (b.0 - a.0))));
+/// The slopes between all points of which one is later. Those that are 0 are counted alone: of a curve that
+/// mostly stays where it is they are nearly all.
+struct Slopes {
+    /// Below and above 0, as whole numbers of the same order: these are sorted in half the time.
+    below: Vec<i64>,
+    above: Vec<i64>,
+    level: usize,
+}
+
+impl Slopes {
+    fn of(points: &[(f64, f64)]) -> Self {
+        let (mut below, mut above, mut level) = (Vec::new(), Vec::new(), 0);
+        for (i, a) in points.iter().enumerate() {
+            let later = points.get(i + 1..).unwrap_or(&[]);
+            for b in later.iter().filter(|b| b.0 > a.0) {
+                let rise = b.1 - a.1;
+                if rise == 0.0 {
+                    level += 1;
+                } else {
+                    let side = if rise < 0.0 { &mut below } else { &mut above };
+                    side.push(to_key(rise / (b.0 - a.0)));
+                }
+            }
+        }
+        Self {
+            below,
+            above,
+            level,
+        }
     }
-    slopes
+
+    fn count(&self) -> usize {
+        self.below.len() + self.level + self.above.len()
+    }
+
+    /// The slope that so many are below.
+    fn at(&mut self, place: usize) -> f64 {
+        let (below, flat) = (self.below.len(), self.below.len() + self.level);
+        let (side, place) = match place {
+            _ if place < below => (&mut self.below, place),
+            _ if place < flat => return 0.0,
+            _ => (&mut self.above, place - flat),
+        };
+        from_key(*side.select_nth_unstable(place).1)
+    }
 }
 
 /// The order of [`f64::total_cmp`] as that of whole numbers; its own inverse.
@@ -104,56 +132,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The inner products of `a` with each of `others`, all as long; see [`dot`].
 pub fn dots<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
-    #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
-        // SAFETY: the processor has what the function is compiled for, which is all that it asks for.
-        return unsafe { dots_avx2(a, others) };
-    }
-    sums(a, others)
-}
-
-/// True if the processor has registers of four numbers.
-#[cfg(target_arch = "x86_64")]
-pub fn has_avx2() -> bool {
-    std::arch::is_x86_feature_detected!("avx2")
-}
-
-/// [`sums`] in registers of four numbers: the same operations in the same order, so the same results to the
-/// last bit. Written out, since the compiler makes shuffles of it.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn dots_avx2<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
-    use std::arch::x86_64::{
-        __m256d, _mm256_add_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_setzero_pd, _mm256_storeu_pd,
-    };
-    let halves = |chunk: &[f64; 8]| -> [__m256d; 2] {
-        let [low, high] = [0, 4].map(|at| chunk[at..].as_ptr());
-        // SAFETY: four numbers follow both, and the loads ask for no alignment.
-        unsafe { [_mm256_loadu_pd(low), _mm256_loadu_pd(high)] }
-    };
-    let parts = others.map(|other| other.as_chunks::<8>());
-    let (chunks, rest) = a.as_chunks::<8>();
-    let all = parts.iter().map(|(chunks, _)| chunks.len());
-    let chunks = &chunks[..all.fold(chunks.len(), usize::min)];
-    let mut sums = [[_mm256_setzero_pd(); 2]; N];
-    for (at, chunk) in chunks.iter().enumerate() {
-        let [low, high] = halves(chunk);
-        for (sums, (others, _)) in sums.iter_mut().zip(&parts) {
-            let [other_low, other_high] = halves(&others[at]);
-            sums[0] = _mm256_add_pd(sums[0], _mm256_mul_pd(low, other_low));
-            sums[1] = _mm256_add_pd(sums[1], _mm256_mul_pd(high, other_high));
-        }
-    }
-    let mut results = [0.0; N];
-    for (result, (sums, (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
-        let rest: f64 = rest.iter().zip(*other).map(|(a, b)| a * b).sum();
-        let mut four = [0.0; 4];
-        // SAFETY: there is room for four numbers, and the store asks for no alignment.
-        unsafe { _mm256_storeu_pd(four.as_mut_ptr(), _mm256_add_pd(sums[0], sums[1])) };
-        let [a, b, c, d] = four;
-        *result = rest + ((a + b) + (c + d));
-    }
-    results
+    wide::dots(a, others).unwrap_or_else(|| sums(a, others))
 }
 
 fn sums<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {

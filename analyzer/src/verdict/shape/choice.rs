@@ -295,7 +295,7 @@ fn is_plain(y: &[f64], grid: &Grid, cleaned: &Cleaned, least: f64) -> bool {
     if !cleaned.dips.is_empty() {
         return false;
     }
-    let space = Space::new(grid, &[grid.one.clone()], y, least);
+    let space = Space::new(grid, std::slice::from_ref(&grid.one), y, least);
     let rises = space
         .with(&grid.x)
         .is_none_or(|line| line.likelihood2 - space.plain() > RISES);

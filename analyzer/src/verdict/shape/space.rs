@@ -4,7 +4,8 @@
 //! of whitened columns are quadratic in rho, so that a further column costs three products with each of
 //! those that are there, whatever the number of values. This is what makes it cheap to try hundreds of shapes.
 
-use super::super::stats::{dots, has_avx2};
+use super::super::stats::dots;
+use super::super::wide;
 use super::ar1::{MAX_COLUMNS, dot, products};
 use super::design::Column;
 use super::grid::{Beside, Common, Grid, Stairs, Waves};
@@ -227,37 +228,10 @@ impl Space {
 
     /// Of a column with these products. `N` is at least as much as there are columns, and one for the curve.
     fn seen<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
-        #[cfg(target_arch = "x86_64")]
-        if has_avx2() {
-            // SAFETY: the processor has what the function is compiled for, which is all that it asks for.
-            return unsafe { self.seen_avx2(beside) };
-        }
-        self.sums(beside)
-    }
-
-    /// [`Space::sums`] in registers of four numbers instead of two: the same operations in the same order.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn seen_avx2<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
-        self.sums(beside)
-    }
-
-    #[inline(always)]
-    fn sums<const N: usize>(&self, beside: &[[f64; 3]]) -> Seen<N> {
-        let mut seen = Seen {
-            known: [[0.0; LAYERS]; N],
-            left: [0.0; LAYERS],
-        };
-        for (at, (parts, size)) in beside.iter().zip(&self.left).enumerate() {
-            let white = at_rhos(*parts);
-            add_lanes(&mut seen.left, size, &white);
-            for (along, direction) in seen.known.iter_mut().zip(&self.known) {
-                if let Some(size) = direction.get(at) {
-                    add_lanes(along, size, &white);
-                }
-            }
-        }
-        seen
+        wide::compiled(Sums::<N> {
+            space: self,
+            beside,
+        })
     }
 
     /// What a column has along each direction that is known, for each rho.
@@ -422,6 +396,34 @@ impl Space {
         let a = d0 / h0 - b * h0;
         let above = if b < 0.0 { -a * a / (4.0 * b) } else { 0.0 };
         (top + above, best)
+    }
+}
+
+/// Makes a [`Seen`] of products with what is there.
+struct Sums<'a, const N: usize> {
+    space: &'a Space,
+    beside: &'a [[f64; 3]],
+}
+
+impl<const N: usize> wide::Work for Sums<'_, N> {
+    type Outcome = Seen<N>;
+
+    #[inline(always)]
+    fn run(self) -> Seen<N> {
+        let mut seen = Seen {
+            known: [[0.0; LAYERS]; N],
+            left: [0.0; LAYERS],
+        };
+        for (at, (parts, size)) in self.beside.iter().zip(&self.space.left).enumerate() {
+            let white = at_rhos(*parts);
+            add_lanes(&mut seen.left, size, &white);
+            for (along, direction) in seen.known.iter_mut().zip(&self.space.known) {
+                if let Some(size) = direction.get(at) {
+                    add_lanes(along, size, &white);
+                }
+            }
+        }
+        seen
     }
 }
 

@@ -307,6 +307,9 @@ proptest! {
             let Record::Snapshot(snapshot) = read else { panic!("{read:?}") };
             assert_eq!(snapshot.head, head);
             assert!(snapshot.deltas().eq(list.iter().copied()));
+            let some = |site: u32| site % 3 == 1;
+            let kept = list.iter().filter(|delta| some(delta.site)).copied();
+            assert!(snapshot.deltas().only(some).eq(kept));
         });
 
         let mut streamed = Bytes::default();

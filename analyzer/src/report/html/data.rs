@@ -2,22 +2,27 @@
 //!
 //! Every number is the document's own; nothing is computed or rounded here.
 
+use std::collections::HashSet;
 use std::io;
 
 use serde_json::{Map, Value, json};
 
-use super::super::document::{Group, Report, SiteReport};
+use super::super::document::{
+    AddressSpace, AreaReport, BlockReport, Blocks, Group, Report, SiteReport,
+};
 use super::super::text;
 use super::columns::columns;
 use super::curves;
 use super::stacks::{Stacks, clean};
 
 /// What a page of up to [`PAGE_SITES`] sites may take, the program in it included.
-const PAGE_BYTES: usize = 1_900_000;
+const PAGE_BYTES: usize = 1_950_000;
 /// Sites that fit into [`PAGE_BYTES`]; a page of more may be larger in proportion.
 const PAGE_SITES: usize = 5_000;
 /// What style and script take, roughly.
-const PROGRAM_BYTES: usize = 120_000;
+const PROGRAM_BYTES: usize = 135_000;
+/// What addresses may take, but for those of one process.
+const PLACES_BYTES: usize = 250_000;
 /// The first sites keep all points of their curves: findings, then by live bytes.
 const FULL_CURVES: usize = 100;
 
@@ -57,6 +62,7 @@ pub fn json(report: &Report) -> io::Result<String> {
     put("sites", columns(rows?));
     put("leaf", json!(leaves));
     put("timeline", columns(rows_of(&report.timeline)?));
+    put("places", places(report)?);
     put("stacks", stacks.json());
     let mut text = serde_json::to_string(&page)?;
     let room = (PAGE_BYTES * report.sites.len().div_ceil(PAGE_SITES).max(1))
@@ -99,6 +105,88 @@ fn without_lists(report: &Report) -> Report {
     head.address_space.clear();
     head.blocks.clear();
     head
+}
+
+/// Address spaces and single blocks of as many processes as there is room for, those that hold most
+/// first; of one in any case.
+fn places(report: &Report) -> io::Result<Value> {
+    let mut indices: Vec<usize> = (report.blocks.iter().map(|blocks| blocks.process))
+        .chain(report.address_space.iter().map(|space| space.process))
+        .collect();
+    indices.sort_unstable();
+    indices.dedup();
+    let blocks = |index: usize| report.blocks.iter().find(|it| it.process == index);
+    indices.sort_by_key(|index| std::cmp::Reverse(blocks(*index).map_or(0, |it| it.known_bytes)));
+    let on_page: HashSet<&str> = report.sites.iter().map(|site| site.id.as_str()).collect();
+    let mut list = Vec::new();
+    let mut taken = 0;
+    for index in &indices {
+        let space = report.address_space.iter().find(|it| it.process == *index);
+        let space = space.map(|space| {
+            let head = AddressSpace {
+                areas: Vec::new(),
+                ..space.clone()
+            };
+            let areas: Vec<&AreaReport> = space.areas.iter().collect();
+            table(&head, &areas, "start", &|_, _| {})
+        });
+        let blocks = blocks(*index).map(|blocks| {
+            let head = Blocks {
+                list: Vec::new(),
+                ..blocks.clone()
+            };
+            let mut list: Vec<&BlockReport> = blocks.list.iter().collect();
+            list.sort_by_key(|block| address(&block.address));
+            // Of sites of the page their names are there already.
+            table(&head, &list, "address", &|block, fields| {
+                let known = block.site.as_deref().is_some_and(|id| on_page.contains(id));
+                fields.remove("file");
+                fields.remove("line");
+                if known {
+                    fields.remove("function");
+                }
+            })
+        });
+        let place = json!({
+            "process": index, "areas": space.transpose()?, "blocks": blocks.transpose()?,
+        });
+        let bytes = place.to_string().len();
+        if !list.is_empty() && taken + bytes > PLACES_BYTES {
+            break;
+        }
+        taken += bytes;
+        list.push(place);
+    }
+    Ok(json!({ "left_out": indices.len() - list.len(), "list": list }))
+}
+
+/// A hexadecimal address.
+fn address(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0)
+}
+
+/// A list by address as columns, with what is true of all of it; addresses as differences.
+fn table<T: serde::Serialize>(
+    head: &impl serde::Serialize,
+    list: &[&T],
+    name: &str,
+    trim: &dyn Fn(&T, &mut Map<String, Value>),
+) -> io::Result<Value> {
+    let mut rows = Vec::new();
+    let mut at = String::new();
+    let mut last = 0;
+    for item in list {
+        let mut row = value(item)?;
+        if let Value::Object(fields) = &mut row {
+            let here = fields.remove(name);
+            let here = address(here.as_ref().and_then(Value::as_str).unwrap_or_default());
+            curves::vlq(curves::zigzag(last, here), &mut at);
+            last = here;
+            trim(item, fields);
+        }
+        rows.push(row);
+    }
+    Ok(json!({ "head": value(head)?, "count": list.len(), "at": at, "columns": columns(rows) }))
 }
 
 /// What the text says beyond the document.

@@ -32,6 +32,7 @@ const SCRIPTS: &[&str] = &[
     include_str!("script/tree.js"),
     include_str!("script/flame.js"),
     include_str!("script/table.js"),
+    include_str!("script/places.js"),
     include_str!("script/sections.js"),
     include_str!("script/main.js"),
 ];

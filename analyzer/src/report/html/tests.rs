@@ -1,6 +1,9 @@
 //! The page in a real browser: what it shows against hand-computed answers, and that it works.
 
-use leaktrack_recording::{EventKind, SiteKind};
+use leaktrack_recording::{
+    Area, AreaWriter, Areas, AreasHead, BlockWriter, Blocks, BlocksHead, EventKind, LiveBlock,
+    Record, SiteKind, SliceSink, area,
+};
 use serde_json::Value;
 
 use crate::blame::Blame;
@@ -81,6 +84,56 @@ fn shop() -> crate::report::Report {
             (area, 0, &[(10, 1)]),
         ],
     );
+    let (heap, page_bytes) = (0x100_0000, 4096);
+    let at = |start: u64, pages, kind, which| Area {
+        start: start / page_bytes,
+        pages,
+        kind,
+        which,
+        ranges: 1,
+        ..Area::default()
+    };
+    put_areas(
+        &mut r,
+        &[
+            Area {
+                resident_pages: 12_800,
+                ..at(heap, 25_600, area::HEAP, 1)
+            },
+            Area {
+                resident_pages: 3,
+                ranges: 2,
+                ..at(0x7f00_0000_0000, 2_049, area::STACK, 1)
+            },
+            Area {
+                resident_pages: 2,
+                ..at(0x7f00_0080_1000, 2, area::MAPPING, area)
+            },
+            Area {
+                swapped_pages: 1,
+                gap_pages: 2,
+                ranges: 2,
+                name: HOSTILE.as_bytes(),
+                ..at(0x7f00_0080_4000, 4, area::FILE, 0)
+            },
+        ],
+    );
+    let block = |address, bytes, site, age_ms| LiveBlock {
+        address,
+        bytes,
+        site,
+        age_ms,
+        resident_bytes: bytes / 2,
+    };
+    put_blocks(
+        &mut r,
+        &[
+            block(heap + 0x10, 1_000, session, 59_500),
+            block(heap + 0x410, 1_000, session, 500),
+            block(heap + 0x810, 1_500, page, 40_000),
+            block(0x7f00_0080_1000, 8_192, area, 59_500),
+        ],
+    );
     r.exit(60_500, 0);
     let mut family = r.family();
     testing::name(
@@ -110,6 +163,38 @@ fn shop() -> crate::report::Report {
         })
         .to_vec();
     report
+}
+
+fn put_areas(r: &mut Recording, areas: &[Area<'_>]) {
+    let mut room = vec![0; 1 << 20];
+    let mut sink = SliceSink::new(&mut room);
+    let mut writer = AreaWriter::new(&mut sink);
+    areas.iter().for_each(|area| writer.push(area).unwrap());
+    let (at_ms, incomplete) = (60_000, false);
+    r.record(&Record::Areas(Areas {
+        head: AreasHead { at_ms, incomplete },
+        areas: sink.written(),
+    }));
+}
+
+fn put_blocks(r: &mut Recording, blocks: &[LiveBlock]) {
+    let mut room = vec![0; 1 << 20];
+    let mut sink = SliceSink::new(&mut room);
+    let mut writer = BlockWriter::new(&mut sink);
+    blocks.iter().for_each(|block| writer.push(block).unwrap());
+    r.record(&Record::Blocks(Blocks {
+        head: BlocksHead {
+            at_ms: 60_000,
+            incomplete: false,
+            known_blocks: 81,
+            known_bytes: 98_192,
+            sites: 3,
+            sites_looked_at: 3,
+            largest: 341,
+            oldest: 341,
+        },
+        blocks: sink.written(),
+    }));
 }
 
 fn figure(browser: &Browser, label: &str) -> String {
@@ -195,6 +280,38 @@ fn the_page_holds_the_figures_of_the_document() {
                 shown == *truth || shown.as_f64().is_some() && shown.as_f64() == truth.as_f64(),
                 "{path}: {shown} {truth}"
             );
+        }
+    }
+    for (part, list, paths) in [
+        (
+            "areas",
+            &json["address_space"][0]["areas"],
+            &["bytes", "kind", "name", "thread", "site", "resident_bytes"][..],
+        ),
+        (
+            "blocks",
+            &json["blocks"][0]["list"],
+            &["bytes", "resident_bytes", "age_s", "site"],
+        ),
+    ] {
+        let of_page = &data["places"]["list"][0][part];
+        let mut list = list.as_array().unwrap().clone();
+        // The page has blocks by address, too.
+        list.sort_by_key(|item| {
+            let at = item["address"].as_str().unwrap_or_default();
+            (at.len(), at.to_owned())
+        });
+        assert_eq!((list.len(), &of_page["count"]), (4, &Value::from(4)));
+        for (row, item) in list.iter().enumerate() {
+            for path in paths {
+                let shown = column(&of_page["columns"], path, row);
+                let same = shown.as_f64().is_some() && shown.as_f64() == item[path].as_f64();
+                assert!(
+                    same || shown == item[path],
+                    "{path}: {shown} {}",
+                    item[path]
+                );
+            }
         }
     }
     for (row, moment) in json["timeline"].as_array().unwrap().iter().enumerate() {
@@ -502,6 +619,8 @@ fn the_page_works_in_a_browser() {
         "{block}"
     );
 
+    the_picture_of_addresses_works(&browser);
+
     // Nothing sticks out of a phone's screen.
     browser.size(390, 844);
     browser.until("return innerWidth < 600");
@@ -512,6 +631,7 @@ fn the_page_works_in_a_browser() {
     browser.size(1280, 1000);
 
     // A site opens with its stack, and closes.
+    browser.run("document.getElementById('sites').scrollIntoView()");
     browser.click("//tbody[@id='site-rows']//button[.='map_spool']");
     assert!(browser.text("//dialog").contains("/nowhere/main.c:3"));
     browser.click("//dialog//button[.='Close']");
@@ -531,6 +651,131 @@ fn the_page_works_in_a_browser() {
         0
     );
     assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+fn the_picture_of_addresses_works(browser: &Browser) {
+    let says = || browser.text("//p[@id='space-says']");
+    let blocks = || browser.text("//output[@id='blocks-say']");
+    let pressed =
+        || browser.run("return document.querySelectorAll('.area[aria-pressed=true]').length");
+    let hits = || {
+        browser
+            .run("return [...document.querySelectorAll('.area.hit')].map((box) => box.area.kind)")
+    };
+    browser.run("document.getElementById('places').scrollIntoView()");
+    let legend = browser.text("//section[@id='places']//ul[@class='legend']");
+    for words in [
+        "heap 50.0 MiB of 100 MiB",
+        "thread stack 12.0 KiB of 8.0 MiB",
+        "file 0 B of 8.0 KiB",
+    ] {
+        assert!(legend.contains(words), "{words}: {legend}");
+    }
+    // What is far apart is not drawn so far apart, and boxes are filled as far as they are resident.
+    assert_eq!(
+        browser.run("return [...document.querySelectorAll('#space .space-row')].map((row) => row.querySelectorAll('.area').length)"),
+        serde_json::json!([1, 3])
+    );
+    assert!(
+        browser
+            .text("//div[@id='space']")
+            .contains("127 TiB not mapped")
+    );
+    let filled = browser.run("return [...document.querySelectorAll('#space .area')].map((box) => {
+        const there = box.querySelector('.area-there');
+        return there ? Math.round(there.getBoundingClientRect().height / box.getBoundingClientRect().height * 100) : 0; })");
+    assert_eq!(filled, serde_json::json!([50, 6, 100, 0]));
+
+    // By keys: from one to the next, and its blocks alone.
+    browser.run("document.querySelector('#space .area[tabindex=\"0\"]').focus()");
+    assert_eq!(
+        says(),
+        "heap, main arena: 100 MiB from 0x1000000 to 0x7400000 · 50.0 MiB resident (50%)"
+    );
+    browser.keys(
+        "//div[@id='space']//div[contains(@class, 'area')][1]",
+        "\u{e014}",
+    );
+    assert!(
+        says().starts_with("thread stack, <b>worker</b> 1: 8.0 MiB")
+            && says().ends_with("2 mappings told as one"),
+        "{}",
+        says()
+    );
+    assert_eq!(blocks(), "4 of 4 listed blocks · 11.4 KiB");
+    browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }))");
+    browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }))");
+    assert_eq!(
+        blocks(),
+        "1 of 4 listed blocks · 8.0 KiB · in mapping, by map_spool at 0x7f0000801000"
+    );
+    assert_eq!(pressed(), 1);
+    browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))");
+    assert_eq!(pressed(), 0);
+    assert_eq!(blocks(), "4 of 4 listed blocks · 11.4 KiB");
+    browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'End', bubbles: true }))");
+    assert!(
+        says().contains(HOSTILE) && says().contains("8.0 KiB between them not mapped"),
+        "{}",
+        says()
+    );
+
+    // By pointer.
+    browser.click("//div[@id='space']//div[starts-with(@aria-label, 'heap')]");
+    assert_eq!(
+        blocks(),
+        "3 of 4 listed blocks · 3.4 KiB · in heap, main arena at 0x1000000"
+    );
+    browser.click("//div[@id='space']//div[starts-with(@aria-label, 'heap')]");
+
+    // By call site, and by an address within a block; the areas that hold what is listed are marked.
+    let filter = |words: &str| {
+        browser.run(&format!(
+            "const filter = document.getElementById('block-filter'); filter.value = '{words}'; filter.dispatchEvent(new Event('input'))"
+        ));
+    };
+    assert_eq!(hits(), serde_json::json!([]));
+    filter("spool");
+    assert_eq!(blocks(), "1 of 4 listed blocks · 8.0 KiB");
+    assert_eq!(hits(), serde_json::json!(["mapping"]));
+    filter("0x1000bff");
+    assert_eq!(blocks(), "1 of 4 listed blocks · 1.5 KiB");
+    assert!(
+        browser
+            .text("//tbody[@id='block-rows']")
+            .starts_with("0x1000810")
+    );
+    assert_eq!(hits(), serde_json::json!(["heap"]));
+    filter("");
+    let column = |at: usize| {
+        browser.run(&format!(
+            "return [...document.querySelectorAll('#block-rows tr')].map((row) => row.cells[{at}].textContent.trim())"
+        ))
+    };
+    assert_eq!(
+        column(1),
+        serde_json::json!(["8.0 KiB", "1.5 KiB", "1000 B", "1000 B"])
+    );
+    assert_eq!(
+        column(2),
+        serde_json::json!(["4.0 KiB", "750 B", "500 B", "500 B"])
+    );
+    browser.click("//button[@data-block-sort='age_s']");
+    browser.click("//button[@data-block-sort='age_s']");
+    assert_eq!(
+        column(3),
+        serde_json::json!(["500 ms", "40 s", "60 s", "60 s"])
+    );
+    let chosen =
+        browser.text("//section[@id='places']//h3[.='Single live blocks']/following-sibling::p");
+    assert!(
+        chosen.starts_with("4 of 81 live blocks with 95.9 KiB, 60 s after the start"),
+        "{chosen}"
+    );
+    browser.click("//tbody[@id='block-rows']//button[.='cache_page']");
+    assert!(browser.text("//dialog").contains("/nowhere/cache.c:19"));
+    browser.click("//dialog//button[.='Close']");
+    assert_eq!(browser.run("return document.images.length"), 0);
 }
 
 /// A day of 5,000 sites, each with a function and a file of its own, that all change all the time.
@@ -577,6 +822,33 @@ fn day() -> crate::report::Report {
         .map(|(site, classes)| (site, u64::from(site % 57), &classes[..]))
         .collect();
     r.sizes(86_400_000, &sizes);
+    // As many areas and blocks as a recording can have.
+    let name = |at: u64| format!("/var/lib/shop/index/segment-{at:04}.data");
+    let names: Vec<String> = (0..2_000).map(name).collect();
+    let areas: Vec<Area<'_>> = (0..2_000_u64)
+        .zip(&names)
+        .map(|(at, name)| Area {
+            start: 0x7_f000_0000 + at * 9_973,
+            pages: 1 + at * 7_919 % 9_000,
+            kind: [area::FILE, area::MAPPING, area::HEAP][at as usize % 3],
+            which: [0, at as u32, 2][at as usize % 3],
+            resident_pages: at * 104_729 % 911,
+            ranges: 1,
+            name: if at % 3 == 0 { name.as_bytes() } else { b"" },
+            ..Area::default()
+        })
+        .collect();
+    put_areas(&mut r, &areas);
+    let blocks: Vec<LiveBlock> = (0..2_048_u64)
+        .map(|at| LiveBlock {
+            address: 0x7f00_0000_0010 + at * 9_999_984,
+            bytes: 16 + at * 7_919 % 99_991,
+            site: 1 + at as u32 / 8,
+            age_ms: at * 40_009 % 80_000_000,
+            resident_bytes: at * 104_729 % 9_999,
+        })
+        .collect();
+    put_blocks(&mut r, &blocks);
     let mut family = r.family();
     for site in &mut family.sites {
         for machine in &mut site.stack {
@@ -619,6 +891,14 @@ fn five_thousand_sites_of_a_day_fit() {
     );
     let rows = browser.run("return document.querySelectorAll('#site-rows tr').length");
     assert!(rows.as_u64().unwrap() < 60, "{rows} rows are in the page");
+    let areas = browser.run("return document.querySelectorAll('#space .area').length");
+    assert_eq!(areas, 2_000);
+    let says = browser.text("//output[@id='blocks-say']");
+    assert!(says.starts_with("2,048 of 2,048 listed blocks"), "{says}");
+    let rows = "return document.querySelectorAll('#block-rows tr').length";
+    assert_eq!(browser.run(rows), 100);
+    browser.click("//button[@id='blocks-all']");
+    assert_eq!(browser.run(rows), 2_048);
     browser.run("document.querySelector('.table-view').scrollTop = 1e9");
     browser.until("return [...document.querySelectorAll('#site-rows tr')].some((row) => row.ariaRowIndex === '5001')");
     assert_eq!(browser.console(), Vec::<String>::new());

@@ -48,9 +48,10 @@ function main() {
   };
   const flameGraph = named(flameSection(), 'Flame graph');
   const sites = named(tableSection(), 'Call sites');
+  const places = named(placesSection(), 'Addresses');
   const sections = [
     named(answerSection(), 'Answer'), named(timelineSection(), 'Over time'), named(findingsSection(), 'Findings'),
-    flameGraph, sites, named(memorySection(), 'Sizes, faults, threads'),
+    flameGraph, sites, places, named(memorySection(), 'Sizes, faults, threads'),
     named(coverageSection(), 'Not seen'), named(nextSection(), 'Next'),
   ].filter(Boolean);
   navigation(sections);
@@ -64,6 +65,7 @@ function main() {
     if (root.dataset.ready) return;
     flameGraph.start();
     sites.start();
+    places?.start();
     root.dataset.ready = String(Math.round(performance.now()));
   };
   addEventListener('beforeprint', rest, { capture: true }); // before those of the sections

@@ -87,14 +87,15 @@ static double thread_us(void)
 
 static void events(int rounds)
 {
-    static const struct { const char *name; int count, off; unsigned long period; } ways[] = {
-        {"none", 0, 0, 0},
-        {"a counter", 1, 0, 0},
-        {"one of 13 sampled", 0, 0, 13},
-        {"one of 13, and a counter", 1, 0, 13},
-        {"one of 61 sampled", 0, 0, 61},
-        {"one of 1009 sampled", 0, 0, 1009},
-        {"one of 61, switched off", 0, 1, 61},
+    static const struct { const char *name; int count, off; unsigned long period, second; } ways[] = {
+        {"none", 0, 0, 0, 0},
+        {"a counter", 1, 0, 0, 0},
+        {"one of 13 sampled", 0, 0, 13, 0},
+        {"one of 13, and a counter", 1, 0, 13, 0},
+        {"one of 61 sampled", 0, 0, 61, 0},
+        {"one of 61, and one of 7", 0, 0, 61, 7},
+        {"one of 1009 sampled", 0, 0, 1009, 0},
+        {"one of 61, switched off", 0, 1, 61, 0},
     };
     enum { WAYS = sizeof ways / sizeof *ways };
     double fault[WAYS], thread[WAYS];
@@ -107,9 +108,9 @@ static void events(int rounds)
             int fds[1024], open = 0, rings = 0;
             struct perf_event_mmap_page *ring[1024];
             for (long cpu = 0; ways[way].period && cpu < cpus && open < 1000; cpu++)
-                for (int major = 0; major < 2; major++) {
-                    int kind = major ? PERF_COUNT_SW_PAGE_FAULTS_MAJ : PERF_COUNT_SW_PAGE_FAULTS_MIN;
-                    fds[open] = open_event(kind, major ? 1 : ways[way].period, cpu);
+                for (int event = 0; event < (ways[way].second ? 3 : 2); event++) {
+                    int kind = event == 1 ? PERF_COUNT_SW_PAGE_FAULTS_MAJ : PERF_COUNT_SW_PAGE_FAULTS_MIN;
+                    fds[open] = open_event(kind, event == 1 ? 1 : event ? ways[way].second : ways[way].period, cpu);
                     ring[rings] = mmap(NULL, 17 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fds[open++], 0);
                     if (ring[rings++] == MAP_FAILED)
                         exit(1);

@@ -1,17 +1,17 @@
 //! Owns how much of a program's faults is looked at: all of them as long as they are few or come in
-//! bursts, else those of a quarter of the time or less, weighed by how many there were meanwhile.
+//! bursts, else those of a twelfth of the time or less, weighed by how many there were meanwhile.
 //!
 //! Pure: it sees figures and says what to do. An event that is switched off costs a fault nothing, one
 //! that is on a tenth of a microsecond, whatever its period.
 
 /// Faults that may be looked at in full at once, and how many more each second.
 const MOST_CREDIT: u64 = 400_000;
-const CREDIT_PER_S: u64 = 20_000;
+const CREDIT_PER_S: u64 = 8_000;
 /// From here on all are looked at again.
-const ENOUGH_CREDIT: u64 = MOST_CREDIT / 4;
+const ENOUGH_CREDIT: u64 = MOST_CREDIT / 8;
 /// How long is looked, and how much longer is rested at least.
 const LOOK_MS: u64 = 25;
-const REST_SHARE: u64 = 3;
+const REST_SHARE: u64 = 11;
 /// Switching may take one part in so many of the time.
 const COST_SHARE: u64 = 500;
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn bursts_are_seen_whole() {
-        let burst = |ms: u64| if ms % 10_000 < 1_000 { 150 } else { 0 };
+        let burst = |ms: u64| if ms % 10_000 < 1_000 { 75 } else { 0 };
         let (told, minor, raw) = run(burst, 10, 60_000);
         assert_eq!((told, raw), (minor, minor));
     }
@@ -241,8 +241,8 @@ mod tests {
     fn a_steady_rate_is_seen_in_part_and_told_whole() {
         let (told, minor, raw) = run(|_| 100, 10, 120_000);
         near(told, minor, 1);
-        // A quarter of the time, after the credit of the beginning.
-        near(raw, 500_000 + (minor - 500_000) / 4, 10);
+        // A twelfth of the time, after the credit of the beginning.
+        near(raw, 500_000 + (minor - 500_000) / 12, 10);
     }
 
     #[test]

@@ -276,7 +276,13 @@ impl Areas {
     }
 
     /// Appends, or makes the last one longer.
-    fn put(&mut self, area: Area) {
+    fn put(&mut self, mut area: Area) {
+        // The list may have changed while it was read: nothing is told twice.
+        let told = self.list.as_slice().last().map_or(0, |last| last.end);
+        area.start = area.start.max(told);
+        if area.start >= area.end {
+            return;
+        }
         if let Some(last) = self.list.as_mut_slice().last_mut()
             && last.end == area.start
         {
@@ -450,6 +456,20 @@ mod tests {
                 (0x22000, 1, area::MAPPING, 1, 1),
             ]
         );
+    }
+
+    #[test]
+    fn what_was_listed_twice_is_told_once() {
+        let all = areas(&[
+            area(0x1000, 4, area::FILE, 0),
+            area(0x3000, 4, area::MAPPING, 1),
+            area(0x4000, 2, area::MAPPING, 2),
+        ]);
+        let expected = [
+            (0x1000, 4, area::FILE, 0, 1),
+            (0x5000, 2, area::MAPPING, 1, 1),
+        ];
+        assert_eq!(told(&all), expected);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 /* Trap 37, 38: stacks of a few KiB.
  * A signal handler on the smallest alternate stack, a thread with the smallest stack, and makecontext fibers of 16 KiB, all
  * with a guard page below, allocate. A hook that needs KiBs of stack, or an unwinder that reads past a fiber's end, crashes.
- * usage: small_stacks altstack|thread|fiber. The use of the alternate stack, in bytes, goes to the file stack.txt.
+ * exit: a thread with a stack of 16 KiB ends the process; _exit: a handler on an alternate stack of 8 KiB does. With helper=off the last
+ * snapshot and the scan are made where exit is called.
+ * usage: small_stacks altstack|thread|fiber|exit|_exit. The use of the alternate stack, in bytes, goes to the file stack.txt.
  * Kept: keep_altstack 50 x 40, keep_thread 8 x 40, keep_fiber 64 x 40.
  * build: -pthread */
 #define _GNU_SOURCE
@@ -88,8 +90,33 @@ static void on_fibers(void) {
             little();
         }
 }
+static void *ends(void *unused) {
+    keep_thread(40);
+    exit(3);
+    return unused;
+}
+static void exit_in_thread(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(!pthread_attr_init(&attributes) && !pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN));
+    CHECK(!pthread_create(&thread, &attributes, ends, NULL));
+    pthread_join(thread, NULL);
+}
+static void ends_at_once(int signal) {
+    (void)signal;
+    keep_altstack(40);
+    _exit(3);
+}
+static void exit_on_altstack(void) {
+    stack_t stack = {.ss_sp = guarded(8192), .ss_size = 8192};
+    struct sigaction action = {.sa_handler = ends_at_once, .sa_flags = SA_ONSTACK};
+    CHECK(sigaltstack(&stack, NULL) == 0 && sigaction(SIGUSR1, &action, NULL) == 0);
+    raise(SIGUSR1);
+}
 int main(int argc, char **argv) {
     CHECK(argc == 2);
+    if (!strcmp(argv[1], "exit")) exit_in_thread();
+    if (!strcmp(argv[1], "_exit")) exit_on_altstack();
     if (!strcmp(argv[1], "altstack")) on_altstack();
     else if (!strcmp(argv[1], "thread")) on_thread();
     else on_fibers();

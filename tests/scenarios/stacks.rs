@@ -80,6 +80,19 @@ fn the_smallest_thread_stack() {
 }
 
 #[test]
+fn an_exit_on_a_small_stack() {
+    for (how, kept) in [("exit", "keep_thread"), ("_exit", "keep_altstack")] {
+        let case = Case::of("small_stacks.c").arg(how).option("helper=off");
+        let tracked = case.tracked();
+        tracked.outcome.expect_code(3);
+        let report = tracked.report();
+        report.expect_live(kept, 1, 40);
+        let scan = &report.json["scans"][0];
+        assert_eq!(scan["complete"], true, "{how}: {scan}");
+    }
+}
+
+#[test]
 fn fibers_of_sixteen_kib() {
     let report = Case::of("small_stacks.c").arg("fiber").check().report();
     report.expect_live("keep_fiber", 64, 2560);

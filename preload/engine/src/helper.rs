@@ -11,6 +11,7 @@ use crate::facts::process;
 use crate::lock::WordLock;
 use crate::permit::{self, means::SNAPSHOT};
 use crate::sampler::budget;
+use crate::scan::Room;
 use crate::snapshot::{self, Reason};
 use crate::sys::{Errno, WaitWord};
 use crate::{arena, control, faults, guard, state, sys, thread, tls};
@@ -365,10 +366,25 @@ pub fn snapshot_now(reason: Reason) {
     if !taken && permit::allows(SNAPSHOT) {
         arena::exempt_this_thread();
         state::tick();
-        snapshot::take(reason);
+        take_here(reason);
         arena::exempt_nobody();
     }
     sys::restore_signals(signals);
+}
+
+/// Takes a snapshot in the calling thread, on a stack of leaktrack's own: signal stacks, fibers and
+/// small threads have no room for it. Without memory for one the last state stands.
+fn take_here(reason: Reason) {
+    extern "C" fn take(reason: usize) {
+        // SAFETY: the address of the reason below, which outlives the call.
+        snapshot::take(unsafe { *(reason as *const Reason) });
+    }
+    if let Some(stack) = Room::<u64>::zeroed(STACK_BYTES / 8) {
+        let top = stack.as_slice().as_ptr_range().end.addr() & !15;
+        // SAFETY: this thread's alone, as long as a helper's, and kept until the call has returned; all
+        // signals are blocked, so that no handler jumps out of it.
+        unsafe { sys::call_on_stack(top, take, (&raw const reason).addr()) };
+    }
 }
 
 /// What became of the helper.

@@ -38,7 +38,7 @@ pub use thread::{
     leave_descriptor_table, robust_list, set_thread_name,
 };
 pub use wait::{clock, clock_ns, futex_wait, futex_wake, pause_ms, sched_yield, sleep_ms};
-pub use x86_64::{clone_thread, nr, syscall6, thread_pointer, ticks, vm_child};
+pub use x86_64::{call_on_stack, clone_thread, nr, syscall6, thread_pointer, ticks, vm_child};
 
 /// A NUL-terminated path.
 pub use core::ffi::CStr;

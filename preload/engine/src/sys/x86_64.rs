@@ -1,7 +1,7 @@
 //! The x86-64 instructions of the system interface: `syscall`, and numbers of the calls we make.
 //! A port writes the twin of this file.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
 /// Raw system call; returns the kernel's value, `-errno` on failure. Never touches `errno`.
 ///
@@ -210,4 +210,33 @@ pub unsafe fn vm_child(
         );
     }
     ret
+}
+
+/// Calls `entry(argument)` on another stack, and returns when that does.
+///
+/// # Safety
+/// `stack_top` is the 16-byte aligned end of memory that nothing else uses meanwhile and that suffices;
+/// `entry` neither unwinds nor jumps out.
+#[unsafe(naked)]
+pub unsafe extern "C" fn call_on_stack(
+    stack_top: usize,
+    entry: extern "C" fn(usize),
+    argument: usize,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdi",
+        "mov rdi, rdx",
+        "call rsi",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
 }

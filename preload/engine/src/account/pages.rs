@@ -11,7 +11,7 @@ use super::blocks::{Rounding, Walk};
 use super::chunks::Chunks;
 use super::known::{Kind, Known};
 use super::layout::{Layout, Look};
-use super::regions::{MANY, Shown};
+use super::regions::{MANY, Regions, Shown};
 use super::tally::{Kind as Backing, Parts, Tally};
 use crate::arena::AVec;
 use crate::lifecycle;
@@ -90,7 +90,7 @@ impl Pages {
                 };
                 complete &= match class {
                     Class::Plain | Class::MaybeStack if rounding == Rounding::Glibc => {
-                        pages.cut_heaps(start, end, class, arenas)
+                        pages.cut_heaps(start, end, class, &layout.regions, arenas)
                     }
                     _ => {
                         let mut piece = Piece::new(start, end, class);
@@ -121,6 +121,7 @@ impl Pages {
         start: usize,
         end: usize,
         class: Class,
+        regions: &Regions,
         arenas: &mut ArenaList,
     ) -> bool {
         let mut complete = true;
@@ -128,7 +129,10 @@ impl Pages {
         let mut class = class;
         let mut next = start.next_multiple_of(HEAP_BYTES);
         while next < end {
-            if let Some(heap) = arenas::heap_at(next)
+            // A look at a page that was never touched would map it.
+            let on_it = regions.count(next, next + PAGE);
+            if on_it.resident() + on_it.swapped != 0
+                && let Some(heap) = arenas::heap_at(next)
                 && let Some(place) = arenas.add(heap)
             {
                 if at < next {

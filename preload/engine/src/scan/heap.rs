@@ -124,6 +124,9 @@ pub fn find(
 /// Length of the arena's heap that begins here, if one does: `ar_ptr`, `prev`, `size`,
 /// `mprotect_size`. The first heap of an arena holds the arena itself behind these words.
 fn arena_heap(at: usize, end: usize, memory: &Memory) -> Option<usize> {
+    if !memory.was_touched(at) {
+        return None;
+    }
     let [arena, previous, size, writable] = memory.words_at::<4>(at)?.map(|word| word as usize);
     let first = arena > at && arena <= at + 256 && previous == 0;
     let further = previous != 0 && previous.is_multiple_of(ARENA_HEAP_BYTES) && arena != 0;

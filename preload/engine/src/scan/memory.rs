@@ -426,6 +426,16 @@ impl Memory {
         (sys::read_own_memory(addr, bytes) == Ok(len)).then_some(words)
     }
 
+    /// False if a page was surely never touched, or given back since: a look at its words would map it.
+    pub fn was_touched(&self, addr: usize) -> bool {
+        let mut entry = [0];
+        let page = addr & !(PAGE_BYTES - 1);
+        match self.pagemap {
+            Some(fd) if read_pagemap(fd, page, &mut entry) => entry[0] & (PRESENT | SWAPPED) != 0,
+            _ => true,
+        }
+    }
+
     /// Shows all words of a small block.
     pub fn block(
         &mut self,

@@ -659,6 +659,18 @@ fn what_only_the_kernel_has_pointers_to_is_held() {
 }
 
 #[test]
+fn a_ring_on_the_stack_of_a_thread_does_not_make_its_frames_dead() {
+    let mut running = Case::of("stack_ring.c").start_tracked();
+    reach(&mut running, "1");
+    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+        let held = found(&scan(running.pid(), how), "hold_deep");
+        assert_eq!((held.lost, held.reachable), (0, 60), "{held:?}");
+    }
+    pass(&running, "1");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
 fn addresses_that_are_used_again_do_not_draw_a_scan_out() {
     let mut running = Case::of("replaced.c").start_tracked();
     reach(&mut running, "1");

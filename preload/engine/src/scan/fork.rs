@@ -119,6 +119,10 @@ impl Area {
             }
             let _ = sys::futex_wait(&self.shared().go, 0, Some(10_000_000), true);
         }
+        // Without them nobody knows what registers may hold.
+        if self.shared().go.load(Ordering::Acquire) == 0 {
+            return None;
+        }
         let mut threads = AVec::new();
         let count = self.shared().threads.load(Ordering::Relaxed) as usize;
         for at in 0..count.min(self.most_threads) {

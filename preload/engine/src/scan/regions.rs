@@ -98,8 +98,9 @@ fn kind(name: &[u8]) -> Kind {
         Kind::MainStack
     } else if starts(b"[stack:") {
         Kind::Anonymous
-    } else if starts(b"[") || starts(b"anon_inode:") || (starts(b"/dev/") && !starts(b"/dev/shm/"))
-    {
+    } else if starts(b"/dev/shm/") || starts(b"/dev/hugepages") {
+        Kind::File // memory in files, not a device
+    } else if starts(b"[") || starts(b"anon_inode:") || starts(b"/dev/") {
         Kind::Foreign
     } else {
         Kind::File
@@ -116,7 +117,9 @@ mod tests {
             let region = parse(line).unwrap();
             (region.kind, region.shared, region.readable)
         };
-        let cases: [(&[u8], Kind, bool, bool); 8] = [
+        let cases: [(&[u8], Kind, bool, bool); 10] = [
+            (b"7f0000000000-7f0000200000 rw-s 00000000 00:2c 9  /dev/hugepages/rtemap_0", Kind::File, true, true),
+            (b"7f0000000000-7f0040000000 rw-s 00000000 00:2d 9  /dev/hugepages-1G/pool", Kind::File, true, true),
             (b"7f0000000000-7f0000001000 rw-p 00000000 00:00 0 ", Kind::Anonymous, false, true),
             (b"7f0000000000-7f0000001000 rw-s 00000000 00:01 77  /dev/zero (deleted)", Kind::Anonymous, true, true),
             (b"55d5c0000000-55d5c0021000 rw-p 00000000 00:00 0    [heap]", Kind::Break, false, true),

@@ -131,9 +131,10 @@ impl Roots {
 fn may_hold_roots(region: &Region) -> bool {
     match region.kind {
         Kind::Foreign => false,
-        // What was written and then protected still counts; code never holds blocks.
+        // What was written and then protected still counts; code that nobody may write to never holds
+        // blocks. Data may be executable, too: before Linux 5.8 all of a program with such a stack is.
         Kind::File if region.shared => region.writable,
-        Kind::File => !region.executable && region.readable,
+        Kind::File => region.readable && (region.writable || !region.executable),
         Kind::Anonymous | Kind::Break | Kind::MainStack => true,
     }
 }

@@ -69,7 +69,7 @@ pub fn find(
                 .map(|thread| thread.control_block)
                 .filter(|&block| in_region(block))
                 .min();
-            let ended = find_ended(region.start, alive.unwrap_or(region.end), threads, memory)?;
+            let ended = find_ended(region.start, alive.unwrap_or(region.end), memory)?;
             match ended {
                 Some(block) => {
                     if vector(memory, block).is_some_and(|vector| !pointer(vector)) {
@@ -134,17 +134,21 @@ fn is_guard(before: &Region, region: &Region) -> bool {
         && !before.writable
 }
 
+/// Places that look like a control block at first sight, and are looked at.
+const MOST_CANDIDATES: usize = 16;
+
 /// The control block of a thread that has ended, if there is one in the range.
-fn find_ended(
-    start: usize,
-    end: usize,
-    threads: &[Thread],
-    memory: &mut Memory,
-) -> Result<Option<usize>, Stop> {
-    let Some(tid_at) = threads::tid_at() else {
+///
+/// Two words that hold their own address do not make one: so does a ring that is empty, on the stack
+/// of a thread that is alive. It has glibc's list head at its place as well, and an id that the kernel
+/// has cleared, or `pthread_join` has replaced by -1. Ids are not compared with those of the threads
+/// that there are: in a namespace of its own the process has other ones than those which `/proc` shows.
+fn find_ended(start: usize, end: usize, memory: &mut Memory) -> Result<Option<usize>, Stop> {
+    let Some(layout) = threads::layout() else {
         return Ok(None);
     };
-    let mut candidate = None;
+    let mut candidates = [0; MOST_CANDIDATES];
+    let mut count = 0;
     let manner = Manner {
         shared: false,
         file: false,
@@ -153,21 +157,20 @@ fn find_ended(
     memory.each(start, end, manner, &mut |addr, words| {
         for (at, three) in words.windows(3).enumerate() {
             let here = (addr + at * 8) as u64;
-            if three == [here, three.get(1).copied().unwrap_or(0), here] && candidate.is_none() {
-                candidate = Some(here as usize);
+            if three == [here, three.get(1).copied().unwrap_or(0), here]
+                && let Some(slot) = candidates.get_mut(count)
+            {
+                *slot = here as usize;
+                count += 1;
             }
         }
     })?;
-    let Some(block) = candidate else {
-        return Ok(None);
+    let has_ended = |block: &usize| {
+        let tid = memory.words_at::<1>(block.wrapping_add(layout.tid_at));
+        let list = memory.words_at::<2>(block.wrapping_add(layout.list_at));
+        list.is_some_and(|[_, offset]| offset == layout.list_offset)
+            && tid.is_some_and(|[word]| matches!(word as u32, 0 | u32::MAX))
     };
-    let tid = memory
-        .words_at::<1>(block.wrapping_add(tid_at))
-        .map(|[word]| word as u32);
-    let ended = match tid {
-        Some(0) => true,
-        Some(tid) => threads.iter().all(|thread| thread.tid != tid),
-        None => false,
-    };
-    Ok(Some(block).filter(|_| ended))
+    let candidates = candidates.get(..count).unwrap_or_default();
+    Ok(candidates.iter().copied().find(has_ended))
 }

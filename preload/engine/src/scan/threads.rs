@@ -91,6 +91,8 @@ impl Caller {
 
 /// From a thread control block to the list head that glibc tells the kernel; 0: not known.
 static ROBUST_LIST_AT: AtomicUsize = AtomicUsize::new(0);
+/// The word behind that list head, the same in all threads; 0: not known.
+static LIST_OFFSET: AtomicUsize = AtomicUsize::new(0);
 /// glibc keeps the thread's id this far before that list head.
 const TID_BEFORE_LIST: usize = 16;
 
@@ -100,6 +102,14 @@ pub fn init() {
     let at = head.wrapping_sub(sys::thread_pointer());
     if at < 4096 && at > TID_BEFORE_LIST {
         ROBUST_LIST_AT.store(at, Relaxed);
+        // SAFETY: the kernel was told that the list's head, two words and more, is here: it lies in this thread's
+        // own control block, which lives as long as the thread.
+        let offset = unsafe {
+            core::ptr::with_exposed_provenance::<usize>(head)
+                .add(1)
+                .read()
+        };
+        LIST_OFFSET.store(offset, Relaxed);
     }
 }
 
@@ -112,12 +122,28 @@ pub fn nobody_ran(before: &[Thread], now: &[Thread]) -> bool {
             .all(|(now, before)| now.tid == before.tid && now.slept_since(before))
 }
 
-/// The id that glibc keeps in a control block lies this far from its start.
-pub fn tid_at() -> Option<usize> {
-    ROBUST_LIST_AT
-        .load(Relaxed)
-        .checked_sub(TID_BEFORE_LIST)
-        .filter(|at| *at > 0)
+/// What tells the control block of a thread that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The id of the thread lies this far from its start; the kernel clears it at the end, and
+    /// `pthread_join` makes it -1.
+    pub tid_at: usize,
+    /// The list head that glibc tells the kernel lies this far from its start.
+    pub list_at: usize,
+    /// The word behind the list head.
+    pub list_offset: u64,
+}
+
+/// How glibc lays its control blocks out, if it is known.
+pub fn layout() -> Option<Layout> {
+    let list_at = ROBUST_LIST_AT.load(Relaxed);
+    let list_offset = LIST_OFFSET.load(Relaxed) as u64;
+    let tid_at = list_at.checked_sub(TID_BEFORE_LIST)?;
+    (tid_at > 0 && list_offset != 0).then_some(Layout {
+        tid_at,
+        list_at,
+        list_offset,
+    })
 }
 
 fn control_block(tid: u32) -> usize {

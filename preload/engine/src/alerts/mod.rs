@@ -23,6 +23,8 @@ pub struct Figures {
     pub major_faults: u64,
     /// Live bytes of the malloc family and of mappings.
     pub live_bytes: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
     /// What counts against the limit.
     pub used_bytes: u64,
     /// The memory limit in force.
@@ -40,6 +42,7 @@ impl Figures {
         minor_faults: 0,
         major_faults: 0,
         live_bytes: 0,
+        rss_bytes: 0,
         used_bytes: 0,
         limit_bytes: None,
         host_locked_bytes: None,

@@ -21,6 +21,12 @@ use crate::{sampler, state};
 /// The first one: something to compare the last one with, also of a process that is killed soon.
 const FIRST_MS: u64 = 1_000;
 const INTERVAL_MS: u64 = 60_000;
+/// Sooner when resident memory has moved by so much of it since: what was measured then says little by now. Not
+/// sooner than this after the last one, nor than a part of the time since the start, so that memory that goes up and
+/// down all day does not fill the recording.
+const MOVED_SHARE: u64 = 5;
+const LEAST_MS: u64 = 2_000;
+const LEAST_PART: u64 = 16;
 /// One part in so many of the time may go into accounts.
 const COST_SHARE: u64 = 100;
 /// Room for the parts.
@@ -39,26 +45,46 @@ const BLOCK_ENTRY_BYTES: usize = 40;
 /// When the next account is due.
 pub struct Schedule {
     due_ms: u64,
+    /// When one is due that memory gives reason for.
+    early_ms: u64,
+    /// Resident memory at the last snapshot before the last account.
+    rss_bytes: u64,
 }
 
 impl Schedule {
     /// None was taken.
     pub const fn new() -> Schedule {
-        Schedule { due_ms: FIRST_MS }
+        Schedule {
+            due_ms: FIRST_MS,
+            early_ms: FIRST_MS,
+            rss_bytes: 0,
+        }
     }
 
-    /// True if a periodic one is due.
-    pub fn is_due(&self, now_ms: u64) -> bool {
-        now_ms >= self.due_ms
+    /// True if a periodic one is due, of a process with so much resident memory.
+    pub fn is_due(&self, now_ms: u64, rss_bytes: u64) -> bool {
+        let moved = rss_bytes.abs_diff(self.rss_bytes) > self.rss_bytes / MOVED_SHARE;
+        now_ms >= self.due_ms || (moved && now_ms >= self.early_ms)
     }
 
-    /// Takes an account and writes it. `thorough`: the process ends, or someone asked.
+    /// The next one, after one at `began_ms` that took `took_ms`.
+    fn plan(&mut self, began_ms: u64, took_ms: u64, rss_bytes: u64) {
+        let rest_ms = took_ms.max(1).saturating_mul(COST_SHARE);
+        let least_ms = LEAST_MS.max(began_ms / LEAST_PART).min(INTERVAL_MS);
+        self.due_ms = began_ms.saturating_add(INTERVAL_MS.max(rest_ms));
+        self.early_ms = began_ms.saturating_add(least_ms.max(rest_ms));
+        self.rss_bytes = rss_bytes;
+    }
+
+    /// Takes an account and writes it. `thorough`: the process ends, or someone asked. `rss_bytes`: see
+    /// [`Schedule::is_due`].
     pub fn take(
         &mut self,
         source: &impl Source,
         epochs: &Epochs,
         recorder: &mut Recorder,
         thorough: bool,
+        rss_bytes: u64,
     ) -> Result<(), Failure> {
         let mut path = Path::new();
         path.push_bytes(recorder.path());
@@ -71,8 +97,7 @@ impl Schedule {
             sites: (source.sites(), &|site| source.counts(site).live_bytes()),
         };
         let account = account::take(&request);
-        let took_ms = state::tick().saturating_sub(began_ms).max(1);
-        self.due_ms = began_ms + INTERVAL_MS.max(took_ms.saturating_mul(COST_SHARE));
+        self.plan(began_ms, state::tick().saturating_sub(began_ms), rss_bytes);
         let Some(mut account) = account else {
             return Ok(());
         };
@@ -255,4 +280,40 @@ fn write_blocks(
     }
     let len = sink.len();
     recorder.replace(Kept::Blocks, buffer.as_mut_slice(), len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_taken_again_when_memory_has_moved() {
+        let mut schedule = Schedule::new();
+        assert!(!schedule.is_due(900, 1 << 30));
+        assert!(schedule.is_due(1_000, 10 << 20));
+        schedule.plan(1_000, 1, 10 << 20);
+        assert!(!schedule.is_due(2_900, 100 << 20), "too soon");
+        assert!(!schedule.is_due(3_100, 11 << 20), "hardly anything moved");
+        assert!(schedule.is_due(3_100, 13 << 20) && schedule.is_due(3_100, 7 << 20));
+        assert!(schedule.is_due(61_000, 10 << 20), "once a minute anyhow");
+        // What takes long is not taken often, whatever memory does.
+        schedule.plan(1_000, 300, 10 << 20);
+        assert!(!schedule.is_due(30_900, 1 << 30) && schedule.is_due(31_000, 1 << 30));
+    }
+
+    #[test]
+    fn memory_that_goes_up_and_down_does_not_fill_the_recording() {
+        let (mut schedule, mut taken) = (Schedule::new(), 0);
+        for second in 1..=86_400 {
+            let rss_bytes = (10 << 20) << (second % 2);
+            if schedule.is_due(second * 1_000, rss_bytes) {
+                schedule.plan(second * 1_000, 1, rss_bytes);
+                taken += 1;
+            }
+        }
+        assert!(
+            (1_440..1_560).contains(&taken),
+            "{taken}: one a minute is 1,440"
+        );
+    }
 }

@@ -261,11 +261,19 @@ impl State {
             .and_then(|()| match reason {
                 // What comes after the exec is another program's.
                 Reason::Exec => Ok(()),
-                Reason::Periodic if !self.accounts.is_due(now_ms) => Ok(()),
+                Reason::Periodic
+                    if !self
+                        .accounts
+                        .is_due(now_ms, self.writer.figures().rss_bytes) =>
+                {
+                    Ok(())
+                }
                 _ => {
                     let thorough = reason != Reason::Periodic;
                     let epochs = self.writer.epochs();
-                    self.accounts.take(&Engine, epochs, recorder, thorough)
+                    let rss_bytes = self.writer.figures().rss_bytes;
+                    self.accounts
+                        .take(&Engine, epochs, recorder, thorough, rss_bytes)
                 }
             })
             .and_then(|()| {

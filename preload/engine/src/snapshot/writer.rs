@@ -255,6 +255,7 @@ impl Writer {
             minor_faults: head.minor_faults,
             major_faults: head.major_faults,
             live_bytes: live_bytes(&head.totals).saturating_add(head.totals.mapped_bytes),
+            rss_bytes: head.rss_bytes,
             used_bytes: self.used_bytes(head.rss_bytes, head.vm_bytes),
             limit_bytes: head.limit_bytes,
             host_locked_bytes: self.system.host_locked_bytes,

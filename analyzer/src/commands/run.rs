@@ -148,7 +148,7 @@ impl Place {
             .map_err(|unwritable| anyhow!("{unwritable}; name another place with -o PATH"))?;
         if place.left_out {
             say!(
-                "the option only leaves out {}: nothing but those that it starts and that match is recorded",
+                "the option `only` leaves out {}: nothing but those that it starts and that match is recorded",
                 String::from_utf8_lossy(&names.name)
             );
         }

@@ -101,7 +101,7 @@ fn idle_reason(process: &ProcessFiles) -> String {
         return format!("bad option: {}", bad.problem);
     }
     if environment.value("only").is_some() {
-        return format!("the option only leaves out {}", process.name());
+        return format!("the option `only` leaves out {}", process.name());
     }
     if environment.value("children").as_deref() == Some(b"ignore") {
         return "it was started by a tracked process with children=ignore".to_owned();

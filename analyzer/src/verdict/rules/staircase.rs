@@ -49,8 +49,8 @@ impl Rule for Staircase {
         }
         let gained = curve.ends().1 - curve.ends().0;
         let seen = format!(
-            "{} steps added {} in {}.",
-            gaps.len(),
+            "{} added {} in {}.",
+            human::plural(gaps.len() as u64, "step"),
             human::bytes_f(gained),
             human::duration(curve.span_s())
         );

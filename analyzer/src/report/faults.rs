@@ -162,6 +162,7 @@ fn why_not(family: &Family) -> String {
         .next();
     match refused.map(|faults| (faults.source, faults.error)) {
         Some((FaultSource::Refused, 1 | 13)) => "the kernel does not let this user watch page faults: sysctl kernel.perf_event_paranoid=2 (or lower), CAP_PERFMON, or a seccomp profile that allows perf_event_open".to_owned(),
+        Some((FaultSource::Refused, 12)) => "the memory that this user may lock (ulimit -l, LimitMEMLOCK=) is too little for the kernel's buffers beside what the program needs of it: raise it".to_owned(),
         Some((FaultSource::Refused, error)) => format!("perf_event_open failed with error {error}"),
         Some((FaultSource::TooMany, _)) => "too many threads for the number of processors: the kernel's bookkeeping had become too dear".to_owned(),
         _ => "not recorded (faults=off, no helper thread, or an older library)".to_owned(),

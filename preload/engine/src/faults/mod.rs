@@ -40,6 +40,10 @@ pub const PERIOD: u64 = 61;
 /// Pages of a ring: minor faults, and major ones, each of which is sampled. 16 pages hold 1,638
 /// samples: 99,000 minor faults, or as many major ones as a fast disk serves between two looks.
 const RING_PAGES: [usize; 5] = [16, 8, 4, 2, 1];
+/// One part in so many of what a user may lock.
+const LOCKED_SHARE: u64 = 32;
+const RLIMIT_MEMLOCK: usize = 8;
+const PAGE_BYTES: u64 = 4096;
 /// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
 const MOST_EVENTS: usize = 16 << 10;
 /// More processors would need too many events for even one thread.
@@ -91,6 +95,8 @@ struct Session {
     source: FaultSource,
     error: u32,
     rings: AVec<MinorOrMajor>,
+    /// Most pages of each.
+    ring_pages: usize,
     /// All events, to be counted and closed.
     events: AVec<Opened>,
     /// Without forked children in their counts.
@@ -132,6 +138,7 @@ impl Session {
             source: FaultSource::Off,
             error: 0,
             rings: AVec::new(),
+            ring_pages: 0,
             events: AVec::new(),
             counts_exactly: false,
             cpus: 0,
@@ -356,6 +363,8 @@ impl Session {
         tasks::list(&mut tids);
         let first = tids.get(0).copied().unwrap_or_else(state::pid);
         let cpus = tasks::processors(MOST_CPUS).ok_or(Errno::EMFILE)?;
+        let rings = cpus.iter().count().saturating_mul(2);
+        self.ring_pages = most_ring_pages(rings, locked_limit_bytes()).ok_or(Errno::ENOMEM)?;
         // The first attempt tells what is allowed.
         let mut opened = perf::open_page_faults(&event, first, cpus.iter().next());
         for (user_only, threads_only) in [(true, true), (false, false), (true, false)] {
@@ -429,7 +438,7 @@ impl Session {
                 perf::redirect(fd, first.fd)?;
                 continue;
             }
-            let ring = map_ring(fd)?;
+            let ring = map_ring(fd, self.ring_pages)?;
             let made = MinorOrMajor {
                 ring,
                 major,
@@ -717,13 +726,50 @@ impl Session {
     }
 }
 
-fn map_ring(fd: i32) -> sys::Result<Ring> {
+/// Pages that a ring may have, of so many. The kernel counts them against what a user may lock, where io_uring and
+/// others look as well, of all of the user's processes: each takes a small part of it. `None`: not even the
+/// smallest rings are that.
+fn most_ring_pages(rings: usize, locked_limit_bytes: u64) -> Option<usize> {
+    let room_pages = locked_limit_bytes / LOCKED_SHARE / PAGE_BYTES;
+    let each = usize::try_from(room_pages).unwrap_or(usize::MAX) / rings.max(1);
+    // Beside its pages a ring has one that says how far it is.
+    RING_PAGES.into_iter().find(|pages| *pages < each)
+}
+
+/// What this process may lock; all that there is, if the limit does not hold for it.
+fn locked_limit_bytes() -> u64 {
+    match sys::geteuid() {
+        0 => u64::MAX,
+        _ => sys::getrlimit(RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft),
+    }
+}
+
+fn map_ring(fd: i32, most: usize) -> sys::Result<Ring> {
     let mut last = Err(Errno::ENOMEM);
-    for pages in RING_PAGES {
+    for pages in RING_PAGES.into_iter().filter(|pages| *pages <= most) {
         last = Ring::map(fd, pages);
         if last.is_ok() {
             break;
         }
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_leave_what_a_user_may_lock_to_others() {
+        assert_eq!(most_ring_pages(4, u64::MAX), Some(16));
+        // 8 MiB: 256 KiB are 16 pages for each of four rings, one of which is the header.
+        assert_eq!(most_ring_pages(4, 8 << 20), Some(8));
+        assert_eq!(most_ring_pages(32, 8 << 20), Some(1));
+        assert_eq!(most_ring_pages(34, 8 << 20), None);
+        assert_eq!(most_ring_pages(4, 64 << 10), None);
+        for (rings, limit) in [(2, 1 << 20), (4, 3 << 20), (16, 20 << 20), (128, 1 << 28)] {
+            let pages = most_ring_pages(rings, limit).map_or(0, |pages| pages + 1);
+            assert!((rings * pages) as u64 * PAGE_BYTES <= limit / LOCKED_SHARE);
+        }
+    }
 }

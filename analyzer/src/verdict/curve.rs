@@ -17,6 +17,8 @@ const IDLE_SHARE: f64 = 0.02;
 const NOISY_FALLS: usize = 3;
 /// Least standard deviation taken for noise: bytes, and share of the highest value.
 const NOISE_FLOOR: (f64, f64) = (32.0, 1e-3);
+/// At the end of a process a point this far below the one before is of its clean-up.
+const FALLING: f64 = 0.9;
 
 /// A point of a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -183,6 +185,16 @@ impl<'a> Curve<'a> {
         {
             points.pop();
             freed_at_exit = true;
+            // A snapshot or two may have been taken while it was given back.
+            for _ in 0..2 {
+                let falling = |before: &Point, last: &Point| {
+                    let [before, last] = [before, last].map(|it| it.counters.live_bytes() as f64);
+                    last < FALLING * before
+                };
+                if matches!(points.as_slice(), [.., before, last] if falling(before, last)) {
+                    points.pop();
+                }
+            }
         }
         Self {
             frame,

@@ -95,6 +95,16 @@ impl Cells {
         self.find(key).map(Self::word)
     }
 
+    pub fn last_in(&self, least: u16, most: u16) -> Option<(u16, u64)> {
+        let mut last = None;
+        self.for_each(|key, word| {
+            if (least..=most).contains(&key) && last.is_none_or(|(known, _)| key > known) {
+                last = Some((key, word));
+            }
+        });
+        last
+    }
+
     pub fn for_each(&self, mut show: impl FnMut(u16, u64)) {
         for entry in self.entries() {
             let key = (entry.load(Relaxed) >> KEY_SHIFT) as u16;

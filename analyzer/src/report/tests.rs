@@ -520,6 +520,32 @@ fn many_small_sites_of_one_line_are_one_finding() {
     golden("report-line.txt", &text(&report, &all(), LOOK));
 }
 
+#[test]
+fn the_worst_stack_of_a_line_that_grows_is_the_one_that_rose() {
+    let mut r = Recording::new();
+    let mut stack = |caller: u64| {
+        r.site(
+            SiteKind::Heap,
+            &[(1, 0x1111), (1, 0x8000 + caller), (1, 0x100)],
+        )
+    };
+    let sites: Vec<u32> = (0..24).map(&mut stack).collect();
+    let from_the_start = stack(100);
+    r.every_second(48, |second| {
+        let mut did = vec![(sites[(second as usize - 1) % 24], 1, 100, 0, 0)];
+        if second == 1 {
+            did.push((from_the_start, 1, 1 << 20, 0, 0));
+        }
+        did
+    });
+    r.exit(48_000, 0);
+    let report = assemble(&named(&r), &all());
+    assert_eq!(report.groups[0].verdict, Verdict::Growing);
+    let text = text(&report, &all(), LOOK);
+    let worst = text.lines().find(|line| line.contains("the worst of them"));
+    assert!(worst.is_some_and(|line| line.contains("200 B")), "{text}");
+}
+
 fn loaded(recording: &Recording, since: Option<&str>, until: Option<&str>) -> Report {
     let bound = |text: Option<&str>| text.map(|text| text.parse().expect("a bound"));
     let options = LoadOptions {

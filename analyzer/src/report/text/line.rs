@@ -10,8 +10,32 @@ use super::super::document::{Group, Report, SiteReport};
 /// Further stacks named under the worst.
 const STACKS: usize = 4;
 
+/// Of a line that grows the stack that rose most comes first: what is largest may have been there from the start.
+fn worst_first(report: &Report, group: &Group, members: &[usize]) -> Vec<usize> {
+    let mut members = members.to_vec();
+    if group.verdict == Verdict::Growing {
+        let rose = |index: &usize| {
+            let series = report.sites.get(*index).map(|site| site.series.as_slice());
+            // What was freed at exit was as large as it ever was before that.
+            series
+                .and_then(<[_]>::first)
+                .zip(report.sites.get(*index))
+                .map_or(0, |(first, site)| {
+                    let end = match site.live_bytes.value as u64 {
+                        0 => site.peak_live_bytes,
+                        live => live,
+                    };
+                    end.saturating_sub(first.1)
+                })
+        };
+        members.sort_by_cached_key(|index| std::cmp::Reverse(rose(index)));
+    }
+    members
+}
+
 /// Writes the line's sum, its worst stack in full, and the others in a line each.
 pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, page: &mut Page) {
+    let members = worst_first(report, group, members);
     let sites = || members.iter().filter_map(|index| report.sites.get(*index));
     let judged = opinion_on(report, group);
     let rate = judged.and_then(|opinion| opinion.rate).or_else(|| {
@@ -65,7 +89,7 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
         &format!("     the worst of them, {}:", site::size(worst)),
     );
     site::stack(report, *index, page);
-    for (other, index) in sites().zip(members).skip(1).take(STACKS) {
+    for (other, index) in sites().zip(&members).skip(1).take(STACKS) {
         page.line(
             Style::Dim,
             &format!("     {}", another(report, other, *index, page)),

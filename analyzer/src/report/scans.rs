@@ -190,6 +190,51 @@ mod tests {
     }
 
     #[test]
+    fn sites_of_what_is_possibly_lost_are_told_the_most_bytes_first() {
+        let mut r = Recording::new();
+        let sites: Vec<u32> = (0..12u64)
+            .map(|at| r.site(SiteKind::Heap, &[(1, 0x1000 + at), (1, 0x100)]))
+            .collect();
+        r.every_second(3, |_| {
+            sites.iter().map(|site| (*site, 1, 100, 0, 0)).collect()
+        });
+        let losses: Vec<SiteLoss> = (1..)
+            .zip(&sites)
+            .map(|(blocks, site)| SiteLoss {
+                site: *site,
+                possible_blocks: blocks,
+                possible_bytes: blocks * 100,
+                ..SiteLoss::default()
+            })
+            .collect();
+        r.scan(3000, &losses);
+        let options = ReportOptions {
+            top: 0,
+            show_healthy: true,
+            ..ReportOptions::default()
+        };
+        let report = assemble(&r.family(), &options);
+        assert_eq!(report.finding_count, 0);
+        let look = crate::report::Look {
+            colour: false,
+            width: None,
+            unicode: false,
+        };
+        let mut out = Vec::new();
+        crate::report::render_scan(&report, look, &mut out).expect("a text");
+        let text = String::from_utf8(out).expect("UTF-8");
+        let told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("  possibly lost  "))
+            .collect();
+        // The sum of all kinds comes before the sites.
+        assert_eq!(told.len(), 1 + 10, "{text}");
+        assert!(told[1].ends_with("1.2 KiB in 12 blocks"), "{text}");
+        assert!(told[10].ends_with("300 B in 3 blocks"), "{text}");
+        assert!(text.contains("2 more sites"), "{text}");
+    }
+
+    #[test]
     fn without_a_complete_scan_nothing_is_known() {
         let mut r = Recording::new();
         let site = r.site(SiteKind::Heap, &[(1, 0x1111), (1, 0x100)]);

@@ -12,6 +12,9 @@ use crate::report::document::{LostReport, Report, Scan};
 /// Blocks and bytes of one kind.
 type Kind = fn(&LostReport) -> (u64, u64);
 
+/// Sites with blocks that are possibly lost, at most.
+const POSSIBLE: usize = 10;
+
 const KINDS: [(&str, Style, Kind); 4] = [
     ("definitely lost", Style::Alarm, |lost| {
         (lost.definite_blocks, lost.definite_bytes)
@@ -52,6 +55,7 @@ pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()>
     for (position, index) in losing(report).into_iter().enumerate() {
         site::full(report, index, position + 1, &mut page);
     }
+    possible(report, &mut page);
     for note in &report.coverage.notes {
         page.prose("  ", Style::Dim, note);
     }
@@ -61,19 +65,60 @@ pub fn write(report: &Report, look: Look, out: &mut dyn Write) -> io::Result<()>
 
 /// Sites that lost something, the most bytes first.
 fn losing(report: &Report) -> Vec<usize> {
+    of_kinds(report, |lost| {
+        (
+            lost.definite_blocks.saturating_add(lost.indirect_blocks),
+            lost.definite_bytes.saturating_add(lost.indirect_bytes),
+        )
+    })
+}
+
+/// Sites with blocks of a kind, the most bytes first.
+fn of_kinds(report: &Report, of: Kind) -> Vec<usize> {
     let mut sites: Vec<(u64, usize)> = Vec::new();
     for (index, site) in report.sites.iter().enumerate() {
-        if let Some(lost) = site.lost
-            && lost.definite_blocks.saturating_add(lost.indirect_blocks) > 0
-        {
-            sites.push((
-                lost.definite_bytes.saturating_add(lost.indirect_bytes),
-                index,
-            ));
+        match site.lost.map(|lost| of(&lost)) {
+            None | Some((0, _)) => {}
+            Some((_, bytes)) => sites.push((bytes, index)),
         }
     }
     sites.sort_by_key(|&(bytes, index)| (Reverse(bytes), index));
     sites.into_iter().map(|(_, index)| index).collect()
+}
+
+/// Where blocks come from of which it cannot be said: no findings, so a few lines each.
+fn possible(report: &Report, page: &mut Page) {
+    let sites = of_kinds(report, |lost| (lost.possible_blocks, lost.possible_bytes));
+    if sites.is_empty() {
+        return;
+    }
+    page.heading("Possibly lost, no finding by itself");
+    page.prose(
+        "  ",
+        Style::Dim,
+        "Something points into these blocks, not to their start, or a register that could not be read may hold them.",
+    );
+    page.blank();
+    for index in sites.iter().take(POSSIBLE) {
+        let Some((site, lost)) = report.sites.get(*index).and_then(|it| Some((it, it.lost?)))
+        else {
+            continue;
+        };
+        let blocks = human::plural(lost.possible_blocks, "block");
+        let amount = format!("  {} in {blocks}", human::bytes(lost.possible_bytes));
+        page.pieces(&[(Style::Caution, "  possibly lost"), (Style::Bold, &amount)]);
+        site::place(report, site, page);
+        let callers = site::callers(report, *index, page);
+        if !callers.is_empty() {
+            page.line(Style::Dim, &format!("     called by {callers}"));
+        }
+        page.blank();
+    }
+    if let Some(more) = sites.len().checked_sub(POSSIBLE).filter(|more| *more > 0) {
+        let more = human::plural(more as u64, "more site");
+        page.line(Style::Dim, &format!("  {more}: --format json has all"));
+        page.blank();
+    }
 }
 
 /// How the scan was made, in a sentence.

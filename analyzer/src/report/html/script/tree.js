@@ -16,7 +16,9 @@ const MEASURES = {
   allocations: { label: 'Allocations', format: count, of: () => allocationsIn },
   temporary: {
     label: 'Temporary', format: count, needs: ['temporary'],
-    whyNot: 'temporary blocks were not counted', fixed: true,
+    whyNot: () => (REPORT.totals.temporary == null ? 'temporary blocks were not counted'
+      : 'of which call sites is told every minute and at the end, and was not yet'),
+    fixed: true,
     note: 'blocks freed before their thread allocated or freed anything else',
   },
   peak: {
@@ -37,7 +39,8 @@ const MEASURES = {
 
 function whyNot(name) {
   const { needs, whyNot: reason } = MEASURES[name];
-  return needs && !needs.some(isMeasured) ? reason : null;
+  if (!needs || needs.some(isMeasured)) return null;
+  return typeof reason === 'function' ? reason() : reason;
 }
 
 function valueOf(name) {

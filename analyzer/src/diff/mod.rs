@@ -42,7 +42,13 @@ impl Default for DiffOptions {
 /// Compares two reports, both made with all their sites.
 pub fn compare(old: &Report, new: &Report, options: DiffOptions) -> Diff {
     let (old_run, new_run) = (Run::of(old), Run::of(new));
-    let compared_at_s = old_run.duration_s.min(new_run.duration_s);
+    // Before its first snapshot nothing is known of a run, which is not that it held nothing.
+    let first_s = |report: &Report| report.timeline.first().map_or(0.0, |moment| moment.t_s);
+    let compared_at_s = old_run
+        .duration_s
+        .min(new_run.duration_s)
+        .max(first_s(old))
+        .max(first_s(new));
     let spans = change::Spans {
         old_s: old_run.duration_s,
         new_s: new_run.duration_s,

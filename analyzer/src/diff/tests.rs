@@ -195,6 +195,26 @@ fn levels_are_compared_at_the_same_age() {
 }
 
 #[test]
+fn before_its_first_snapshot_a_run_did_not_hold_nothing() {
+    // Two short programs that hold the same, each with one snapshot, at its end.
+    let short = |end_ms: u64| {
+        let mut recording = Recording::new();
+        let kept = recording.site(SiteKind::Heap, &[(1, 0x10), (1, 0x50)]);
+        recording.snapshot(end_ms, &[(kept, 1, 2_600, 0, 0)]);
+        recording.exit(end_ms, 0);
+        report(&recording)
+    };
+    for (old_ms, new_ms) in [(65, 247), (247, 65)] {
+        let diff = all(&short(old_ms), &short(new_ms));
+        assert_eq!(diff.sites[0].level_change_bytes, 0.0);
+        assert!(!matches!(
+            diff.sites[0].change,
+            Change::Grew | Change::Shrank
+        ));
+    }
+}
+
+#[test]
 fn the_json_reads_back_and_the_text_names_both_runs() {
     let old = run(60, b"\x01", &[(&[0x10, 0x50], 1000)]);
     let new = run(60, b"\x02", &[(&[0x10, 0x50], 4000)]);

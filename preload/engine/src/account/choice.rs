@@ -217,6 +217,17 @@ impl Choice {
     }
 }
 
+/// The slice's own would panic at a place that is not there.
+fn swap(heap: &mut [Chosen], a: usize, b: usize) {
+    if let (Some(of_a), Some(of_b)) = (heap.get(a).copied(), heap.get(b).copied()) {
+        for (place, block) in [(a, of_b), (b, of_a)] {
+            if let Some(slot) = heap.get_mut(place) {
+                *slot = block;
+            }
+        }
+    }
+}
+
 /// Appends to a heap of `len`.
 fn push(heap: &mut [Chosen], len: usize, block: Chosen, by: By) {
     let mut at = len;
@@ -230,7 +241,7 @@ fn push(heap: &mut [Chosen], len: usize, block: Chosen, by: By) {
         if !less(heap.get(at), heap.get(above)) {
             break;
         }
-        heap.swap(at, above);
+        swap(heap, at, above);
         at = above;
     }
 }
@@ -253,7 +264,7 @@ fn replace_least(heap: &mut [Chosen], block: Chosen, by: By) {
         if rank(least) >= rank(at) {
             break;
         }
-        heap.swap(at, least);
+        swap(heap, at, least);
         at = least;
     }
 }

@@ -214,7 +214,7 @@ fn run_says_what_nobody_reads_and_whom_only_leaves_out() {
     let ran = run_true(folder.path(), &[], &["--only", "server:work*"]);
     assert_eq!(ran.status.code(), Some(0));
     let said = errors(&ran);
-    assert!(said.contains("only leaves out true"), "{said}");
+    assert!(said.contains("the option `only` leaves out true"), "{said}");
     assert!(!said.contains("recording to"), "{said}");
     let recordings = |folder: &Path| {
         let names = std::fs::read_dir(folder).unwrap().flatten();

@@ -264,6 +264,7 @@ fn completions_know_subcommands_options_and_values() {
     assert_eq!(
         values,
         [
+            "blocks",
             "csv",
             "firefox",
             "flamegraph",

@@ -21,7 +21,7 @@ fn worst_first(report: &Report, group: &Group, members: &[usize]) -> Vec<usize> 
                 .and_then(<[_]>::first)
                 .zip(report.sites.get(*index))
                 .map_or(0, |(first, site)| {
-                    let end = match site.live_bytes.value as u64 {
+                    let end = match site.live_bytes.value {
                         0 => site.peak_live_bytes,
                         live => live,
                     };

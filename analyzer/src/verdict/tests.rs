@@ -70,8 +70,11 @@ pub fn churning(live: &[f64]) -> History {
 }
 
 pub fn judged_alone(history: &History, points: usize) -> Opinion {
-    let frame = frame(points);
-    let curve = Curve::new(&frame, history, None);
+    judged_in(&frame(points), history)
+}
+
+fn judged_in(frame: &Frame, history: &History) -> Opinion {
+    let curve = Curve::new(frame, history, None);
     judge(&curve, &Context { p_cut: 0.01 })
 }
 
@@ -310,10 +313,7 @@ fn idle_time_at_the_end_hides_no_leak() {
     );
     let mut frame = frame(100);
     (frame.judged, frame.idle_s) = (52, Some(48.0));
-    let opinion = judge(
-        &Curve::new(&frame, &history, None),
-        &Context { p_cut: 0.01 },
-    );
+    let opinion = judged_in(&frame, &history);
     expect(&opinion, Verdict::Growing, Pattern::Linear);
     assert!(
         opinion
@@ -333,10 +333,7 @@ fn the_way_out_hides_no_rising_rate() {
     let mut frame = frame(101);
     frame.times_s[100] = 100.5;
     frame.exited = true;
-    let opinion = judge(
-        &Curve::new(&frame, &levels(&live), None),
-        &Context { p_cut: 0.01 },
-    );
+    let opinion = judged_in(&frame, &levels(&live));
     expect(&opinion, Verdict::Growing, Pattern::Accelerating);
 }
 
@@ -348,10 +345,7 @@ fn clean_up_at_exit_hides_no_growth() {
         live.extend(clean_up);
         let mut frame = frame(live.len());
         frame.exited = true;
-        let opinion = judge(
-            &Curve::new(&frame, &levels(&live), None),
-            &Context { p_cut: 0.01 },
-        );
+        let opinion = judged_in(&frame, &levels(&live));
         expect(&opinion, Verdict::Growing, Pattern::Linear);
         assert!(
             opinion
@@ -401,10 +395,7 @@ fn the_limit_is_forecast_with_its_interval() {
     let mut frame = frame(40);
     frame.headroom_bytes = Some(6_400_000);
     let history = levels(&(1..=40).map(|t| f64::from(t) * 6_400.0).collect::<Vec<_>>());
-    let opinion = judge(
-        &Curve::new(&frame, &history, None),
-        &Context { p_cut: 0.01 },
-    );
+    let opinion = judged_in(&frame, &history);
     assert!(
         opinion
             .limit_in_s

@@ -15,10 +15,15 @@ const RLIMIT_MEMLOCK: usize = 8;
 /// Version 1 says "no limit" by a number just below 2^63.
 const NO_LIMIT_FROM_BYTES: u64 = 1 << 62;
 
+/// How much the process may lock (`RLIMIT_MEMLOCK`, soft); `u64::MAX` is unlimited.
+pub fn locked_limit_bytes() -> Option<u64> {
+    sys::getrlimit(RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft)
+}
+
 /// Reads what there is; `prefix` stands before `/proc` and `/sys` (for tests, else empty).
 pub fn read(prefix: &[u8]) -> System {
     let mut system = System {
-        locked_limit_bytes: sys::getrlimit(RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
+        locked_limit_bytes: locked_limit_bytes(),
         ..System::default()
     };
     let kib = |value: Option<u64>| value.and_then(|kib| kib.checked_mul(1024));

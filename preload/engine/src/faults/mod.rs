@@ -20,8 +20,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use leaktrack_recording::{FaultCount, FaultSource, Faults};
 
-use crate::arena::{self, AVec};
-use crate::facts::{process, tasks};
+use crate::arena::{self, AVec, PAGE_BYTES};
+use crate::facts::{process, system, tasks};
 use crate::lock::WordLock;
 use crate::permit::{self, means::PERF};
 use crate::sampler::budget;
@@ -42,8 +42,6 @@ pub const PERIOD: u64 = 61;
 const RING_PAGES: [usize; 5] = [16, 8, 4, 2, 1];
 /// One part in so many of what a user may lock.
 const LOCKED_SHARE: u64 = 32;
-const RLIMIT_MEMLOCK: usize = 8;
-const PAGE_BYTES: u64 = 4096;
 /// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
 const MOST_EVENTS: usize = 16 << 10;
 /// More processors would need too many events for even one thread.
@@ -730,7 +728,7 @@ impl Session {
 /// others look as well, of all of the user's processes: each takes a small part of it. `None`: not even the
 /// smallest rings are that.
 fn most_ring_pages(rings: usize, locked_limit_bytes: u64) -> Option<usize> {
-    let room_pages = locked_limit_bytes / LOCKED_SHARE / PAGE_BYTES;
+    let room_pages = locked_limit_bytes / LOCKED_SHARE / PAGE_BYTES as u64;
     let each = usize::try_from(room_pages).unwrap_or(usize::MAX) / rings.max(1);
     // Beside its pages a ring has one that says how far it is.
     RING_PAGES.into_iter().find(|pages| *pages < each)
@@ -740,7 +738,7 @@ fn most_ring_pages(rings: usize, locked_limit_bytes: u64) -> Option<usize> {
 fn locked_limit_bytes() -> u64 {
     match sys::geteuid() {
         0 => u64::MAX,
-        _ => sys::getrlimit(RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft),
+        _ => system::locked_limit_bytes().unwrap_or(u64::MAX),
     }
 }
 
@@ -769,7 +767,7 @@ mod tests {
         assert_eq!(most_ring_pages(4, 64 << 10), None);
         for (rings, limit) in [(2, 1 << 20), (4, 3 << 20), (16, 20 << 20), (128, 1 << 28)] {
             let pages = most_ring_pages(rings, limit).map_or(0, |pages| pages + 1);
-            assert!((rings * pages) as u64 * PAGE_BYTES <= limit / LOCKED_SHARE);
+            assert!((rings * pages * PAGE_BYTES) as u64 <= limit / LOCKED_SHARE);
         }
     }
 }

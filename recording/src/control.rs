@@ -14,21 +14,23 @@
 //!   2068     4  STATUS    answer: 0 done, else why not
 //!   2072    40  FAMILY    sums over the family, see [`FamilyCounts`]
 //!   2112     4  TEXT_LEN  bytes of text that follow
-//!   2116  1972  TEXT      text of the request (the label of a mark), then that of the answer
+//!   2116  1968  TEXT      text of the request (the label of a mark), then that of the answer
+//!   4084     4  BEGUN     number of the last request that the process took up
 //!   4088     8  PROGRESS  how far a scan is that was asked for, see [`ScanProgress`]
 //! ```
 //!
 //! The asker writes kind, argument and text, and 0 to `PROGRESS`, raises `REQUEST` by one, and wakes it; the process
-//! answers by writing the status and its own words in place of the request's text, then `REPLY` =
+//! writes `BEGUN` = `REQUEST` before it reads the kind, and answers by writing the status and its own words in place of the request's text, then `REPLY` =
 //! `REQUEST`, and wakes that. Askers take turns by an exclusive `flock` on the file, from before the
 //! first store until the answer has been read. One that waits no longer writes [`KIND_NONE`], so
-//! that the request is not carried out when nobody expects it any more; a scan that has begun ends
+//! that the request is not carried out when nobody expects it any more, and reads `BEGUN` after that: if it
+//! is the request's, the process may have read the kind before. A scan that has begun ends
 //! then, and also when `REQUEST` changes, since its asker must be gone. What was withdrawn gets no
 //! answer.
 //!
 //! A mark, worked through: `REQUEST` is 7, and so is `REPLY`. The asker writes 5 at 2052, 6 at 2112,
-//! `deploy` at 2116, then 8 at 2048, and waits on 2064 while that holds 7. The process reads the
-//! page, writes 0 at 2068, 0 at 2112, then 8 at 2064. After 2^32 - 1 comes 1.
+//! `deploy` at 2116, then 8 at 2048, and waits on 2064 while that holds 7. The process writes 8 at
+//! 4084, reads the page, writes 0 at 2068, 0 at 2112, then 8 at 2064. After 2^32 - 1 comes 1.
 
 /// Where the control page begins in the file.
 pub const OFFSET: u64 = 2048;
@@ -52,7 +54,9 @@ pub const TEXT_LEN: u64 = 2112;
 /// Offset of the text.
 pub const TEXT: u64 = 2116;
 /// Longest text in bytes.
-pub const TEXT_MAX: u64 = PROGRESS - TEXT;
+pub const TEXT_MAX: u64 = BEGUN - TEXT;
+/// Offset of the number of the last request that the process took up, a `u32`.
+pub const BEGUN: u64 = 4084;
 /// Offset of how far a scan is, a `u64`: a [`ScanProgress`], or 0.
 pub const PROGRESS: u64 = 4088;
 

@@ -1,6 +1,6 @@
 //! Requests of a running process: `enable`, `disable`, `snapshot`, `mark`.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -209,6 +209,15 @@ fn a_process_that_does_not_answer_is_not_waited_for() {
     let pid = running.pid().to_string();
     reach(&mut running, "1");
     running.signal(libc::SIGSTOP);
+    // Until the last of its threads has stopped it may take a request up.
+    running.wait_until("all threads have stopped", |it| {
+        let tasks = fs::read_dir(format!("/proc/{}/task", it.pid())).expect("its threads");
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
+    });
     let why = refused(&["disable", &pid, "--wait", "300ms"]);
     assert!(
         why.contains("it is stopped") && why.contains("withdrawn"),

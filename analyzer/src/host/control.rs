@@ -75,7 +75,7 @@ pub enum ControlError {
     #[error("process {0} ended before it answered")]
     Gone(u32),
     /// It did not answer in time; why that may be.
-    #[error("process {pid} did not answer in {waited_s} s: {why}; the request was withdrawn")]
+    #[error("process {pid} did not answer in {waited_s} s: {why}; {}", left(*.begun))]
     NoAnswer {
         /// The process.
         pid: u32,
@@ -83,16 +83,30 @@ pub enum ControlError {
         waited_s: u64,
         /// What is known of it.
         why: &'static str,
+        /// It had taken the request up.
+        begun: bool,
     },
     /// A signal came.
-    #[error("interrupted; the request was withdrawn")]
-    Interrupted,
+    #[error("interrupted; {}", left(*.begun))]
+    Interrupted {
+        /// The process had taken the request up.
+        begun: bool,
+    },
     /// The library is older than this command.
     #[error("the library in process {0} does not know this request: it is of another version")]
     Unknown(u32),
     /// It said no.
     #[error("process {0} cannot do that: {1}")]
     Refused(u32, String),
+}
+
+/// What becomes of a request that nobody waits for any more.
+fn left(begun: bool) -> &'static str {
+    if begun {
+        "the process had taken the request up and may still carry it out"
+    } else {
+        "the request was withdrawn"
+    }
 }
 
 /// The process that `target` means: a pid of this host, or the recording of a running process.
@@ -282,11 +296,19 @@ pub fn ask_unless(
             return Err(ControlError::Busy(pid));
         }
         if interrupted() {
-            return Err(ControlError::Interrupted);
+            return Err(ControlError::Interrupted { begun: false });
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     let number = page.send(request).map_err(|error| target.failed(error))?;
+    // A scan that was taken up ends as well.
+    let ends = request.kind == page::KIND_SCAN;
+    let withdraw = || {
+        let begun = page
+            .withdraw(number)
+            .map_err(|error| target.failed(error))?;
+        Ok(begun && !ends)
+    };
     let began = Instant::now();
     loop {
         let replied = page
@@ -299,13 +321,14 @@ pub fn ask_unless(
             return Err(ControlError::Gone(pid));
         }
         if interrupted() {
-            page.withdraw().map_err(|error| target.failed(error))?;
-            return Err(ControlError::Interrupted);
+            let begun = withdraw()?;
+            return Err(ControlError::Interrupted { begun });
         }
         if Instant::now() >= deadline {
-            page.withdraw().map_err(|error| target.failed(error))?;
+            let begun = withdraw()?;
             return Err(ControlError::NoAnswer {
                 pid,
+                begun,
                 waited_s: patience.as_secs(),
                 why: target.silence(),
             });
@@ -417,8 +440,10 @@ impl Page {
         ScanProgress::decode(u64::from_le_bytes(bytes))
     }
 
-    fn withdraw(&self) -> io::Result<()> {
-        self.set_word(page::KIND, page::KIND_NONE)
+    /// True if the process had taken the request up; one that had not never does.
+    fn withdraw(&self, number: u32) -> io::Result<bool> {
+        self.set_word(page::KIND, page::KIND_NONE)?;
+        Ok(self.word(page::BEGUN)? == number)
     }
 
     fn answer(&self) -> io::Result<(u32, String)> {

@@ -209,6 +209,14 @@ fn next(recorder: &mut Recorder) -> Result<Option<Request>, Failure> {
     if ANSWERED.swap(number, Relaxed) == number {
         return Ok(None);
     }
+    // In this order: who withdraws a request reads them in the other one, and so does not tell that
+    // nothing was done when something was.
+    recorder.write_control(page::BEGUN, &number.to_le_bytes())?;
+    let mut word = |offset| {
+        let mut bytes = [0; 4];
+        recorder.read_control(offset, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
     let kind = word(page::KIND)?;
     let argument = u64::from(word(page::ARGUMENT)?) | u64::from(word(page::ARGUMENT + 4)?) << 32;
     let len = word(page::TEXT_LEN)?.min(page::TEXT_MAX as u32);

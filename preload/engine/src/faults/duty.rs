@@ -14,6 +14,9 @@ const LOOK_MS: u64 = 25;
 const REST_SHARE: u64 = 11;
 /// Switching may take one part in so many of the time.
 const COST_SHARE: u64 = 500;
+/// How far a look is believed whose figures may be off: one that may be off by a tenth moves what is held
+/// of the share by four ninths, one that may be off by a half by a thirty-third.
+const DOUBT: u128 = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -69,10 +72,39 @@ pub struct Duty {
     filled_ms: u64,
     /// Minor faults of the process when the phase began.
     base: u64,
+    /// How many of these may have come before the events were switched.
+    unsure: u64,
     /// Minor faults of rests that no look has stood for yet.
     owed: u64,
-    /// Of so many faults of the process in the last look, so many were seen.
+    /// Of so many faults of the process, so many can be seen.
     share: Scale,
+}
+
+/// The process's minor faults at the moment when events were switched, as far as that can be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    before: u64,
+    after: u64,
+}
+
+impl Reading {
+    /// From the counter's values just before and just after.
+    pub fn between(before: u64, after: u64) -> Reading {
+        Reading {
+            before,
+            after: after.max(before),
+        }
+    }
+
+    fn unsure(self) -> u64 {
+        self.after - self.before
+    }
+
+    /// The helper may have waited for a processor before the switch or after it, as often the one as the
+    /// other.
+    fn middle(self) -> u64 {
+        self.before + self.unsure() / 2
+    }
 }
 
 impl Duty {
@@ -85,6 +117,7 @@ impl Duty {
             credit: MOST_CREDIT,
             filled_ms: 0,
             base: 0,
+            unsure: 0,
             owed: 0,
             share: Scale::ONE,
         }
@@ -130,42 +163,74 @@ impl Duty {
         self.phase == Phase::Look
     }
 
-    /// A look is over, and all are looked at from now on, unless [`Duty::rests`] follows. `minor`: faults
-    /// of the process so far; `seen`: faults seen in the look. By what they are to be multiplied.
-    pub fn ends_look(&mut self, minor: u64, seen: u64) -> Scale {
+    /// All faults are looked at from now on, unless [`Duty::rests`] follows.
+    pub fn is_at(&mut self, minor: u64) {
+        self.base = minor;
+        self.unsure = 0;
+    }
+
+    /// A time is over in which all were looked at; `seen`: faults seen in it.
+    pub fn ends_whole(&mut self, minor: Reading, seen: u64) {
+        self.learn(minor, seen);
+    }
+
+    /// A look is over, and all are looked at from now on, unless [`Duty::rests`] follows. `seen`: faults
+    /// seen in the look. By what they are to be multiplied.
+    pub fn ends_look(&mut self, minor: Reading, seen: u64) -> Scale {
         self.phase = Phase::All;
         self.credit = self.credit.saturating_sub(seen);
-        // Between two readings of different counters a few faults come and go.
-        let looked = minor.saturating_sub(self.base).max(seen);
-        self.share = Scale {
-            by: seen,
-            of: looked,
-        };
+        let looked = self.learn(minor, seen);
+        let all = looked.saturating_add(core::mem::take(&mut self.owed));
         if seen == 0 {
-            return Scale::ONE; // what is owed is left to the next look
+            self.owed = all; // to be stood for by the next look
+            return Scale::ONE;
         }
         Scale {
-            by: looked.saturating_add(core::mem::take(&mut self.owed)),
-            of: looked,
+            by: self.share.of(all).min(all).max(seen),
+            of: seen,
         }
     }
 
-    /// Events were switched off. `minor`: faults of the process so far; `cost_us`: CPU time of the last
-    /// two switches.
-    pub fn rests(&mut self, now_ms: u64, minor: u64, cost_us: u64) {
+    /// Faults of the process since the phase began, of which so many were seen: what is held of their
+    /// share moves towards that. On a busy machine the helper waits for a processor before or after it
+    /// switches the events, and the figures are of times that differ; the less is certain, the less it
+    /// moves. Only together do such looks tell: of each alone one could but say that no more than all
+    /// can be seen, and would on average say too little.
+    fn learn(&mut self, minor: Reading, seen: u64) -> u64 {
+        let looked = minor.middle().saturating_sub(self.base);
+        let unsure = self.unsure.saturating_add(minor.unsure()) / 2;
+        let certain = u128::from(looked) * u128::from(looked);
+        let doubt = u128::from(unsure) * u128::from(unsure) * DOUBT;
+        let all = (certain + doubt).max(1);
+        let moved = |from: u64, to: u64| {
+            ((u128::from(from) * doubt + u128::from(to) * certain) / all) as u64
+        };
+        if looked != 0 {
+            self.share = Scale {
+                by: moved(self.share.by, seen),
+                of: moved(self.share.of, looked),
+            };
+        }
+        looked
+    }
+
+    /// Events were switched off; `cost_us`: CPU time of the last two switches.
+    pub fn rests(&mut self, now_ms: u64, minor: Reading, cost_us: u64) {
         self.phase = Phase::Rest;
         self.since_ms = now_ms;
-        self.base = minor;
+        self.base = minor.middle();
         let by_cost = cost_us.saturating_mul(COST_SHARE) / 1_000;
         self.rest_ms = (LOOK_MS * REST_SHARE).max(by_cost);
     }
 
-    /// Events were switched on. `minor`: faults of the process so far.
-    pub fn looks(&mut self, now_ms: u64, minor: u64) {
-        self.owed = self.owed.saturating_add(minor.saturating_sub(self.base));
+    /// Events were switched on.
+    pub fn looks(&mut self, now_ms: u64, minor: Reading) {
+        let at = minor.middle();
+        self.owed = self.owed.saturating_add(at.saturating_sub(self.base));
         self.phase = Phase::Look;
         self.since_ms = now_ms;
-        self.base = minor;
+        self.base = at;
+        self.unsure = minor.unsure();
     }
 
     /// Minor faults that no look stands for yet, as many of them as would have been seen. `minor`:
@@ -175,7 +240,8 @@ impl Duty {
             Phase::Rest => minor.saturating_sub(self.base),
             _ => 0,
         };
-        self.share.of(self.owed.saturating_add(rest))
+        let all = self.owed.saturating_add(rest);
+        self.share.of(all).min(all)
     }
 }
 
@@ -183,43 +249,107 @@ impl Duty {
 mod tests {
     use super::*;
 
-    /// A program with so many faults in each millisecond, of which a share can be seen; what was told of
-    /// them after so long, how many there were, and how many the events saw.
-    fn run(faults_of: impl Fn(u64) -> u64, seen_of_10: u64, until_ms: u64) -> (u64, u64, u64) {
-        let mut duty = Duty::new();
-        let (mut minor, mut on, mut told, mut counted, mut raw) = (0, true, 0, 0, 0);
-        for now_ms in 0..until_ms {
-            let faults = faults_of(now_ms);
-            minor += faults;
-            raw += if on { faults * seen_of_10 / 10 } else { 0 };
-            if duty.wait_ms(now_ms).is_none_or(|wait_ms| wait_ms > 1) && !now_ms.is_multiple_of(20)
-            {
-                continue;
+    /// A program with so many faults in each millisecond, so many in ten of which can be seen, on a
+    /// machine where the helper waits up to `wait_ms` for a processor while it switches.
+    struct Machine<F> {
+        faults_of: F,
+        seen_of_10: u64,
+        wait_ms: u64,
+        now_ms: u64,
+        minor: u64,
+        on: bool,
+        /// What the events saw.
+        raw: u64,
+        random: u64,
+    }
+
+    impl<F: Fn(u64) -> u64> Machine<F> {
+        fn pass(&mut self, ms: u64) {
+            for _ in 0..ms {
+                let faults = (self.faults_of)(self.now_ms);
+                self.minor += faults;
+                self.raw += u64::from(self.on) * faults * self.seen_of_10 / 10;
+                self.now_ms += 1;
             }
-            let fresh = raw - counted;
-            let spent = if duty.is_whole() { fresh } else { 0 };
+        }
+
+        fn waits(&mut self) {
+            self.random = self
+                .random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1);
+            self.pass((self.random >> 33) % (self.wait_ms + 1));
+        }
+
+        fn switch(&mut self, on: bool) -> Reading {
+            let before = self.minor;
+            self.waits();
+            self.on = on;
+            self.waits();
+            Reading::between(before, self.minor)
+        }
+    }
+
+    /// What was told of its faults after so long, how many there were, and how many the events saw.
+    fn run(faults_of: impl Fn(u64) -> u64, seen_of_10: u64, until_ms: u64) -> (u64, u64, u64) {
+        run_on(faults_of, seen_of_10, until_ms, 0)
+    }
+
+    fn run_on(
+        faults_of: impl Fn(u64) -> u64,
+        seen_of_10: u64,
+        until_ms: u64,
+        wait_ms: u64,
+    ) -> (u64, u64, u64) {
+        let mut duty = Duty::new();
+        duty.is_at(0);
+        let mut it = Machine {
+            faults_of,
+            seen_of_10,
+            wait_ms,
+            now_ms: 0,
+            minor: 0,
+            on: true,
+            raw: 0,
+            random: 7,
+        };
+        let (mut told, mut counted, mut whole) = (0, 0, 0);
+        while it.now_ms < until_ms {
+            it.pass(duty.wait_ms(it.now_ms).unwrap_or(20));
+            let now_ms = it.now_ms;
+            let spent = if duty.is_whole() { it.raw - counted } else { 0 };
             let step = duty.step(now_ms, spent, false);
-            let scale = match step {
-                Step::Off | Step::Settle if duty.is_look() => duty.ends_look(minor, fresh),
-                _ => Scale::ONE,
-            };
+            let mut scale = Scale::ONE;
+            let off = (step == Step::Off).then(|| it.switch(false));
+            let fresh = it.raw - counted;
+            if let (true, Some(reading)) = (duty.is_whole(), off) {
+                duty.ends_whole(reading, it.raw - whole);
+            }
+            if duty.is_look() && matches!(step, Step::Off | Step::Settle) {
+                let here = Reading::between(it.minor, it.minor);
+                scale = duty.ends_look(off.unwrap_or(here), fresh);
+                if off.is_none() {
+                    duty.is_at(it.minor);
+                    whole = it.raw;
+                }
+            }
             if matches!(step, Step::Take | Step::Off | Step::Settle) {
                 told += scale.of(fresh);
-                counted = raw;
+                counted = it.raw;
             }
-            match step {
-                Step::Off => {
-                    on = false;
-                    duty.rests(now_ms, minor, 10);
-                }
-                Step::On => {
-                    on = true;
-                    duty.looks(now_ms, minor);
+            match (step, off) {
+                (Step::Off, Some(reading)) => duty.rests(now_ms, reading, 10),
+                (Step::On, _) => {
+                    let reading = it.switch(true);
+                    duty.looks(now_ms, reading);
                 }
                 _ => {}
             }
         }
-        (told + duty.unseen(minor), minor, raw)
+        if duty.is_whole() {
+            told += it.raw - counted;
+        }
+        (told + duty.unseen(it.minor), it.minor, it.raw)
     }
 
     #[track_caller]
@@ -252,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_machine_hides_no_faults() {
+        for (seen_of_10, wait_ms) in [(10, 5), (10, 40), (6, 5), (6, 40)] {
+            let (told, minor, _) = run_on(|_| 100, seen_of_10, 120_000, wait_ms);
+            near(told, minor * seen_of_10 / 10, 2);
+        }
+    }
+
+    #[test]
     fn all_are_seen_again_when_they_become_few() {
         let fewer = |ms: u64| if ms < 30_000 { 200 } else { 5 };
         let (told, minor, raw) = run(fewer, 10, 90_000);
@@ -265,7 +403,7 @@ mod tests {
     fn dear_switches_are_rare() {
         let mut duty = Duty::new();
         assert_eq!(duty.step(0, MOST_CREDIT, false), Step::Off);
-        duty.rests(0, 0, 4_000);
+        duty.rests(0, Reading::between(0, 0), 4_000);
         assert_eq!(duty.wait_ms(0), Some(2_000));
         assert_eq!(duty.step(1_999, 0, false), Step::Wait);
         assert_eq!(duty.step(2_000, 0, false), Step::On);

@@ -27,7 +27,7 @@ use crate::permit::{self, means::PERF};
 use crate::sampler::budget;
 use crate::sys::{self, Errno, perf};
 use crate::{config, helper, modules, state};
-use duty::{Duty, Scale, Step};
+use duty::{Duty, Reading, Scale, Step};
 use owner::Since;
 use perf::{Event, PageFaults, Ring, Sample};
 use regions::Regions;
@@ -105,6 +105,8 @@ struct Session {
     counted: Option<FaultCount>,
     /// What the events had counted when `counted` was brought up to date.
     counted_raw: FaultCount,
+    /// Of these, the minor ones when all began to be looked at.
+    whole_raw: u64,
     duty: Duty,
     /// CPU time of the last switch of the events.
     switch_us: u64,
@@ -142,6 +144,7 @@ impl Session {
             cpus: 0,
             counted: None,
             counted_raw: FaultCount { minor: 0, major: 0 },
+            whole_raw: 0,
             duty: Duty::new(),
             switch_us: 0,
             lost: 0,
@@ -406,6 +409,7 @@ impl Session {
         self.libc = libc_range();
         self.attached = true;
         self.duty = Duty::new();
+        self.begin_whole(process::read().minor_faults);
         self.switch_us = 0;
         self.wait_ms = LEAST_WAIT_MS;
         self.drained_ms = state::tick();
@@ -533,14 +537,21 @@ impl Session {
             }
             Step::Wait => self.take_in(false, Scale::ONE),
             Step::Settle => {
-                let scale = self.end_look(process::read().minor_faults, waiting);
+                let minor = process::read().minor_faults;
+                let scale = self.end_look(Reading::between(minor, minor), waiting);
                 self.take_in(true, scale);
+                self.begin_whole(minor);
             }
             Step::Off => {
                 let (cost_us, minor) = self.switch(false);
-                let scale = match self.duty.is_look() {
-                    true => self.end_look(minor, waiting),
-                    false => Scale::ONE,
+                let scale = if self.duty.is_look() {
+                    self.end_look(minor, waiting)
+                } else {
+                    if let Some(now) = self.read_counts() {
+                        let seen = now.minor.saturating_sub(self.whole_raw);
+                        self.duty.ends_whole(minor, seen);
+                    }
+                    Scale::ONE
                 };
                 self.take_in(true, scale);
                 self.duty.rests(now_ms, minor, cost_us);
@@ -557,8 +568,14 @@ impl Session {
         }
     }
 
+    /// All faults are looked at from now on; `minor`: those of the process.
+    fn begin_whole(&mut self, minor: u64) {
+        self.duty.is_at(minor);
+        self.whole_raw = self.counted_raw.minor;
+    }
+
     /// What the samples of a look that is over stand for.
-    fn end_look(&mut self, minor: u64, estimate: u64) -> Scale {
+    fn end_look(&mut self, minor: Reading, estimate: u64) -> Scale {
         let exact = self.read_counts();
         let seen = exact.map(|now| now.minor.saturating_sub(self.counted_raw.minor));
         let scale = self.duty.ends_look(minor, seen.unwrap_or(estimate));
@@ -568,17 +585,16 @@ impl Session {
 
     /// Switches the events of minor faults; CPU time of this switch and the last, in microseconds, and
     /// the minor faults of the process when it was made.
-    fn switch(&mut self, on: bool) -> (u64, u64) {
+    fn switch(&mut self, on: bool) -> (u64, Reading) {
         let before = process::read().minor_faults;
         let began_ns = sys::clock_ns(sys::clock::THREAD_CPU);
         for event in self.events.as_slice().iter().filter(|it| !it.major) {
             let _ = perf::switch(event.fd, on);
         }
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
-        // This thread may have waited for a processor before or after it: as often the one as the other.
         let after = process::read().minor_faults;
         let cost_us = cost_ns / 1_000 + core::mem::take(&mut self.switch_us);
-        (cost_us, before + after.saturating_sub(before) / 2)
+        (cost_us, Reading::between(before, after))
     }
 
     /// Samples of minor faults that wait.

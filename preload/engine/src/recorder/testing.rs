@@ -31,25 +31,38 @@ pub fn path_of(path: &std::path::Path) -> Path {
     out
 }
 
-/// Runs `body` in a forked child; its exit code, or 128 + signal.
-pub fn in_child(body: impl FnOnce() -> i32) -> i32 {
-    // SAFETY: the child only runs `body`, which must not touch locks of other threads, and leaves
-    // by `_exit`.
+/// Forks; the child runs `body` and leaves by `_exit` with its code. The child's process number.
+pub fn forked(body: impl FnOnce() -> i32) -> libc::pid_t {
+    // SAFETY: the child only runs `body`, which touches no locks of other threads but the arena's, and
+    // leaves by `_exit`. A test beside this one may be in the arena at this moment: its lock is freed
+    // in the child, where this is the only thread.
     unsafe {
         let pid = libc::fork();
         assert!(pid >= 0);
         if pid == 0 {
+            crate::arena::abandon_in_child();
             let body = std::panic::AssertUnwindSafe(body);
             libc::_exit(std::panic::catch_unwind(body).unwrap_or(101));
         }
-        let mut status = 0;
-        assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
-        if libc::WIFEXITED(status) {
-            libc::WEXITSTATUS(status)
-        } else {
-            128 + libc::WTERMSIG(status)
-        }
+        pid
     }
+}
+
+/// Waits for a child of [`forked`]; its exit code, or 128 + signal.
+pub fn ended(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: our own child; the kernel writes a live local.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    if libc::WIFEXITED(status) {
+        libc::WEXITSTATUS(status)
+    } else {
+        128 + libc::WTERMSIG(status)
+    }
+}
+
+/// Runs `body` in a forked child; its exit code, or 128 + signal.
+pub fn in_child(body: impl FnOnce() -> i32) -> i32 {
+    ended(forked(body))
 }
 
 /// A write into a recording: where and what.

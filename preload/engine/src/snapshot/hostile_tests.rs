@@ -10,7 +10,7 @@ use std::vec::Vec;
 use super::Source;
 use super::testing::{Random, ReadBack, Run, busy};
 use super::writer::Writer;
-use crate::recorder::testing::{in_child, writes_of};
+use crate::recorder::testing::{ended, forked, in_child, writes_of};
 use crate::recorder::{Failure, FileError};
 use crate::sys::Errno;
 
@@ -72,33 +72,25 @@ fn a_copy_at_a_random_moment_adds_up() {
     for round in 0..12u64 {
         let _ = fs::remove_file(&path);
         let (mut under_way, started) = std::io::pipe().unwrap();
-        // SAFETY: the child touches nothing of the parent's and is killed.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let result = std::panic::catch_unwind(|| {
-                let mut run = Run::at(&path, 256 << 10);
-                let mut random = Random(round);
-                for snapshot in 1.. {
-                    busy(&run.fake, &mut random, 200, 100);
-                    run.tick(false).unwrap();
-                    if snapshot == 4 {
-                        (&started).write_all(b".").unwrap();
-                    }
+        let pid = forked(|| {
+            let mut run = Run::at(&path, 256 << 10);
+            let mut random = Random(round);
+            for snapshot in 1.. {
+                busy(&run.fake, &mut random, 200, 100);
+                run.tick(false).unwrap();
+                if snapshot == 4 {
+                    (&started).write_all(b".").unwrap();
                 }
-            });
-            drop(result);
-            // SAFETY: ends the child.
-            unsafe { libc::_exit(1) };
-        }
+            }
+            0
+        });
         drop(started);
         // However slow the machine is, there is something to lose; then any moment will do.
         under_way.read_exact(&mut [0]).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(round * 37));
         // SAFETY: our own child.
-        unsafe {
-            libc::kill(pid, libc::SIGKILL);
-            libc::waitpid(pid, core::ptr::null_mut(), 0);
-        }
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        assert_eq!(ended(pid), 128 + libc::SIGKILL);
         let back = adds_up(&fs::read(&path).unwrap());
         assert!(back.times_ms.len() > 3, "{}", back.times_ms.len());
     }

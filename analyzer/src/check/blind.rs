@@ -35,6 +35,11 @@ fn in_short_processes(family: &Family) -> Option<f64> {
     (share > 0.5).then_some(share)
 }
 
+fn recorded_s(report: &Report) -> f64 {
+    let windows = report.recording.windows.iter();
+    windows.map(|span| span.to_s - span.from_s).sum()
+}
+
 /// What sampling may have missed, if the gate is asked for as little: a leak whose blocks were never sampled
 /// does not show, and memory that was not sampled may point at blocks that are lost.
 fn sampled(family: &Family, report: &Report, options: &CheckOptions) -> Option<Reason> {
@@ -46,9 +51,7 @@ fn sampled(family: &Family, report: &Report, options: &CheckOptions) -> Option<R
         .present()
         .filter(|(_, process)| process.sample_mean_bytes > 0);
     let mode = sampled.next()?.1.mode;
-    let windows = report.recording.windows.iter();
-    let recorded_s: f64 = windows.map(|span| span.to_s - span.from_s).sum();
-    let grown = options.max_growth_bytes_per_s.unwrap_or(0.0) * recorded_s;
+    let grown = options.max_growth_bytes_per_s.unwrap_or(0.0) * recorded_s(report);
     let does_not_matter = options.min_bytes.max(grown as u64);
     let lost = options.fail_on.contains(&Verdict::Lost);
     (lost || does_not_matter < unseen).then(|| {
@@ -64,6 +67,21 @@ fn sampled(family: &Family, report: &Report, options: &CheckOptions) -> Option<R
                  --max-growth above that.",
                 unseen::finer(mode)
             ),
+        )
+    })
+}
+
+/// Memory rose, and whether that is growth cannot be told: silence would say that it is none.
+fn undecided(report: &Report, options: &CheckOptions) -> Option<Reason> {
+    let undecided = report.extra.undecided.as_ref()?;
+    let grown = options.max_growth_bytes_per_s.unwrap_or(0.0) * recorded_s(report) / 2.0;
+    let matters = undecided.bytes > options.min_bytes.max(grown as u64);
+    (options.fail_on.contains(&Verdict::Growing) && matters).then(|| {
+        let settle = undecided.settle.clone();
+        reason(
+            "undecided",
+            format!("No finding, but {}.", undecided.sentence()),
+            &settle.unwrap_or_else(|| "Record for longer.".to_owned()),
         )
     })
 }
@@ -111,6 +129,7 @@ pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<
             "Exercise the program in a process that lives longer, or record with a shorter interval.",
         ));
     }
+    reasons.extend(undecided(report, options));
     if options.fail_on.contains(&Verdict::Lost) && !report.scans.iter().any(|scan| scan.complete) {
         let why_not = report.scans.iter().find_map(|scan| scan.why_not.as_deref());
         let text = match (report.scans.is_empty(), why_not) {

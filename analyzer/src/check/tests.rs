@@ -83,6 +83,45 @@ fn answer(outcome: &Outcome) -> (Status, u8, Vec<&str>) {
     (outcome.status, outcome.exit_code, codes.collect())
 }
 
+/// A gate cannot know whether a step is the first of many.
+#[test]
+fn a_rise_that_may_or_may_not_go_on_is_not_green() {
+    let mut recording = clean();
+    let steps = recording.heap(0x10);
+    recording.every_second(60, |second| {
+        let mut did = level(second);
+        if matches!(second, 10 | 30 | 50) {
+            did.push((steps, 200, 100_000, 0, 0));
+        }
+        did
+    });
+    let outcome = judged(&recording, "", &growing());
+    assert_eq!(
+        answer(&outcome),
+        (Status::Inconclusive, 3, vec!["undecided"])
+    );
+    let reason = outcome.inconclusive.first().expect("one");
+    assert!(
+        reason.text.contains("rose by 97.7 KiB") && reason.text.contains("(ü.c:10)"),
+        "{reason:?}"
+    );
+    // What is asked about is more, or not this.
+    let min_bytes = CheckOptions {
+        min_bytes: 150_000,
+        ..growing()
+    };
+    let max_growth = CheckOptions {
+        max_growth_bytes_per_s: Some(5_000.0),
+        ..growing()
+    };
+    for options in [min_bytes, max_growth, asked(&[Verdict::Retained])] {
+        let outcome = judged(&recording, "", &options);
+        assert_eq!(answer(&outcome), (Status::Clean, 0, vec![]));
+    }
+    let outcome = judged(&recording, "leak:keep", &growing());
+    assert_eq!(answer(&outcome), (Status::Clean, 0, vec![]));
+}
+
 #[test]
 fn findings_fail_the_gate_and_options_let_them_pass() {
     let recording = leaky();

@@ -106,6 +106,15 @@ impl History {
         self.peak_live_bytes = self.peak_live_bytes.max(now.live_bytes());
     }
 
+    /// The counters at a grid point.
+    pub fn at(&self, point: u32) -> Counters {
+        let changes = self.changes.partition_point(|change| change.0 <= point);
+        let before = changes
+            .checked_sub(1)
+            .and_then(|last| self.changes.get(last));
+        before.map_or(self.base, |change| change.1)
+    }
+
     /// The counters at each of `points` grid points.
     pub fn at_points(&self, points: usize) -> Vec<Counters> {
         let mut changes = self.changes.iter().peekable();

@@ -10,6 +10,7 @@ use super::recording::{process_info, recording_info};
 use super::runtime::Runtime;
 use super::select::{Selected, select};
 use super::sites::{activity, site_report};
+use super::undecided::Undecided;
 use super::{
     ReportOptions, account, correlate, coverage, faults, memory, places, scans, source, system,
     timeline,
@@ -124,6 +125,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         blind: !coverage.usable,
     });
     extra.live_growth = judgement.on_heap(family);
+    extra.undecided = Undecided::of(family, &judgement, &unsuppressed, &growth);
     extra.too_short = too_short(family);
     extra.limit_in_s = memory::headroom_bytes(family)
         .zip(extra.finding_rate)

@@ -385,7 +385,7 @@ impl Evidence<'_> {
 }
 
 /// A site in a word.
-fn place(site: &Site) -> String {
+pub fn place(site: &Site) -> String {
     let blamed = site.blamed().or_else(|| site.frames().next());
     let Some(frame) = blamed else {
         return "a place without a stack".to_owned();

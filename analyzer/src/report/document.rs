@@ -775,6 +775,8 @@ pub struct Extra {
     pub finding_rate: Option<Estimate>,
     /// What grew was all freed when the processes exited.
     pub finding_freed: bool,
+    /// Live memory that rose, if most of the rise may or may not be growth.
+    pub undecided: Option<super::undecided::Undecided>,
     /// Seconds until the limit at that growth.
     pub limit_in_s: Option<Estimate>,
     /// Sites left out by `--top`.

@@ -32,6 +32,7 @@ pub mod suppress;
 pub mod system;
 pub(crate) mod text;
 mod timeline;
+pub mod undecided;
 pub mod unseen;
 
 #[cfg(test)]

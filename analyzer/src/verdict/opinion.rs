@@ -143,6 +143,8 @@ pub struct Opinion {
     pub settle: Option<String>,
     /// The growth is that of a container that doubles its storage.
     pub doubling: bool,
+    /// It is unclear, but it rose: whether that goes on is what cannot be told.
+    pub rose: bool,
 }
 
 impl Opinion {
@@ -156,12 +158,19 @@ impl Opinion {
             why: vec![why.into()],
             settle: None,
             doubling: false,
+            rose: false,
         }
     }
 
     /// The same with a further sentence of evidence.
     pub fn because(mut self, why: impl Into<String>) -> Self {
         self.why.push(why.into());
+        self
+    }
+
+    /// The same of a curve that rose, if not for certain for good.
+    pub fn that_rose(mut self) -> Self {
+        self.rose = true;
         self
     }
 

@@ -126,6 +126,12 @@ pub fn sentence(report: &Report) -> String {
             "{name}: live memory grows, now {live}, but no single line stands out in {time}."
         );
     }
+    if let Some(undecided) = &report.extra.undecided {
+        return format!(
+            "{name}: no finding in {time}, but {}. {live} is live.",
+            undecided.sentence()
+        );
+    }
     match unclear {
         0 => format!("{name}: no finding in {time}. {live} is live, and none of it grows."),
         _ => format!(

@@ -80,6 +80,7 @@ pub fn overrule(opinion: &Opinion, found: &Found) -> Option<Opinion> {
         verdict: Verdict::Lost,
         why,
         settle: None,
+        rose: false,
         ..opinion.clone()
     })
 }

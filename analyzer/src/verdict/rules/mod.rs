@@ -41,7 +41,7 @@ pub fn all() -> [&'static dyn Rule; 9] {
 pub fn undecided(curve: &Curve<'_>) -> Opinion {
     let (first, last) = curve.ends();
     let moved = human::bytes_f(last - first);
-    Opinion::new(
+    let opinion = Opinion::new(
         Verdict::Unclear,
         Pattern::Unclear,
         format!(
@@ -52,7 +52,11 @@ pub fn undecided(curve: &Curve<'_>) -> Opinion {
     .settled_by(format!(
         "Recording for {} more would settle it.",
         human::duration(curve.span_s().max(curve.frame.interval_s))
-    ))
+    ));
+    match last > first {
+        true => opinion.that_rose(),
+        false => opinion,
+    }
 }
 
 /// True if the growth of the curve is more than a trifle.

@@ -198,6 +198,9 @@ fn undecided(curve: &Curve<'_>, shape: &Shape) -> Opinion {
     );
     let mut opinion = Opinion::new(Verdict::Unclear, Pattern::Unclear, why);
     opinion.why.extend(drift);
+    opinion.rose = shape
+        .trend
+        .is_some_and(|trend| trend.p < NO_SIGN && trend.low > 0.0);
     let more = curve.frame.more_time(more_points(curve, shape));
     opinion.settled_by(more)
 }

@@ -60,6 +60,7 @@ impl Rule for Slowing {
                 Pattern::Unclear,
                 format!("It grows, but ever more slowly: {} in the first third of the time, {} in the last.", human::rate(first.slope), human::rate(last.slope)),
             )
+            .that_rose()
             .because(format!("If it goes on like this it will settle near {}.", human::bytes_f(settles_at)))
             .settled_by(format!("Recording for {} more would show whether it comes to rest.", human::duration(curve.span_s()))),
         )

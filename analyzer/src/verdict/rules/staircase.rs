@@ -56,10 +56,12 @@ impl Rule for Staircase {
         );
         if steps.len() < ENOUGH_STEPS {
             return Some(
-                Opinion::new(Verdict::Unclear, Pattern::Staircase, seen).settled_by(format!(
-                    "The next steps would settle it: {} more of recording.",
-                    human::duration(longest_s * (ENOUGH_STEPS - steps.len()) as f64 * 1.5)
-                )),
+                Opinion::new(Verdict::Unclear, Pattern::Staircase, seen)
+                    .that_rose()
+                    .settled_by(format!(
+                        "The next steps would settle it: {} more of recording.",
+                        human::duration(longest_s * (ENOUGH_STEPS - steps.len()) as f64 * 1.5)
+                    )),
             );
         }
         let rate = stats::trend(&tops).map(|trend| Estimate {

@@ -3,9 +3,11 @@
 //!
 //! Taking a free lock is one compare-exchange and letting it go is one release store. For that the
 //! holder does not learn atomically whether somebody waits: sleepers announce themselves in a
-//! second word, which the holder reads after the store. The processor may let that read overtake
-//! the store, so a wake-up can be missed; sleepers therefore look again after
-//! `SLEEP_NS`, and a missed wake-up costs that much instead of a deadlock.
+//! second word, which the holder reads after the store; having done so, they look at the lock once
+//! more. So a wake-up is missed only where the processor lets the holder's read overtake its store:
+//! for as long as a store takes to become visible, well below a microsecond. Sleepers therefore look
+//! again after `FIRST_SLEEP_NS`, then after twice as long each time up to `SLEEP_NS`: a missed wake-up
+//! costs about as long as was waited before it instead of a deadlock.
 //!
 //! The word names its holder by its thread pointer, in the same instruction that takes the lock, so
 //! that a thread that was torn out of a critical section (`siglongjmp` out of a signal handler) can
@@ -15,7 +17,9 @@
 //! several are taken), side list of huge blocks, arena. Owners of other locks place themselves
 //! before these.
 
-use crate::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, sizes::SPINS, spin_loop};
+use crate::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize, Ordering, fence, fence_if_asked, sizes::SPINS, spin_loop,
+};
 use core::marker::PhantomData;
 
 use crate::sys;
@@ -25,7 +29,8 @@ const FREE: usize = 0;
 /// value is the thread pointer of the holder.
 const ABANDONED: usize = 1;
 
-/// Longest sleep without looking at the lock again.
+/// First sleep, and the longest one, without looking at the lock again.
+const FIRST_SLEEP_NS: u64 = 50_000;
 const SLEEP_NS: u64 = 1_000_000;
 
 static SPIN_ONLY: AtomicBool = AtomicBool::new(false);
@@ -114,10 +119,7 @@ impl WordLock {
             if SPIN_ONLY.load(Ordering::Relaxed) {
                 core::hint::spin_loop();
             } else {
-                self.sleepers.fetch_add(1, Ordering::Relaxed);
-                // Any result means the same: look again.
-                let _ = sys::futex_wait(&self.wakes, wakes, Some(SLEEP_NS), false);
-                self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                self.sleep(wakes, SLEEP_NS);
             }
         }
     }
@@ -140,6 +142,8 @@ impl WordLock {
     pub unsafe fn unlock_raw(&self) {
         // Release pairs with the acquire of the next holder.
         self.word.store(FREE, Ordering::Release);
+        // Keeps the compiler in order; what the processor may still do is said above.
+        fence_if_asked();
         if self.sleepers.load(Ordering::Relaxed) != 0 {
             self.wake();
         }
@@ -207,7 +211,7 @@ impl WordLock {
     #[cold]
     #[inline(never)]
     fn acquire_contended(&self) -> bool {
-        let mut spins = 0;
+        let (mut spins, mut sleep_ns) = (0, FIRST_SLEEP_NS);
         loop {
             let wakes = self.wakes.load(Ordering::Relaxed);
             let seen = self.word.load(Ordering::Relaxed);
@@ -219,12 +223,24 @@ impl WordLock {
                 spins = spins.saturating_add(1);
                 spin_loop();
             } else {
-                self.sleepers.fetch_add(1, Ordering::Relaxed);
-                // Any result means the same: look again.
-                let _ = sys::futex_wait(&self.wakes, wakes, Some(SLEEP_NS), false);
-                self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                self.sleep(wakes, sleep_ns);
+                sleep_ns = (2 * sleep_ns).min(SLEEP_NS);
             }
         }
+    }
+
+    /// Sleeps until somebody lets go or so much time has passed; not at all if the lock is free or
+    /// somebody was woken since `wakes` was read.
+    fn sleep(&self, wakes: u32, ns: u64) {
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // Who let go before this was announced has woken nobody. The other half of the fence in
+        // `unlock_raw`.
+        fence(Ordering::SeqCst);
+        if self.word.load(Ordering::Relaxed) > ABANDONED {
+            // Any result means the same: look again.
+            let _ = sys::futex_wait(&self.wakes, wakes, Some(ns), false);
+        }
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
 
     #[cold]

@@ -191,6 +191,6 @@ pub mod sizes {
     pub const TALLY_ENTRIES: usize = 1;
     /// All sizes are of one class.
     pub const TALLY_CLASSES: usize = 1;
-    /// One pause shows what many do.
-    pub const SPINS: u32 = 1;
+    /// A waiter that pauses gives the others their turn until they wait as well, and never sees a lock let go of.
+    pub const SPINS: u32 = 0;
 }

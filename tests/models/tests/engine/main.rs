@@ -99,6 +99,20 @@ fn a_lock_lets_one_in_and_shows_what_the_last_one_did() {
 }
 
 #[test]
+fn who_sleeps_for_a_lock_is_woken_by_who_lets_go_of_it() {
+    // The fence in `unlock_raw` stands for the time that a store takes to become visible.
+    model(5, || {
+        sys::sleep_for_ever();
+        let guarded = Guarded::new();
+        let other = Arc::clone(&guarded);
+        let thread = loom::thread::spawn(move || assert!(!other.raise()));
+        assert!(!guarded.raise());
+        thread.join().unwrap();
+        assert_eq!(guarded.get(), 2);
+    });
+}
+
+#[test]
 fn a_lock_that_is_tried_is_had_whole_or_not_at_all() {
     model(2, || {
         let guarded = Guarded::new();

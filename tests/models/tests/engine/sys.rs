@@ -1,12 +1,19 @@
 //! What the engine asks the kernel for, as far as the models need it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::atomic::{AtomicU32, Ordering};
 
 thread_local! {
     static THREADS: RefCell<HashMap<String, usize>> = RefCell::new(HashMap::new());
+    /// Sleepers are woken by others alone. All threads of a model run on one thread of the system.
+    static SLEEP_FOR_EVER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on nobody wakes up because time has passed.
+pub fn sleep_for_ever() {
+    SLEEP_FOR_EVER.set(true);
 }
 
 /// A number for each thread of the model, above the marks of free and abandoned locks.
@@ -20,15 +27,19 @@ pub fn thread_pointer() -> usize {
 }
 
 /// Comes back at once if the word has changed, and otherwise at some time: a sleeper looks again
-/// after a while, so nothing may rely on being woken.
+/// after a while, so nothing may rely on being woken. After [`sleep_for_ever`] it comes back when the
+/// word has changed, and an execution in which that never happens has too many branches.
 pub fn futex_wait(word: &AtomicU32, expected: u32, _: Option<u64>, _: bool) -> Result<(), ()> {
-    if word.load(Ordering::Relaxed) == expected {
+    while word.load(Ordering::Relaxed) == expected {
         loom::thread::yield_now();
+        if !SLEEP_FOR_EVER.get() {
+            break;
+        }
     }
     Ok(())
 }
 
-/// Wakes nobody: see [`futex_wait`].
+/// Wakes nobody but by the word: see [`futex_wait`].
 pub fn futex_wake(_: &AtomicU32, _: u32, _: bool) {}
 
 /// Every other thread passes a barrier: see [`crate::atomic::fence_if_asked`].

@@ -702,3 +702,55 @@ fn what_a_block_points_to_that_realloc_is_at_is_held() {
     tracked.outcome.expect_code(0);
     assert_eq!(last(&tracked.report().json)["freed_since"], 0);
 }
+
+#[test]
+fn what_a_program_keeps_behind_the_bytes_that_it_asked_for_is_held() {
+    for (argument, asks) in [("asks", true), ("asks not", false)] {
+        let mut running = Case::of("slack.c").arg(argument).start_tracked();
+        reach(&mut running, "1");
+        let expect = |report: &Value| {
+            let told = last(report);
+            assert_eq!(told["complete"], true, "{told}");
+            let of = |name| found(report, name);
+            let [kept, behind, lost] = ["hold_in_slack", "hold_behind", "lose_plain"].map(of);
+            assert_eq!((kept.lost, kept.reachable), (0, 60), "{argument}: {kept:?}");
+            // As any pointers into a block that no heuristic knows.
+            let held = (behind.lost, behind.possible, behind.reachable);
+            let expected = if asks { (0, 60, 0) } else { (0, 0, 60) };
+            assert_eq!(held, expected, "{argument}");
+            let hidden = told["excused_per_site"].as_u64().expect("a count");
+            assert!(lost.lost + hidden + 1 >= 60, "{argument}: {lost:?} {told}");
+        };
+        for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+            expect(&scan(running.pid(), how));
+        }
+        pass(&running, "1");
+        let tracked = running.finish();
+        tracked.outcome.expect_code(0);
+        expect(&tracked.report().json);
+    }
+}
+
+#[test]
+fn a_scan_finds_out_that_not_every_block_is_known_while_it_is_made() {
+    let mut running = Case::of("found_out_late.c").start_tracked();
+    reach(&mut running, "1");
+    let asker = Command::new(&product().command)
+        .args(["scan", &running.pid().to_string(), "--format", "json"])
+        .args(["--apart", "1s", "--cpu", "100"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command");
+    await_scan(&running);
+    pass(&running, "1");
+    reach(&mut running, "2");
+    let output = asker.wait_with_output().expect("its report");
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let told = last(&report);
+    assert_eq!(told["complete"], true, "{told}");
+    assert_eq!(told["lower_bound"], true, "{told}");
+    assert_eq!(found(&report, "hold_unseen").lost, 0, "{told}");
+    pass(&running, "2");
+    running.finish().outcome.expect_code(0);
+}

@@ -333,6 +333,12 @@ impl LiveTable {
         self.calm_in(0, 1)
     }
 
+    /// As [`LiveTable::calm`], for who comes so often that groups which went to and fro are not to begin
+    /// anew with it.
+    pub fn hush(&self) -> Calm<'_> {
+        self.calm_in(0, 1)
+    }
+
     /// As [`LiveTable::calm`], for the groups of one of some parts; none is given to a thread anew.
     fn calm_in(&self, part: usize, parts: usize) -> Calm<'_> {
         holder::pause();

@@ -30,6 +30,8 @@ static DUE: AtomicBool = AtomicBool::new(false);
 static PAUSED: AtomicBool = AtomicBool::new(false);
 /// Recording was paused at some time.
 static WAS_PAUSED: AtomicBool = AtomicBool::new(false);
+/// See [`was_usable_size_asked`].
+static USABLE_SIZE_ASKED: AtomicBool = AtomicBool::new(false);
 /// Snapshot counter: the time unit of the live table.
 static EPOCH: AtomicU32 = AtomicU32::new(1);
 /// The last epoch of the parent; 0 in a process that was not forked from a recorded one.
@@ -73,6 +75,18 @@ pub fn is_paused() -> bool {
 /// True if recording was paused at some time: then not every live block is known.
 pub fn was_paused() -> bool {
     WAS_PAUSED.load(Relaxed)
+}
+
+/// True if the program has asked how much of a block it may use: it may use more than it asked for.
+pub fn was_usable_size_asked() -> bool {
+    USABLE_SIZE_ASKED.load(Relaxed)
+}
+
+/// The program asks that.
+pub fn note_usable_size_asked() {
+    if !was_usable_size_asked() {
+        USABLE_SIZE_ASKED.store(true, Relaxed);
+    }
 }
 
 /// Stops recording new blocks, or begins again.

@@ -5,8 +5,8 @@
 
 use core::mem::{align_of, offset_of, size_of};
 use core::ptr::null_mut;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, compiler_fence};
 
 use crate::live::holder::Holder;
 use crate::lock::WordLock;
@@ -208,8 +208,9 @@ pub fn countdowns() -> impl Iterator<Item = &'static Countdown> + Clone {
     states().map(|state| unsafe { &(*state).countdown })
 }
 
-/// Blocks, address and bytes, that `realloc` is at in some thread: they are not in the live table.
-pub fn moving() -> impl Iterator<Item = (usize, usize)> {
+/// Blocks, address and bytes, that `realloc` is at in some thread: they are not in the live table. `None`:
+/// such a block may be there still, or has been taken out just now.
+pub fn moving() -> impl Iterator<Item = (usize, Option<usize>)> {
     // SAFETY: the field is made of atomics.
     states().filter_map(|state| unsafe { (*state).moving.block() })
 }
@@ -233,15 +234,27 @@ fn states() -> impl Iterator<Item = *const ThreadState> + Clone {
 pub struct Moving {
     /// 0: none.
     addr: AtomicUsize,
+    /// [`UNKNOWN_BYTES`]: not said yet.
     bytes: AtomicUsize,
 }
 
+const UNKNOWN_BYTES: usize = usize::MAX;
+
 impl Moving {
-    /// The block is out of the table.
+    /// A block is about to be taken out of the table.
     #[inline(always)]
-    fn begin(&self, addr: usize, bytes: usize) {
+    fn begin(&self, addr: usize) {
+        self.bytes.store(UNKNOWN_BYTES, Relaxed);
+        self.addr.store(addr, Release);
+        // Who sees that it is out of the table sees this: the table's lock, or the barrier of who takes a
+        // group away from its owner, comes after.
+        compiler_fence(SeqCst);
+    }
+
+    /// It is out of it, and so long.
+    #[inline(always)]
+    fn note_bytes(&self, bytes: usize) {
         self.bytes.store(bytes, Relaxed);
-        self.addr.store(addr, Relaxed);
     }
 
     /// It is in the table again, or another one in its stead.
@@ -251,28 +264,56 @@ impl Moving {
         self.addr.store(0, Release);
     }
 
-    fn block(&self) -> Option<(usize, usize)> {
-        // Acquire pairs with the release in `end`.
+    fn block(&self) -> Option<(usize, Option<usize>)> {
+        // Acquire pairs with the releases in `begin` and `end`.
         let addr = self.addr.load(Acquire);
-        (addr != 0).then(|| (addr, self.bytes.load(Relaxed)))
+        let bytes = self.bytes.load(Relaxed);
+        (addr != 0).then_some((addr, (bytes != UNKNOWN_BYTES).then_some(bytes)))
     }
 }
 
-/// Says that `realloc` begins with a block that is out of the live table, or is done with it (0).
-/// Without a state of its own a thread says nothing.
+/// What a thread says of the block that its `realloc` is at; `None` where it has no state of its own:
+/// without memory, and at its very end.
 #[inline(always)]
-pub fn note_moving(t: &Local, addr: usize, bytes: usize) {
+fn moving_of(t: &Local) -> Option<&Moving> {
     let state = t.state.load(Relaxed);
-    if state.addr() > 1 {
-        // SAFETY: a state other than the two marks is valid while its thread runs; the field is made of
-        // atomics.
-        let moving = unsafe { &(*state).moving };
-        if addr == 0 {
-            moving.end();
-        } else {
-            moving.begin(addr, bytes);
-        }
+    // SAFETY: a state other than the two marks is valid while its thread runs; the field is made of
+    // atomics.
+    (state.addr() > 1).then(|| unsafe { &(*state).moving })
+}
+
+/// Says that `realloc` is about to take a block out of the live table. The guard is held.
+#[inline(always)]
+pub fn begin_moving(t: &Local, addr: usize) {
+    if t.state.load(Relaxed).is_null() {
+        make_state(t);
     }
+    if let Some(moving) = moving_of(t) {
+        moving.begin(addr);
+    }
+}
+
+/// The block is out of the table, and so long.
+#[inline(always)]
+pub fn note_moving(t: &Local, bytes: usize) {
+    if let Some(moving) = moving_of(t) {
+        moving.note_bytes(bytes);
+    }
+}
+
+/// It is in the table again, or another one in its stead, or it is gone.
+#[inline(always)]
+pub fn end_moving(t: &Local) {
+    if let Some(moving) = moving_of(t) {
+        moving.end();
+    }
+}
+
+/// Makes the state of a thread that has none yet.
+#[cold]
+#[inline(never)]
+fn make_state(t: &Local) {
+    drop(Borrowed::get(t));
 }
 
 /// Gives a state back.

@@ -487,13 +487,15 @@ pub unsafe extern "C" fn realloc(p: *mut u8, size: usize, sp: usize, bp: usize) 
 /// As `realloc`.
 #[inline(always)]
 unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
+    thread::begin_moving(t, p.addr());
     let old = forget(t, p.addr());
     if old.is_none() && boot::size_of_block(p).is_some() {
+        thread::end_moving(t);
         // SAFETY: passed on.
         return unsafe { move_out_of_boot(t, p, size, entry) };
     }
     if let Some(block) = &old {
-        thread::note_moving(t, p.addr(), block.size as usize);
+        thread::note_moving(t, block.size as usize);
     }
     guard::turn(t, REAL);
     // SAFETY: the original has this type.
@@ -509,8 +511,8 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
         // It failed: the block is as it was.
         if let Some(block) = old {
             restore(t, p.addr(), block);
-            thread::note_moving(t, 0, 0);
         }
+        thread::end_moving(t);
         return r;
     }
     match old {
@@ -523,7 +525,7 @@ unsafe fn resize(t: &Local, p: *mut u8, size: usize, entry: Entry) -> *mut u8 {
     if !r.is_null() {
         record(t, r.addr(), size, entry, Call::Realloc);
     }
-    thread::note_moving(t, 0, 0);
+    thread::end_moving(t);
     r
 }
 
@@ -660,6 +662,7 @@ pub unsafe extern "C" fn malloc_usable_size(p: *mut u8) -> usize {
     if !ready() {
         return 0;
     }
+    state::note_usable_size_asked();
     // SAFETY: the original has this type.
     unsafe { original::<UsableSize>(&ORIGINALS.malloc_usable_size)(p) }
 }

@@ -11,7 +11,8 @@ use super::index::BlockIndex;
 use super::memory::Memory;
 use super::ranges::Ranges;
 use super::regions;
-use crate::{hooks, loader, modules, sys};
+use crate::arena::PAGE_BYTES;
+use crate::{hooks, loader, modules, state, sys};
 
 /// glibc begins the heaps of further arenas at multiples of this.
 const ARENA_HEAP_BYTES: usize = 64 << 20;
@@ -88,6 +89,34 @@ pub fn account(out: &mut Ranges) -> bool {
     let (start, end) = hooks::allocator();
     let exe = modules::find(start).is_none_or(|placement| placement.module == 1);
     exe || out.add(start, end)
+}
+
+/// glibc gives blocks from this size on mappings of their own, unless it is told otherwise.
+const MAPPED_BYTES: u64 = 128 << 10;
+
+/// True if the program may use more of its blocks than it asked for: it has asked how much that is, or
+/// uses an allocator that may have told it by a function of its own.
+pub fn may_use_all() -> bool {
+    !is_glibc() || state::was_usable_size_asked()
+}
+
+/// Bytes that a program may use at most of a block of which it asked for so many.
+pub fn usable_bytes(size: u64) -> u64 {
+    let page = PAGE_BYTES as u64;
+    let pages = |bytes: u64| bytes.checked_next_multiple_of(page).unwrap_or(bytes);
+    if is_glibc() {
+        // A multiple of 16 with the header, 32 at least, and 16 more where a rest would be too small.
+        let chunk = (size.saturating_add(23) & !15).max(32) + 16;
+        if size < MAPPED_BYTES {
+            chunk - 8
+        } else {
+            pages(chunk)
+        }
+    } else {
+        // Of a kind of blocks for each quarter of a power of two, or pages.
+        let quarter = size.saturating_add(size / 4 + 16);
+        if size < page { quarter } else { pages(quarter) }
+    }
 }
 
 /// True if the real `malloc` is glibc's.

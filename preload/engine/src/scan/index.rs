@@ -8,6 +8,7 @@
 //! [`GAP_BYTES`] are in different clusters; a large block is a cluster of its own, without a
 //! directory.
 
+use super::heap;
 use super::memory::Stop;
 use super::order::sort_by_key;
 use super::room::Room;
@@ -21,6 +22,8 @@ const GAP_BYTES: usize = 1 << 20;
 pub const LARGE_BYTES: u64 = 256 << 10;
 /// Blocks that are listed at a stretch.
 const LIST_BLOCKS: usize = 128 << 10;
+/// Blocks of a part of the table, most often fewer.
+const PART_BLOCKS: usize = 64 << 10;
 /// Blocks whose size is kept aside.
 const MOST_HUGE: usize = 512;
 const PAGE_SHIFT: u32 = PAGE_BYTES.ilog2();
@@ -133,6 +136,8 @@ pub struct BlockIndex {
     wanted: Room<u64>,
     /// Sizes that do not fit an entry.
     huge: AVec<(usize, u64)>,
+    /// The program may use more of its blocks than it asked for.
+    whole: bool,
     low: usize,
     high: usize,
     /// Bytes in all blocks.
@@ -177,8 +182,10 @@ impl BlockIndex {
         let mut parts = 0..LiveTable::PARTS;
         while !parts.is_empty() {
             let until = entries.len() + LIST_BLOCKS;
+            // A page fault while the table is held is waited for by all who allocate there.
+            entries.touch_ahead(LIST_BLOCKS + PART_BLOCKS);
             {
-                let _calm = table.calm();
+                let _hush = table.hush();
                 while entries.len() < until
                     && let Some(part) = parts.next()
                 {
@@ -227,6 +234,7 @@ impl BlockIndex {
             pages: Room::of(words).ok_or(NoIndex::Memory)?,
             wanted: Room::zeroed(words).ok_or(NoIndex::Memory)?,
             huge,
+            whole: heap::may_use_all(),
         };
         index.fill_directories(rest)?;
         Ok(index)
@@ -292,6 +300,36 @@ impl BlockIndex {
             class: (entry.1 >> SIZE_BITS) as u8 & ((1 << (SITE_SHIFT - SIZE_BITS)) - 1),
         };
         Some((entry.addr(), block))
+    }
+
+    /// Asks again whether the program may use more of its blocks than it asked for.
+    pub fn note_usable(&mut self) {
+        self.whole = heap::may_use_all();
+    }
+
+    /// Address, and bytes that the program may use, of a block.
+    #[inline(always)]
+    pub fn extent(&self, at: u32) -> Option<(usize, u64)> {
+        let entry = self.entries.get(at as usize)?;
+        Some((entry.addr(), self.usable(at, entry)))
+    }
+
+    #[inline(always)]
+    fn usable(&self, at: u32, entry: Entry) -> u64 {
+        let size = entry.size(self.huge.as_slice());
+        if self.whole {
+            self.whole_of(at, entry, size)
+        } else {
+            size
+        }
+    }
+
+    /// What the program may use of a block: no more than there is before the next one.
+    #[cold]
+    fn whole_of(&self, at: u32, entry: Entry, size: u64) -> u64 {
+        let next = self.entries.get(at as usize + 1);
+        let most = next.map_or(u64::MAX, |next| (next.addr() - entry.addr()) as u64);
+        heap::usable_bytes(size).min(most).max(size)
     }
 
     /// The block that a word points to, if it does.
@@ -413,7 +451,7 @@ impl BlockIndex {
                 offset: 0,
             });
         }
-        (offset < entry.size(self.huge.as_slice())).then_some(Hit { block: at, offset })
+        (offset < self.usable(at, *entry)).then_some(Hit { block: at, offset })
     }
 
     /// No block is looked for. `rest` is called after each few words.
@@ -434,7 +472,7 @@ impl BlockIndex {
 
     /// Looks for a block.
     pub fn want(&mut self, at: u32) {
-        let Some((addr, block)) = self.block(at) else {
+        let Some((addr, bytes)) = self.extent(at) else {
             return;
         };
         let after = self
@@ -452,7 +490,7 @@ impl BlockIndex {
             return;
         }
         let (start, first) = (cluster.start, cluster.pages as usize);
-        let end = addr.saturating_add(block.size.max(1) as usize);
+        let end = addr.saturating_add(bytes.max(1) as usize);
         for part in (addr & !63..end).step_by(64) {
             let page = part.saturating_sub(start) >> PAGE_SHIFT;
             if let Some(word) = self.wanted.as_mut_slice().get_mut(first + page) {
@@ -540,7 +578,9 @@ fn clusters(
         let start = entry.addr() & !(PAGE_BYTES - 1);
         let size = entry.size(huge);
         bytes = size.saturating_add(bytes);
-        let end = entry.addr().saturating_add(size.max(1) as usize);
+        let end = entry
+            .addr()
+            .saturating_add(heap::usable_bytes(size) as usize);
         let end = end.checked_next_multiple_of(PAGE_BYTES);
         let end = end.ok_or(NoIndex::Memory)?;
         let large = size >= LARGE_BYTES;
@@ -606,6 +646,38 @@ mod tests {
         assert_eq!(index.expect("memory").len(), MANY);
         // As often for the clusters, and as often again for their directories.
         assert!(rests >= before + 2 * (MANY / LIST_BLOCKS), "{rests}");
+    }
+
+    #[test]
+    fn what_a_program_may_use_behind_a_block_ends_at_the_next_one() {
+        let block = |size| Block {
+            size,
+            site: 1,
+            epoch: 2,
+            class: 0,
+        };
+        let mut entries = Room::of(4).expect("memory");
+        let start = 0x10_0000_0000;
+        // Right behind each other, with room between, and a large one as the last.
+        for (at, size) in [(0, 20), (32, 20), (4096, 20), (1 << 20, LARGE_BYTES + 1)] {
+            assert!(entries.push(Entry::new(start + at, block(size))));
+        }
+        let index = BlockIndex::of(entries, AVec::new(), &mut || Ok(()));
+        let mut index = index.expect("memory");
+        for whole in [false, true] {
+            index.whole = whole;
+            for (at, asked) in (0..4).zip([20, 20, 20, LARGE_BYTES + 1]) {
+                let (addr, bytes) = index.extent(at).expect("a block");
+                assert!(bytes >= asked && (whole || bytes == asked), "{bytes}");
+                assert!(bytes <= asked + asked / 4 + PAGE_BYTES as u64 + 16);
+                // Its last byte is its own, and what was asked for is known as before.
+                let last = addr + bytes as usize - 1;
+                assert_eq!(index.find(last).map(|hit| hit.block), Some(at));
+                assert_eq!(index.block(at).map(|block| block.1.size), Some(asked));
+            }
+        }
+        assert_eq!(index.extent(0), Some((start, 32)));
+        assert_eq!(index.find(start + 4096 + 200), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 use super::heuristics;
 use super::index::{Aim, BlockIndex, Hit, LARGE_BYTES};
 use super::memory::{MOST_PIECE_BYTES, MOST_PIECES, Manner, Memory, Piece, Stop};
-use super::regions::Region;
+use super::regions::{self, Region};
 use super::room::Room;
 use super::x86_64::prefetch;
 use crate::arena::PAGE_BYTES;
@@ -159,6 +159,21 @@ impl<'a> Marker<'a> {
         self.marks
     }
 
+    /// The blocks that are marked.
+    pub fn index(&self) -> &'a BlockIndex {
+        self.index
+    }
+
+    /// Bytes from an address on up to the next block that the index knows, or the end of the mapping.
+    pub fn most_bytes_at(&self, addr: usize) -> usize {
+        let next = self
+            .index
+            .block(self.index.first_from(addr.saturating_add(8)));
+        let end = regions::at(self.regions, addr).map_or(addr, |region| region.end);
+        let end = next.map_or(end, |(start, _)| start.min(end));
+        end.saturating_sub(addr)
+    }
+
     /// How a block is held.
     #[inline(always)]
     pub fn state(&self, at: u32) -> State {
@@ -223,10 +238,10 @@ impl<'a> Marker<'a> {
                 State::Possible => false,
                 State::Unreached | State::Indirect => continue,
             };
-            let Some((addr, block)) = index.block(at) else {
+            let Some((addr, bytes)) = index.extent(at) else {
                 break;
             };
-            each_word(addr, block.size, index, memory, &mut |words| {
+            each_word(addr, bytes, index, memory, &mut |words| {
                 for &word in words {
                     self.point(word as usize, definite);
                 }
@@ -465,7 +480,7 @@ impl<'a> Marker<'a> {
             self.set(at, State::Reachable);
         }
         let seen = self.change(at, |mark| mark | SEEN) & SEEN != 0;
-        Ok((!seen).then_some((addr, block.size)))
+        Ok(self.index.extent(at).filter(|_| !seen))
     }
 
     fn read_block(
@@ -511,9 +526,9 @@ impl<'a> Marker<'a> {
         for at in 0..index.len() as u32 {
             memory.steps(1)?;
             if matches!(self.state(at), State::Reachable | State::Possible)
-                && let Some((addr, block)) = index.block(at)
+                && let Some((addr, bytes)) = index.extent(at)
             {
-                each_word(addr, block.size, index, memory, &mut |words| {
+                each_word(addr, bytes, index, memory, &mut |words| {
                     self.odd_roots(words)
                 })?;
             }

@@ -9,6 +9,7 @@ mod heap;
 mod heuristics;
 mod index;
 mod kernel;
+mod listing;
 mod mark;
 mod memory;
 mod order;

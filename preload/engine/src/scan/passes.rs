@@ -129,6 +129,11 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     let mut vain = 0;
     let mut left = scan.count(&marks, State::Unreached)?;
     while left > 0 || (notes.passes < POSSIBLE_PASSES && scan.count(&marks, State::Possible)? > 0) {
+        // Asked after a pass: what it did not know of may have held something all through it.
+        if scan.knows_fewer() {
+            vain = 0;
+            scan.still = false;
+        }
         let last = scan.still || vain >= VAIN_PASSES;
         if notes.passes == POSSIBLE_PASSES || (last && notes.passes < POSSIBLE_PASSES) {
             marks = scan.odd_words(marks)?;
@@ -151,6 +156,7 @@ fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
         left = scan.count(&marks, State::Unreached)?;
         vain = if left < before { 0 } else { vain + 1 };
     }
+    notes.lower_bound = scan.lower_bound;
     tell(ScanPhase::Judging, notes.passes, left);
     scan.judge(marks, notes)
 }
@@ -160,6 +166,13 @@ impl Scan<'_> {
     fn is_late(&self, began_ns: u64) -> bool {
         let passed_ns = sys::clock_ns(sys::clock::MONOTONIC).saturating_sub(began_ns);
         self.order.way == Way::AtEnd && passed_ns / 500_000 >= self.order.limit_ms
+    }
+
+    /// True if not every live block is known any more: from now on free memory counts as roots, too.
+    fn knows_fewer(&mut self) -> bool {
+        let knows_fewer = !self.lower_bound && !every_block_is_known();
+        self.lower_bound |= knows_fewer;
+        knows_fewer
     }
 
     /// Where pointers may be at this moment.
@@ -209,6 +222,7 @@ impl Scan<'_> {
     ) -> Result<Marks, Failure> {
         let first = notes.passes == 0;
         self.memory.forget();
+        self.index.note_usable();
         self.memory.note_touched(&mut self.index)?;
         let possible = notes.passes < POSSIBLE_PASSES;
         self.want(&marks, |state| match state {
@@ -246,11 +260,10 @@ impl Scan<'_> {
         if !self.lower_bound {
             let epoch = self.order.epoch;
             if !young::mark(&LIVE, epoch, &mut marker, memory)?
-                || !self.strays.look(&LIVE, epoch, &self.index, memory)?
+                || !self.strays.mark(&LIVE, epoch, &mut marker, memory)?
             {
                 return Err(Failure(NO_MEMORY));
             }
-            self.strays.mark(&mut marker, memory)?;
         }
         if !frozen {
             let now = threads::read(helper::tid(), &self.order.caller).ok_or(Failure(NO_MAPS))?;
@@ -347,10 +360,9 @@ impl Scan<'_> {
         drop(looks);
         if !self.lower_bound {
             let epoch = self.order.epoch;
-            if !self.strays.look(&LIVE, epoch, &self.index, memory)? {
+            if !self.strays.mark(&LIVE, epoch, &mut marker, memory)? {
                 return Err(Failure(NO_MEMORY));
             }
-            self.strays.mark(&mut marker, memory)?;
         }
         if marker.has_unreached(memory)? {
             let threads =
@@ -408,7 +420,7 @@ impl<'a> Looks<'a> {
     fn get(&mut self, addr: usize) -> Option<Block> {
         self.steps += LOOK_UP_STEPS;
         if self.calm.is_none() {
-            self.calm = Some(self.table.calm());
+            self.calm = Some(self.table.hush());
         }
         self.table.get(addr)
     }

@@ -63,6 +63,28 @@ impl<T: Copy> Room<T> {
         Some(unsafe { self.data.add(self.len).read() })
     }
 
+    /// Has memory for so many more elements, as far as there is room, so that appending them is no page
+    /// fault.
+    pub fn touch_ahead(&mut self, more: usize) {
+        let to = self.len.saturating_add(more).min(self.capacity);
+        let (from, to) = (self.len * size_of::<T>(), to * size_of::<T>());
+        let bytes = self.data.cast::<u8>();
+        let mut touch = |at: usize| {
+            // SAFETY: inside the allocation, behind the elements that were written; kept by the compiler
+            // though nobody reads it.
+            unsafe { bytes.add(at).write_volatile(0) }
+        };
+        (from..to).step_by(arena::PAGE_BYTES).for_each(&mut touch);
+        if let Some(last) = to.checked_sub(1).filter(|last| *last >= from) {
+            touch(last);
+        }
+    }
+
+    /// Takes off what is behind the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Takes all off.
     pub fn clear(&mut self) {
         self.len = 0;

@@ -2,19 +2,18 @@
 //! It must never read a block while a lock of the live table is held.
 //!
 //! A table that grows moves its pointers into a block that is not in the index and gives up the
-//! one that is. Blocks are listed part by part of the live table, read, and listed again: where
-//! something has changed meanwhile, the part is read once more.
+//! one that is. Blocks are listed some at a time, read, and listed again: where something has changed
+//! meanwhile, these are read once more.
 
+use super::heap;
+use super::listing::{List, Place};
 use super::mark::Marker;
 use super::memory::{Manner, Memory, Stop};
-use super::room::Room;
 use crate::arena::PAGE_BYTES;
-use crate::live::LiveTable;
+use crate::live::{Block, LiveTable};
 
-/// Blocks listed at once.
-const LIST_BLOCKS: usize = 16 << 10;
-/// Times that a part is read which changes all the time. Threads that allocate wait while it is listed,
-/// and another pass follows.
+/// Times that blocks are read of which some come and go all the time. Threads that allocate wait while
+/// they are listed, and another pass follows.
 const TRIES: u32 = 2;
 /// Neighbours are read together, up to so many bytes.
 const RUN_BYTES: usize = 64 << 10;
@@ -32,79 +31,46 @@ pub fn mark(
     marker: &mut Marker<'_>,
     memory: &mut Memory,
 ) -> Result<bool, Stop> {
-    let Some(mut list) = Room::<(usize, u64)>::of(LIST_BLOCKS) else {
+    let Some(mut list) = List::new() else {
         return Ok(false);
     };
-    for part in 0..LiveTable::PARTS {
-        let mut from = 0;
-        loop {
-            let whole = read_part(table, part, epoch, from, &mut list, marker, memory)?;
-            if whole {
-                break;
-            }
-            from += LIST_BLOCKS;
-        }
+    let mut place = Place::default();
+    while !place.is_end() {
+        place = read_some(table, epoch, place, &mut list, marker, memory)?;
     }
     marker.follow(memory)?;
     Ok(true)
 }
 
-/// Reads young blocks of a part from the `from`th on; true if these were all.
-fn read_part(
+/// Reads young blocks from a place on; where to go on.
+fn read_some(
     table: &LiveTable,
-    part: usize,
     epoch: u32,
-    from: usize,
-    list: &mut Room<(usize, u64)>,
+    from: Place,
+    list: &mut List,
     marker: &mut Marker<'_>,
     memory: &mut Memory,
-) -> Result<bool, Stop> {
-    let (mut whole, mut before) = list_young(table, part, epoch, from, list, memory)?;
+) -> Result<Place, Stop> {
+    let is_young = |block: &Block| block.epoch > epoch;
+    let mut next = list.fill(table, is_young, from, None, memory)?;
     for _ in 0..TRIES {
-        if list.is_empty() {
+        if list.as_slice().is_empty() {
             break;
         }
-        list.as_mut_slice().sort_unstable();
+        let before = (next, list.sum());
+        list.sort();
         let mut rest = list.as_slice();
         while !rest.is_empty() {
             let (run, after) = rest.split_at_checked(run_len(rest)).unwrap_or((rest, &[]));
             read_run(run, marker, memory)?;
             rest = after;
         }
-        let now = list_young(table, part, epoch, from, list, memory)?;
-        if now == (whole, before) {
+        next = list.fill(table, is_young, from, Some(next), memory)?;
+        if (next, list.sum()) == before {
             break;
         }
-        (whole, before) = now;
     }
-    Ok(whole)
-}
-
-/// Lists young blocks; whether these were all, and a sum that tells other lists apart.
-fn list_young(
-    table: &LiveTable,
-    part: usize,
-    epoch: u32,
-    from: usize,
-    list: &mut Room<(usize, u64)>,
-    memory: &mut Memory,
-) -> Result<(bool, u64), Stop> {
-    list.clear();
-    let (mut seen, mut count, mut sum, mut whole) = (0, 0, 0u64, true);
-    table.for_each_in(part, |addr, block| {
-        seen += 1;
-        if block.epoch <= epoch {
-            return;
-        }
-        count += 1;
-        if count > from && whole {
-            whole = list.push((addr, block.size));
-            let one = addr as u64 ^ u64::from(block.epoch) << 44 ^ block.size << 20;
-            sum = sum.wrapping_add(one.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16);
-        }
-    });
-    memory.steps(seen)?;
-    Ok((whole, sum))
+    Ok(next)
 }
 
 /// How many of sorted blocks lie so near each other that they are read together.
@@ -131,7 +97,15 @@ pub(super) fn read_run(
     marker: &mut Marker<'_>,
     memory: &mut Memory,
 ) -> Result<(), Stop> {
-    let end_of = |&(addr, size): &(usize, u64)| addr.saturating_add(size as usize & !7);
+    let whole = heap::may_use_all();
+    let usable = |size: u64| {
+        if whole {
+            heap::usable_bytes(size)
+        } else {
+            size
+        }
+    };
+    let end_of = |&(addr, size): &(usize, u64)| addr.saturating_add(usable(size) as usize & !7);
     let start = run.first().map_or(0, |block| block.0);
     let end = run.iter().map(end_of).max().unwrap_or(0);
     memory.each(start, end, MANNER, &mut |from, words| {

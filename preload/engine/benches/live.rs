@@ -16,8 +16,12 @@ const BASE: usize = 0x5555_5555_0000;
 const STRIDE_BYTES: usize = 48;
 
 fn block() -> Block {
+    sized(40)
+}
+
+fn sized(size: u64) -> Block {
     Block {
-        size: 40,
+        size,
         site: 7,
         epoch: 3,
         class: 0,
@@ -46,26 +50,55 @@ fn churn(base: usize, blocks: usize, ops: usize, mut seed: u64) -> Duration {
     start.elapsed()
 }
 
-fn fill(blocks: usize) {
-    let start = Instant::now();
-    let mut longest = Duration::ZERO;
-    let mut last = start;
-    for i in 0..blocks {
-        let _ = TABLE.insert(BASE + i * STRIDE_BYTES, block());
-        let now = Instant::now();
+/// CPU time of this thread, which does not pass while others have its processor.
+fn cpu() -> Duration {
+    // SAFETY: the kernel writes a live local.
+    let now = unsafe {
+        let mut now: libc::timespec = core::mem::zeroed();
+        assert_eq!(
+            libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now),
+            0
+        );
+        now
+    };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Does `each` so many times; what the longest took, with what reading the clock costs. What the machine
+/// does to this thread meanwhile strikes a few, and others each time; what growing costs strikes many.
+fn longest(what: &str, times: usize, mut each: impl FnMut(usize)) {
+    let (mut longest, mut long, mut last) = (Duration::ZERO, 0, cpu());
+    for i in 0..times {
+        each(i);
+        let now = cpu();
         longest = longest.max(now - last);
+        long += u64::from(now - last > Duration::from_millis(1));
         last = now;
     }
-    per_op(
-        &format!("fill {blocks}, growing and reading the clock"),
-        blocks,
-        start.elapsed(),
-    );
     println!(
-        "{:<44} {:7.1} us",
-        "longest insert",
+        "{what:<44} {:7.1} us, {long} beyond 1 ms",
         longest.as_nanos() as f64 / 1e3
     );
+}
+
+/// Blocks `stride_bytes` apart, one after the other: what growing and giving back cost one caller at most.
+fn fill_and_drain(blocks: usize, stride_bytes: usize) {
+    let at = |i: usize| BASE + i * stride_bytes;
+    let what = format!("{blocks} at {stride_bytes} bytes: longest insert");
+    longest(&what, blocks, |i| {
+        let _ = TABLE.insert(at(i), sized(stride_bytes as u64 - 8));
+    });
+    longest("longest remove", blocks, |i| {
+        TABLE.remove(at(i));
+    });
+}
+
+fn fill(blocks: usize) {
+    let start = Instant::now();
+    for i in 0..blocks {
+        let _ = TABLE.insert(BASE + i * STRIDE_BYTES, block());
+    }
+    per_op(&format!("fill {blocks}, growing"), blocks, start.elapsed());
     println!(
         "{:<44} {:7.1}",
         "arena bytes per block",
@@ -113,6 +146,10 @@ fn main() {
         .filter_map(|a| a.parse().ok())
         .next()
         .unwrap_or(10_000_000);
+    // Small blocks, those that lie alone in a page, and those that are no MiB's.
+    for stride_bytes in [STRIDE_BYTES, 1_040, 20_000] {
+        fill_and_drain(most, stride_bytes);
+    }
     for blocks in [1000, 100_000, most] {
         fill(blocks);
         let ops = 5_000_000;

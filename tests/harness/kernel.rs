@@ -1,4 +1,4 @@
-//! Owns what only root can set up around a program: swap space, a memory cgroup. All of it goes again when its value is
+//! Owns what only root can set up around a program: swap space, huge pages, a memory cgroup. All of it goes again when its value is
 //! dropped; where it cannot be had there is none, and the test that wanted it ends.
 
 use std::ffi::CString;
@@ -52,6 +52,35 @@ impl Drop for Swap {
             unsafe { libc::swapoff(name.as_ptr()) };
             let _ = std::fs::remove_file(std::ffi::OsStr::from_bytes(name.as_bytes()));
         }
+    }
+}
+
+/// Huge pages that are free, of which there are as many as before when it is dropped.
+#[derive(Debug)]
+pub struct HugePages {
+    before: u64,
+}
+
+impl HugePages {
+    const COUNT: &str = "/proc/sys/vm/nr_hugepages";
+
+    fn count() -> Option<u64> {
+        let text = std::fs::read_to_string(Self::COUNT).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// So many more; `None` unless root asks, and there is memory in one piece for them.
+    pub fn reserve(more: u64) -> Option<HugePages> {
+        let before = Self::count().filter(|_| is_root())?;
+        let pages = HugePages { before };
+        std::fs::write(Self::COUNT, (before + more).to_string()).ok()?;
+        (Self::count()? >= before + more).then_some(pages)
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::COUNT, self.before.to_string());
     }
 }
 

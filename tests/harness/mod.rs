@@ -14,7 +14,7 @@ mod valgrind;
 
 pub use case::{Case, Checked, Running, Step, Tracked};
 pub use compile::{example, program, program_as, program_source};
-pub use kernel::{Cgroup, Swap};
+pub use kernel::{Cgroup, HugePages, Swap};
 pub use outcome::Outcome;
 pub use product::{Product, product};
 pub use report::{Amount, Frame, Lost, Report, Site};

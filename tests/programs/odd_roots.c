@@ -29,7 +29,7 @@ void **lib_thread_local(void) { return lib_local; }
 
 MAKER(hold_heap_fiber) MAKER(hold_heap_stack) MAKER(hold_thread_key) MAKER(hold_dlopened) MAKER(hold_dlopened_tls)
 MAKER(hold_memory_file) MAKER(hold_private_file) MAKER(hold_huge) MAKER(hold_tagged_list) MAKER(hold_moved_mapping)
-MAKER(hold_aligned) MAKER(hold_argument)
+MAKER(hold_aligned) MAKER(hold_argument) MAKER(hold_code_file) MAKER(hold_code)
 MAKER(lose_unmapped) MAKER(lose_thrown_away) MAKER(lose_closed) MAKER(lose_fiber) MAKER(lose_thread_key) MAKER(lose_moved_mapping)
 
 
@@ -138,6 +138,12 @@ NOIPA static void hold(void) {
     void **shared = map(8192, MAP_SHARED, fd), **private = map(8192, MAP_PRIVATE, fd);
     EACH(hold_memory_file, shared[i]);
     EACH(hold_private_file, private[512 + i]);
+    /* Memory of who makes code: a file's, and none's. */
+    void **of_file = map(8192, MAP_PRIVATE, fd), **of_none = map(8192, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+    CHECK(mprotect(of_file, 8192, all) == 0 && mprotect(of_none, 8192, all) == 0);
+    EACH(hold_code_file, of_file[600 + i]);
+    EACH(hold_code, of_none[600 + i]);
     /* A TiB, of which 60 pages are touched; valgrind has no room for it. */
     size_t words = (1ul << 40) / sizeof(void *);
     void **huge;

@@ -2,10 +2,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use leaktrack_tests::{Case, Report, Running, Terminal, product, program, program_as};
+use leaktrack_tests::{
+    Case, HugePages, Report, Running, Terminal, is_root, product, program, program_as, tool,
+};
 use serde_json::Value;
 
 fn leaktrack(args: &[&str]) -> Output {
@@ -555,7 +558,7 @@ fn a_scan_that_nobody_waits_for_any_more_ends() {
     assert_eq!(labels, [Some("after"), Some("after")]);
 }
 
-const ODDLY_HELD: [&str; 12] = [
+const ODDLY_HELD: [&str; 14] = [
     "hold_heap_fiber",
     "hold_heap_stack",
     "hold_thread_key",
@@ -568,6 +571,8 @@ const ODDLY_HELD: [&str; 12] = [
     "hold_moved_mapping",
     "hold_aligned",
     "hold_argument",
+    "hold_code_file",
+    "hold_code",
 ];
 const ODDLY_LOST: [&str; 5] = [
     "lose_unmapped",
@@ -577,13 +582,13 @@ const ODDLY_LOST: [&str; 5] = [
     "lose_moved_mapping",
 ];
 
+fn odd_library() -> PathBuf {
+    let flags = ["-shared", "-fPIC", "-DLIB"];
+    program_as("odd_roots.c", "libodd_roots.so", &flags)
+}
+
 fn odd_roots() -> Case {
-    let library = program_as(
-        "odd_roots.c",
-        "libodd_roots.so",
-        &["-shared", "-fPIC", "-DLIB"],
-    );
-    Case::of("odd_roots.c").arg(library)
+    Case::of("odd_roots.c").arg(odd_library())
 }
 
 #[track_caller]
@@ -621,6 +626,71 @@ fn odd_roots_of_a_running_process() {
     let report = running.finish().report();
     expect_odd_truth(&report.json);
     assert_eq!(last(&report.json)["freed_since"], 0);
+}
+
+#[test]
+fn odd_roots_in_a_pid_namespace_that_shows_the_outer_proc() {
+    // Threads have other ids there than those which /proc shows.
+    let flags = if is_root() {
+        vec!["--pid", "--fork"]
+    } else {
+        vec!["--user", "--map-root-user", "--pid", "--fork"]
+    };
+    let tried = Command::new(tool("unshare"))
+        .args(&flags)
+        .arg("true")
+        .status();
+    if !tried.expect("unshare").success() {
+        eprintln!("skipped in part: no namespaces are to be had here without root");
+        expect_odd_truth(&odd_roots().tracked().report().json);
+        return;
+    }
+    let library = odd_library();
+    let case = Case::new(tool("unshare"))
+        .args(&flags)
+        .arg(program("odd_roots.c"))
+        .arg(library)
+        .option("only=odd_roots");
+    let tracked = case.tracked();
+    tracked.outcome.expect_code(0);
+    let report = tracked.report();
+    expect_odd_truth(&report.json);
+    // All five threads, the library's own among them, since it does not know its number outside.
+    assert!(last(&report.json)["unread_threads"].as_u64() >= Some(4));
+}
+
+#[test]
+fn files_of_huge_pages_hold_what_they_point_to() {
+    // Two for the file's mappings, one for memory that is of no file, and one to spare.
+    let pages = HugePages::reserve(4);
+    let where_to = if pages.is_some() {
+        "hugetlbfs"
+    } else {
+        "memory"
+    };
+    if pages.is_none() {
+        eprintln!("skipped in part: nobody but root reserves huge pages, and of free memory");
+    }
+    let mut running = Case::of("huge_file.c").arg(where_to).start_tracked();
+    reach(&mut running, "1");
+    let expect = |report: &Value| {
+        let told = last(report);
+        assert_eq!(told["complete"], true, "{told}");
+        for function in ["hold_shared", "hold_private", "hold_without_file"] {
+            let held = found(report, function);
+            assert_eq!((held.lost, held.reachable), (0, 60), "{function}: {held:?}");
+        }
+        let hidden = told["excused_per_site"].as_u64().expect("a count");
+        let lost = found(report, "lose_unmapped");
+        assert!(lost.lost + hidden + 1 >= 60, "{lost:?}");
+    };
+    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+        expect(&scan(running.pid(), how));
+    }
+    pass(&running, "1");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    expect(&tracked.report().json);
 }
 
 #[test]

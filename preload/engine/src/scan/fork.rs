@@ -110,9 +110,9 @@ impl Area {
         true
     }
 
-    fn read_threads(&self) -> Option<AVec<Thread>> {
+    fn read_threads(&self, most_waits: u32) -> Option<AVec<Thread>> {
         // The original may be gone before it could say that the copy is to go with it.
-        for _ in 0..MOST_WAITS {
+        for _ in 0..most_waits {
             // Acquire pairs with the release in `put_threads`.
             if self.shared().go.load(Ordering::Acquire) != 0 {
                 break;
@@ -252,7 +252,7 @@ extern "C" fn in_copy(job: usize) -> i32 {
         LIVE.abandon_in_child();
         arena::abandon_in_child();
     }
-    let done = job.area.read_threads().zip(job.marks.take());
+    let done = job.area.read_threads(MOST_WAITS).zip(job.marks.take());
     let Some((threads, marks)) = done else {
         return 1;
     };
@@ -293,5 +293,29 @@ fn first_to_go(path: &CStr) {
     if let Ok(fd) = sys::open(path, sys::o::WRONLY, 0) {
         let _ = sys::write(fd, b"1000");
         sys::close(fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_told_no_threads_does_not_go_on_without_them() {
+        let area = Area::new(2, 0).expect("memory");
+        assert!(area.read_threads(1).is_none());
+        let thread = |tid| Thread {
+            tid,
+            doing: Doing::Runs,
+            control_block: 0,
+            ran_ns: None,
+        };
+        // More than there is room for are none, too.
+        assert!(!area.put_threads((1..=3).map(thread)));
+        assert!(area.read_threads(1).is_none());
+        assert!(area.put_threads((1..=2).map(thread)));
+        let told = area.read_threads(1).expect("threads");
+        let ids: std::vec::Vec<_> = told.as_slice().iter().map(|it| it.tid).collect();
+        assert_eq!(ids, [1, 2]);
     }
 }

@@ -824,3 +824,74 @@ fn a_scan_finds_out_that_not_every_block_is_known_while_it_is_made() {
     pass(&running, "2");
     running.finish().outcome.expect_code(0);
 }
+
+#[test]
+fn a_copy_is_the_first_to_be_killed_and_the_last_to_run() {
+    let case = Case::of("many_blocks.c").args(["1000", "steps"]);
+    let mut running = case.start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid();
+    let mut asker = Command::new(&product().command)
+        .args(["scan", &pid.to_string(), "--fork", "--apart", "1ms"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the command");
+    let mut seen = Vec::new();
+    while asker.try_wait().expect("its state").is_none() {
+        for copy in children_of(pid).split_whitespace() {
+            let read = |name: &str| std::fs::read_to_string(format!("/proc/{copy}/{name}"));
+            let (Ok(adjusted), Ok(stat)) = (read("oom_score_adj"), read("stat")) else {
+                continue;
+            };
+            // Behind the name: state, and so on up to the 19th field.
+            let nice = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.split(' ').nth(16));
+            seen.push((adjusted.trim().to_owned(), nice.map(str::to_owned)));
+        }
+    }
+    let expected = ("1000".to_owned(), Some("19".to_owned()));
+    assert!(seen.contains(&expected), "{seen:?}");
+    assert_eq!(children_of(pid), "", "nothing is left behind");
+    pass(&running, "1");
+    pass(&running, "2");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn a_scan_for_which_there_is_too_little_room_is_declined() {
+    let case = Case::of("many_blocks.c").args(["100", "steps"]);
+    let mut running = case.start_tracked();
+    reach(&mut running, "1");
+    let pid = running.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let limit = |bytes: u64| {
+        let both = libc::rlimit {
+            rlim_cur: bytes,
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: reads a structure that lives until it returns.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_AS, &both, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+    };
+    limit((kib.expect("its size") << 10) + (16 << 20));
+    let refused = leaktrack(&["scan", &pid.to_string()]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(why.contains("the memory limit is too near"), "{why}");
+    // It is told as such, and later ones are made.
+    limit(libc::RLIM_INFINITY);
+    let report = scan(pid, &["--apart", "1ms", "--cpu", "100"]);
+    let scans = report["scans"].as_array().expect("scans");
+    assert_eq!(scans[0]["why_not"], "the memory limit is too near");
+    assert_eq!(
+        (&scans[0]["complete"], &scans[1]["complete"]),
+        (&false.into(), &true.into())
+    );
+    pass(&running, "1");
+    pass(&running, "2");
+    running.finish().outcome.expect_code(0);
+}

@@ -7,7 +7,8 @@
 
 use super::memory::{Memory, Stop};
 use super::room::Room;
-use crate::live::{Block, LiveTable};
+use crate::live::{Block, Calm, LiveTable};
+use crate::sys;
 
 /// Blocks that a list has room for.
 const LIST_BLOCKS: usize = 16 << 10;
@@ -77,7 +78,7 @@ impl List {
         list.clear();
         let end = until.map_or(LiveTable::PARTS, |place| place.parts());
         let (mut seen, mut place) = (0, from);
-        let hush = table.hush();
+        let hush = hold(table);
         while place.part < end && seen < AT_ONCE {
             let (before, mut count, mut whole) = (list.len(), 0, true);
             table.for_each_in(place.part, |addr, block| {
@@ -107,6 +108,15 @@ impl List {
         memory.steps(seen)?;
         Ok(place)
     }
+}
+
+/// Keeps the table calm for as long as many blocks are listed.
+///
+/// It gives up the processor first: on a busy machine who has it back keeps it for some milliseconds, and is
+/// not sent away while it holds a group that others wait for.
+pub fn hold(table: &LiveTable) -> Calm<'_> {
+    sys::sched_yield();
+    table.hush()
 }
 
 #[cfg(test)]

@@ -38,6 +38,10 @@ pub mod part {
     pub const JVM: u32 = 14;
     /// Other mappings that their owner named.
     pub const NAMED: u32 = 15;
+    /// The program's own private anonymous mappings of which no site is known: recording was off when they were made.
+    pub const UNRECORDED: u32 = 16;
+    /// Memory that was found, of which leaktrack had no memory to tell what it is.
+    pub const UNTOLD: u32 = 17;
 }
 
 /// A moment's account of resident memory; its parts are the memory that was found, so that what

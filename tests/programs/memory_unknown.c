@@ -28,6 +28,16 @@ NOIPA static char *map_half(void)
     return memset(p, 1, 4 * MIB);
 }
 
+/* In the middle of what nobody saw it map it unmaps a part. */
+NOIPA static char *map_unseen(void)
+{
+    char *p = mmap(NULL, 8 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(p != MAP_FAILED);
+    memset(p, 1, 3 * MIB);
+    CHECK(munmap(p + MIB, MIB) == 0);
+    return p;
+}
+
 NOIPA static void keep_small(void)
 {
     void *blocks[SMALL];
@@ -80,6 +90,7 @@ int main(int argc, char **argv)
     if (argc > 1) {
         dprintf(1, "at %s\n", argv[1]);
         wait_for_step(argv[1]);
+        __asm__ volatile("" : : "r"(map_unseen()) : "memory");
     }
     keep_small();
     keep_large();

@@ -236,6 +236,89 @@ fn what_trimming_returns_is_foretold_and_who_pins_the_rest() {
     }
 }
 
+/// What threads gave back: at the ends of their arenas `malloc_trim` leaves it, between blocks it does not.
+#[test]
+fn what_threads_gave_back_is_told_with_what_returns_it() {
+    struct GaveBack {
+        how: &'static str,
+        begins: &'static str,
+        /// Percent of what is resident that `malloc_trim` returns, least and most.
+        by_trim: [u64; 2],
+        /// Likewise the threshold.
+        by_threshold: [u64; 2],
+        names: &'static str,
+    }
+    let [none, most] = [[0, 2], [80, 100]];
+    for GaveBack {
+        how,
+        begins,
+        by_trim,
+        by_threshold,
+        names,
+    } in [
+        GaveBack {
+            how: "ends",
+            begins: "Retention: glibc",
+            by_trim: none,
+            by_threshold: most,
+            names: "ends of threads' arenas",
+        },
+        GaveBack {
+            how: "middles",
+            begins: "Retention: glibc",
+            by_trim: most,
+            by_threshold: none,
+            names: "`malloc_trim(0)` would return",
+        },
+        GaveBack {
+            how: "pinned",
+            begins: "Fragmentation",
+            by_trim: none,
+            by_threshold: none,
+            names: "pin (",
+        },
+    ] {
+        let case = Case::of("memory_threads.c").arg(how);
+        let number = |text: &str, word: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(word));
+            let number = line.and_then(|line| line.trim().parse::<i64>().ok());
+            number.unwrap_or_else(|| panic!("{word} in {text}")).max(0) as u64
+        };
+        let tracked = case.tracked();
+        tracked.outcome.expect_code(0);
+        let report = tracked.report();
+        expect_whole(&report);
+        let text = case.arg("trim").native().text();
+        let (resident, trimmed) = (number(&text, "resident") * 1024, number(&text, "trimmed"));
+        let lowered = Case::of("memory_threads.c")
+            .arg(how)
+            .env("MALLOC_TRIM_THRESHOLD_", "131072")
+            .native();
+        let lowered = resident.saturating_sub(number(&lowered.text(), "resident") * 1024);
+        // The remedies are what they are before any of them is named.
+        for (share, [least, most]) in [(trimmed, by_trim), (lowered, by_threshold)] {
+            let share = share * 100 / resident;
+            assert!((least..=most).contains(&share), "{how}: {share}%\n{text}");
+        }
+        let foretold = report.json["fragmentation"]["releasable_bytes"]
+            .as_u64()
+            .expect("releasable");
+        assert!(
+            foretold.abs_diff(trimmed) <= trimmed / 10 + 256 * 1024,
+            "{how}: {foretold} foretold, {trimmed} returned"
+        );
+        let said = report.json["memory"]["verdict"]
+            .as_str()
+            .expect("a sentence");
+        assert!(said.starts_with(begins), "{how}: {said}");
+        assert!(
+            said.contains(names),
+            "{how}: {said} does not tell of {names}"
+        );
+    }
+}
+
 /// The sentence on a run of `memory_diagnosis.c`.
 fn sentence(what: &str) -> String {
     let case = Case::of("memory_diagnosis.c")
@@ -377,6 +460,35 @@ fn other_allocators_are_asked_themselves() {
     }
 }
 
+/// What other allocators keep of what threads gave back is theirs, though no block lies there any more.
+#[test]
+fn other_allocators_keep_what_threads_gave_back() {
+    for library in [
+        "libjemalloc.so.2",
+        "libtcmalloc_minimal.so.4",
+        "libmimalloc.so.2",
+    ] {
+        let path = Path::new("/usr/lib/x86_64-linux-gnu").join(library);
+        if !path.exists() {
+            assert!(
+                find_tool("dpkg").is_none(),
+                "{library}: tests/run installs what the tests need"
+            );
+            continue;
+        }
+        let tracked = Case::of("memory_threads.c")
+            .arg("ends")
+            .behind(&path)
+            .tracked();
+        tracked.outcome.expect_code(0);
+        let report = tracked.report();
+        expect_whole(&report);
+        let free = part(&report, "allocator's free memory");
+        // 12 threads filled 4 MB each.
+        assert!(free >= 40 * MIB, "{library}: {free}");
+    }
+}
+
 /// Memory and threads by node, from files laid over the kernel's: this machine has one node.
 #[test]
 fn numa_nodes_are_told_where_there_are_several() {
@@ -436,6 +548,8 @@ fn numa_nodes_are_told_where_there_are_several() {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Unknown {
     Sampled,
+    /// Never switched on.
+    Dormant,
     /// Switched off after the first blocks.
     Disabled,
     /// Likewise, and with no memory for the pages of the heap.
@@ -450,9 +564,11 @@ fn heap_of_which_little_is_known(allocator: Option<&Path>, how: Unknown) {
     }
     let tracked = match how {
         Unknown::Sampled => case.option("mode=sample:64k").tracked(),
-        Unknown::Disabled | Unknown::DisabledUnderCap => {
-            if how == Unknown::DisabledUnderCap {
-                case = case.option("memory=1m");
+        Unknown::Dormant | Unknown::Disabled | Unknown::DisabledUnderCap => {
+            match how {
+                Unknown::DisabledUnderCap => case = case.option("memory=1m"),
+                Unknown::Dormant => case = case.option("mode=dormant"),
+                _ => {}
             }
             let mut running = case.arg("go").start_tracked();
             running.wait_until("at go", |running| running.stdout_so_far().contains("at go"));
@@ -486,14 +602,27 @@ fn heap_of_which_little_is_known(allocator: Option<&Path>, how: Unknown) {
     let other = (part(&report, "leaktrack") - library)
         + (part(&report, "thread stacks") - first_stack)
         + (part(&report, "executable and libraries, written to") - written)
-        + 4 * MIB;
+        + 4 * MIB
+        + match how {
+            Unknown::Sampled => 0,
+            _ => 2 * MIB,
+        };
+    let unseen = match how {
+        Unknown::Sampled => 0,
+        Unknown::Dormant => 6 * MIB,
+        Unknown::Disabled | Unknown::DisabledUnderCap => 2 * MIB,
+    };
     let heap = part(&report, "heap, blocks and free memory together");
     println!(
         "{allocator:?} {how:?}: heap {heap}, {} by smaps",
         unnamed - other
     );
     expect_near("heap", heap, unnamed - other, 0);
-    assert_eq!(part(&report, "program's mappings"), 4 * MIB);
+    assert_eq!(
+        part(&report, "program's mappings"),
+        if how == Unknown::Dormant { 0 } else { 4 * MIB }
+    );
+    assert_eq!(part(&report, "mapped while recording was off"), unseen);
     assert_eq!(
         part(&report, "allocator's free memory"),
         0,
@@ -510,7 +639,9 @@ fn heap_of_which_little_is_known(allocator: Option<&Path>, how: Unknown) {
     if how == Unknown::Sampled {
         assert_eq!(residency("keep_small"), None);
     }
-    assert_eq!(residency("map_half"), Some(4 * MIB));
+    if how != Unknown::Dormant {
+        assert_eq!(residency("map_half"), Some(4 * MIB));
+    }
 }
 
 #[test]
@@ -526,16 +657,12 @@ fn heaps_are_told_where_not_every_block_is_known() {
     }
     let others = others.iter().filter(|path| path.exists());
     for allocator in std::iter::once(None).chain(others.map(|path| Some(path.as_path()))) {
-        let is_jemalloc = allocator.is_some_and(|path| path.ends_with("libjemalloc.so.2"));
         for how in [
             Unknown::Sampled,
+            Unknown::Dormant,
             Unknown::Disabled,
             Unknown::DisabledUnderCap,
         ] {
-            // Of mappings that it made while nobody recorded nothing is known.
-            if is_jemalloc && how != Unknown::Sampled {
-                continue;
-            }
             heap_of_which_little_is_known(allocator, how);
         }
     }

@@ -35,6 +35,14 @@ fn words(number: u32) -> (&'static str, &'static str) {
             "program's mappings",
             "pages in memory (pagemap) of the mappings it made",
         ),
+        part::UNRECORDED => (
+            "mapped while recording was off",
+            "pages in memory (pagemap) of the mappings it made meanwhile",
+        ),
+        part::UNTOLD => (
+            "not told apart, leaktrack's memory is full",
+            "pages in memory (pagemap) of anonymous mappings; the option memory is too small to tell what they are",
+        ),
         part::STACKS => (
             "thread stacks",
             "pages in memory (pagemap) of [stack] and of mappings above a guard page",
@@ -87,12 +95,13 @@ fn words(number: u32) -> (&'static str, &'static str) {
 }
 
 /// The order in which parts are told; unknown numbers come last.
-const ORDER: [u32; 16] = [
+const ORDER: [u32; 18] = [
     part::LIVE_BLOCKS,
     part::ALLOCATOR_FREE,
     part::ALLOCATOR_OVERHEAD,
     part::HEAP,
     part::MAPPINGS,
+    part::UNRECORDED,
     CPYTHON,
     part::V8,
     part::JVM,
@@ -104,6 +113,7 @@ const ORDER: [u32; 16] = [
     part::SHARED_MEMORY,
     part::FILES,
     part::OWN,
+    part::UNTOLD,
 ];
 
 /// The accounts that a report is about: the last of each process that is there at the end.

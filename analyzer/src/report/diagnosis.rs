@@ -20,6 +20,10 @@ const LEAST_BYTES: u64 = 2 << 20;
 const LEAST_LOST_BYTES: u64 = 16 << 10;
 /// Share of free memory that must be releasable to call it retained rather than fragmented.
 const MOSTLY: f64 = 0.5;
+/// The number of glibc's main arena.
+const MAIN_ARENA: u32 = 1;
+/// How long an arena's end may be before glibc gives it back, as long as nobody raised that.
+const TRIM_THRESHOLD_BYTES: u64 = 128 << 10;
 
 /// What the sentence is made from.
 pub struct Evidence<'a> {
@@ -309,21 +313,10 @@ impl Evidence<'_> {
             .as_deref()
             .unwrap_or("The allocator");
         let releasable = self.fragmentation.releasable_bytes?;
+        let ends = Ends::of(self.fragmentation);
         let arenas = self.fragmentation.arenas.len() as u64;
-        if releasable as f64 >= MOSTLY * free as f64 {
-            let trim = match name {
-                "glibc" => "`malloc_trim(0)` would return",
-                _ => "purging would return",
-            };
-            let setting = match (name, arenas > 4) {
-                ("glibc", true) => {
-                    "; with MALLOC_ARENA_MAX=2 fewer arenas would keep it, with \
-                     MALLOC_TRIM_THRESHOLD_=131072 it goes back sooner"
-                }
-                ("glibc", false) => "; with MALLOC_TRIM_THRESHOLD_=131072 it goes back sooner",
-                ("jemalloc", _) => "; a lower dirty_decay_ms in MALLOC_CONF does so sooner",
-                _ => "",
-            };
+        let whole = releasable.saturating_add(ends.bytes);
+        if whole as f64 >= MOSTLY * free as f64 {
             let where_ = match arenas {
                 0 => String::new(),
                 n => match self.arenas_processes() {
@@ -331,11 +324,14 @@ impl Evidence<'_> {
                     several => format!(" in {} of {several} processes", plural(n, "arena")),
                 },
             };
+            let remedy = match ends.bytes > releasable {
+                true => ends.remedy(releasable),
+                false => trimming(name, releasable, self.fragmentation),
+            };
             return Some(format!(
-                "Retention: {name} holds {} free{where_}, of {} resident; {trim} {}{setting}.",
+                "Retention: {name} holds {} free{where_}, of {} resident; {remedy}.",
                 bytes(free),
                 bytes(rss),
-                bytes(releasable)
             ));
         }
         let pins = self.fragmentation.pinned_by.as_deref().unwrap_or_default();
@@ -353,7 +349,7 @@ impl Evidence<'_> {
             "Fragmentation: {} of {} resident are free inside {name}, but only {} of it in whole pages{}.",
             bytes(free),
             bytes(rss),
-            bytes(releasable),
+            bytes(whole),
             who.unwrap_or_default()
         ))
     }
@@ -381,6 +377,67 @@ impl Evidence<'_> {
                 place(largest)
             )
         })
+    }
+}
+
+/// What trimming returns, and what makes the allocator keep less. glibc's threshold is that of an arena's end alone, of which the main
+/// arena's counts as releasable.
+fn trimming(name: &str, releasable: u64, fragmentation: &Fragmentation) -> String {
+    let trim = match name {
+        "glibc" => "`malloc_trim(0)` would return",
+        _ => "purging would return",
+    };
+    let arenas = &fragmentation.arenas;
+    let main = arenas.iter().filter(|arena| arena.number == MAIN_ARENA);
+    let at_end = main.fold(0, |sum, arena| arena.top_bytes.saturating_add(sum));
+    let few = match arenas.len() > 4 {
+        true => "; with MALLOC_ARENA_MAX=2 fewer arenas would keep it",
+        false => "",
+    };
+    let soon = match at_end > releasable / 2 {
+        true => "; with MALLOC_TRIM_THRESHOLD_=131072 it goes back sooner",
+        false => "",
+    };
+    let setting = match name {
+        "glibc" => [few, soon].concat(),
+        "jemalloc" => "; a lower dirty_decay_ms in MALLOC_CONF does so sooner".to_owned(),
+        _ => String::new(),
+    };
+    format!("{trim} {}{setting}", bytes(releasable))
+}
+
+/// Whole free pages at the ends of threads' arenas: glibc trims only the main arena's end.
+struct Ends {
+    bytes: u64,
+    arenas: u64,
+}
+
+impl Ends {
+    fn of(fragmentation: &Fragmentation) -> Ends {
+        let arenas = fragmentation.arenas.iter();
+        let tops = arenas
+            .filter(|arena| arena.number != MAIN_ARENA && arena.top_bytes > 0)
+            .map(|arena| arena.top_bytes);
+        Ends {
+            bytes: tops.clone().fold(0, u64::saturating_add),
+            arenas: tops.count() as u64,
+        }
+    }
+
+    /// Ends that are longer than glibc's own threshold are there because a large block that was freed, or the program, raised it.
+    fn remedy(&self, releasable: u64) -> String {
+        let raised = self.bytes > 2 * TRIM_THRESHOLD_BYTES * self.arenas;
+        let setting = match raised {
+            true => {
+                "; with MALLOC_TRIM_THRESHOLD_=131072 a `free` there would, with MALLOC_ARENA_MAX=2 fewer arenas would keep it"
+            }
+            false => "; with MALLOC_ARENA_MAX=2 fewer arenas would keep it",
+        };
+        format!(
+            "{} of it at the ends of threads' arenas, which `malloc_trim(0)` does not return (of the rest {}){setting}",
+            bytes(self.bytes),
+            bytes(releasable)
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use crate::hooks::real::{ORIGINALS, original};
 use crate::permit::means::{ASK, SNAPSHOT};
-use crate::state::{self, LIVE, MAPPINGS};
+use crate::state::{self, HELD, LIVE, MAPPINGS};
 use crate::wiped;
 use crate::{
     absent, arena, faults, guard, helper, lifecycle, modules, permit, restrict, sampler, sites,
@@ -94,6 +94,7 @@ fn begin(t: &tls::Local, whole: bool) {
     // exist in this process.
     unsafe {
         MAPPINGS.abandon_in_child();
+        HELD.abandon_in_child();
         sites::abandon_in_child();
         modules::abandon_in_child();
         LIVE.abandon_in_child();

@@ -96,6 +96,7 @@ pub fn nested_phase(t: &Local, sp: usize) -> u32 {
     // SAFETY: whatever call of this thread was inside a lock of ours never returns.
     unsafe {
         state::MAPPINGS.abandon();
+        state::HELD.abandon();
         sites::abandon();
         modules::abandon();
         state::LIVE.abandon(thread::holder(t));

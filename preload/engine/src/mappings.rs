@@ -20,6 +20,9 @@ use crate::arena::PAGE_BYTES;
 use crate::lock::{Guard, WordLock};
 use list::{Piece, PieceList};
 
+/// The site of mappings that were made while recording was off: none.
+pub const UNRECORDED: u32 = 0;
+
 /// A mapping of the program's, or a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -27,13 +30,21 @@ pub struct Mapping {
     pub start: usize,
     /// One past the last address.
     pub end: usize,
-    /// Site id.
+    /// Site id, or [`UNRECORDED`].
     pub site: u32,
     /// Snapshot counter at birth.
     pub epoch: u32,
 }
 
 impl Mapping {
+    /// Its site, if it has one.
+    pub const fn known_site(&self) -> Option<u32> {
+        match self.site {
+            UNRECORDED => None,
+            site => Some(site),
+        }
+    }
+
     /// Length in bytes.
     pub const fn bytes(&self) -> u64 {
         (self.end - self.start) as u64

@@ -19,6 +19,9 @@ pub static LIVE: LiveTable = LiveTable::new();
 /// Every mapping that the program made itself.
 pub static MAPPINGS: MappingTable = MappingTable::new();
 
+/// What an allocator other than glibc's has mapped, as far as it calls for it.
+pub static HELD: MappingTable = MappingTable::new();
+
 /// Events that could not be recorded, cumulative.
 pub static COVERAGE: CoverageCounters = CoverageCounters::new();
 

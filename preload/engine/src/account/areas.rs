@@ -110,6 +110,25 @@ impl Ranges {
         }
     }
 
+    /// Whether from one address to another there is nothing but address space held in reserve: private, without a name, never
+    /// touched or not to be touched, and no guard.
+    pub fn is_reserve(&self, from: usize, to: usize) -> bool {
+        let list = self.list.as_slice();
+        let first = list.partition_point(|range| range.end <= from);
+        let mut at = from;
+        for range in list.get(first..).unwrap_or_default() {
+            if at >= to || range.start > at {
+                break;
+            }
+            let is_guard = range.barred && range.end - range.start <= LONGEST_GUARD_BYTES;
+            if range.sort != Sort::Anonymous(Look::Plain) || is_guard {
+                break;
+            }
+            at = range.end;
+        }
+        at >= to
+    }
+
     fn name(&mut self, name: &[u8]) -> Name {
         let name = name.get(..name.len().min(NAME_BYTES)).unwrap_or_default();
         let last = self.list.as_slice().last().map(|last| last.name);
@@ -383,6 +402,7 @@ pub fn of_part(number: u32) -> (u32, u32) {
         part::JVM => (area::JVM, 0),
         part::OWN => (area::OWN, 0),
         part::NAMED => (area::NAMED, 0),
+        part::UNRECORDED => (area::MAPPING, 0),
         _ => (area::UNKNOWN, 0),
     }
 }
@@ -470,6 +490,27 @@ mod tests {
             (0x5000, 2, area::MAPPING, 1, 1),
         ];
         assert_eq!(told(&all), expected);
+    }
+
+    #[test]
+    fn what_is_held_in_reserve() {
+        let mut ranges = Ranges::new();
+        for line in [
+            &b"100000-200000 rw-p 0 0:0 0"[..],
+            b"200000-800000 ---p 0 0:0 0",
+            b"800000-900000 rw-p 0 0:0 0",
+            b"900000-901000 ---p 0 0:0 0",
+            b"901000-a00000 rw-p 0 0:0 0",
+            b"b00000-e00000 ---p 0 0:0 0",
+        ] {
+            let vma = crate::account::maps::parse(line).unwrap();
+            ranges.note(&vma, Sort::Anonymous(Look::Plain));
+        }
+        assert!(ranges.is_reserve(0x20_0000, 0x80_0000));
+        assert!(ranges.is_reserve(0x80_0000, 0x80_0000), "nothing between");
+        assert!(!ranges.is_reserve(0x90_0000, 0x90_1000), "a guard");
+        assert!(!ranges.is_reserve(0xa0_0000, 0xd0_0000), "a hole");
+        assert!(!ranges.is_reserve(0xd0_0000, 0xf0_0000), "nothing known");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Heap {
     before: usize,
     /// Bytes in use by the arena.
     pub bytes: usize,
+    /// Where the free memory at its end begins, if the arena says so: only a later `free` gives that back.
+    pub top: Option<usize>,
 }
 
 /// Reads the header of a heap (`struct heap_info`); `None` if there is none.
@@ -41,11 +43,33 @@ pub fn heap_at(start: usize) -> Option<Heap> {
     let later =
         before != 0 && before.is_multiple_of(HEAP_BYTES) && arena % HEAP_BYTES <= 256 && arena != 0;
     let valid = bytes > 0 && bytes <= committed && whole(bytes) && whole(committed);
-    (valid && (first || later)).then_some(Heap {
+    (valid && (first || later)).then(|| Heap {
         start,
         arena,
         before,
         bytes,
+        top: top_in(arena, start, start + bytes),
+    })
+}
+
+/// The chunk at the end of a heap, of which the arena's state holds the address: no other ends with the heap. `None` where the
+/// arena ends in another heap.
+fn top_in(arena: usize, start: usize, end: usize) -> Option<usize> {
+    /// Every version so far has it among the first words: after the lock, flags and fast bins.
+    const WORDS: usize = 16;
+    const FLAGS: usize = 7;
+    let mut state = [0u8; 8 * WORDS];
+    if sys::read_own_memory(arena, &mut state) != Ok(state.len()) {
+        return None;
+    }
+    let (words, _) = state.as_chunks::<8>();
+    let mut words = words.iter().map(|word| u64::from_le_bytes(*word) as usize);
+    words.find(|&at| {
+        let mut size = [0u8; 8];
+        let inside = at.is_multiple_of(16) && at > start && at < end;
+        inside
+            && sys::read_own_memory(at + 8, &mut size) == Ok(size.len())
+            && at.checked_add(u64::from_le_bytes(size) as usize & !FLAGS) == Some(end)
     })
 }
 
@@ -166,7 +190,10 @@ mod tests {
         let block = std::thread::spawn(|| std::vec![1u8; 1000]).join().unwrap();
         let heap = heap_at(block.as_ptr().addr() & !(HEAP_BYTES - 1));
         if let Some(heap) = heap {
-            assert!(heap.bytes >= 4096 && heap.start + heap.bytes > block.as_ptr().addr());
+            let end = heap.start + heap.bytes;
+            assert!(heap.bytes >= 4096 && end > block.as_ptr().addr());
+            let top = heap.top.expect("a new arena ends in its first heap");
+            assert!(top > block.as_ptr().addr() && top < end);
             let mut list = ArenaList::new();
             assert_eq!(list.add(heap), Some(0));
             assert!(list.is_last(&heap));

@@ -3,6 +3,7 @@
 //! It must never guess: what nobody wrote down is not in the list.
 
 use crate::arena::{self, AVec, PAGE_BYTES};
+use crate::mappings::Mapping;
 use crate::{helper, modules, state};
 
 /// What a known range is.
@@ -14,6 +15,10 @@ pub enum Kind {
     Module,
     /// A mapping of the program's.
     Mapping,
+    /// One that the program made while recording was off.
+    Unrecorded,
+    /// A range that an allocator other than glibc's mapped.
+    Held,
 }
 
 /// A range.
@@ -46,14 +51,19 @@ impl Known {
             incomplete: false,
         };
         state::MAPPINGS.for_each(|mapping| {
-            known.add(
-                mapping.start,
-                mapping.end,
-                Kind::Mapping,
-                mapping.site,
-                mapping.epoch,
-            );
+            let kind = match mapping.known_site() {
+                Some(_) => Kind::Mapping,
+                None => Kind::Unrecorded,
+            };
+            let Mapping {
+                start,
+                end,
+                site,
+                epoch,
+            } = mapping;
+            known.add(start, end, kind, site, epoch);
         });
+        state::HELD.for_each(|range| known.add(range.start, range.end, Kind::Held, 0, 0));
         modules::for_each(|module| {
             if module.gone_ms() == 0 {
                 // Its last page is nobody else's.

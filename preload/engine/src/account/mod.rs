@@ -23,7 +23,7 @@ mod pages;
 mod regions;
 mod tally;
 
-use leaktrack_recording::{AccountHead, Arena, NumaNode, Part};
+use leaktrack_recording::{AccountHead, Arena, NumaNode, Part, part};
 
 use crate::arena::AVec;
 use crate::facts::process;
@@ -119,6 +119,10 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
     let live_bytes = walk.live_bytes;
     let [resident, swapped] = [walk.resident_bytes, walk.swapped_bytes];
     let ranges = core::mem::replace(&mut layout.ranges, areas::Ranges::new());
+    if layout.incomplete || known.incomplete || layout.regions.incomplete {
+        let rest = layout.parts.rest_of(&layout.all);
+        layout.parts.add(part::UNTOLD, &rest);
+    }
     let areas = Areas::build(ranges, &layout.regions, &known, &pages, &arenas);
     let shares = Shares::of(&layout.all, rollup.as_ref());
     let [wall_us, cpu_us] = [

@@ -8,8 +8,9 @@ use crate::sys::{self, PageRange, o};
 use crate::{guard, permit};
 
 const PAGE: usize = 4096;
-/// Entries read at once; the kernel lets go of the address space after every 512.
-const ENTRIES: usize = 8192;
+/// Entries read at once, and where there is little memory; the kernel lets go of the address space
+/// after every 512.
+const ENTRIES: [usize; 2] = [8192, 512];
 /// Ranges from here on are first asked for their runs of pages, as most may never have been touched.
 const LARGE_BYTES: usize = 32 << 20;
 /// Entries looked at without `PAGEMAP_SCAN` at most: 512 GiB of address space, about a second.
@@ -45,7 +46,8 @@ impl PageMap {
         if !permit::open() {
             return None;
         }
-        let buffer = Buffer::of(ENTRIES * size_of::<u64>())?;
+        let mut sizes = ENTRIES.iter();
+        let buffer = sizes.find_map(|entries| Buffer::of(entries * size_of::<u64>()))?;
         // Calls that no trial was made of may be deadly under a filter.
         let filtered = guard::QUIET.load(core::sync::atomic::Ordering::Relaxed) != 0
             || process::has_seccomp_filter();
@@ -123,7 +125,8 @@ impl PageMap {
     fn visit_entries(&mut self, fd: i32, start: usize, end: usize, visit: &mut impl FnMut(Page)) {
         let mut from = start;
         while from < end {
-            let want = ((end - from) / PAGE).min(ENTRIES) * size_of::<u64>();
+            let room = self.buffer.as_slice().len();
+            let want = ((end - from) / PAGE * size_of::<u64>()).min(room);
             let place = (from / PAGE * size_of::<u64>()) as u64;
             let bytes = self.buffer.as_mut_slice().get_mut(..want);
             let got = match sys::pread(fd, bytes.unwrap_or_default(), place) {

@@ -27,6 +27,8 @@ enum Class {
     Break,
     /// A heap of another arena, by its place in the list.
     Heap(u32),
+    /// A heap of an allocator other than glibc.
+    Other,
     /// Perhaps the stack of a thread, if no block lies there.
     MaybeStack,
     /// Unknown, unless blocks lie there.
@@ -83,6 +85,8 @@ impl Pages {
                     (Some(Kind::Module), _) => Class::Part(part::MODULES_PRIVATE),
                     (_, Look::Named(number)) => Class::Part(number),
                     (Some(Kind::Mapping), _) => Class::Part(part::MAPPINGS),
+                    (Some(Kind::Unrecorded), _) => Class::Part(part::UNRECORDED),
+                    (Some(Kind::Held), _) => Class::Other,
                     (None, Look::Break) => Class::Break,
                     (None, _) if (start..end).contains(&first_stack) => Class::MaybeStack,
                     (None, _) if at_guard => Class::MaybeStack,
@@ -151,6 +155,49 @@ impl Pages {
         complete
     }
 
+    /// Whole ranges of allocators other than glibc are heaps if any block lies there; glibc's blocks lie in arenas, or each in
+    /// pages of its own. Such allocators also reserve much, and open a piece of it after the other: it is one range.
+    fn find_heaps(&mut self, layout: &Layout) {
+        let mut from = 0;
+        while let Some((piece, rest)) = self
+            .list
+            .as_mut_slice()
+            .get_mut(from..)
+            .and_then(<[Piece]>::split_first_mut)
+        {
+            from += 1;
+            let is_heap = |piece: &Piece| layout.regions.holds_blocks(piece.start, piece.end);
+            let is_one = |end, start| {
+                layout.ranges.is_reserve(end, start)
+                    && layout.regions.count(end, start).resident() == 0
+            };
+            let mut holds = match piece.class {
+                Class::Other => true,
+                Class::Plain | Class::MaybeStack => is_heap(piece),
+                _ => false,
+            };
+            let mut end = piece.end;
+            let mut length = 0;
+            if matches!(piece.class, Class::Plain | Class::Other) {
+                for next in rest.iter() {
+                    let may_be = matches!(next.class, Class::Plain | Class::Other);
+                    if !may_be || !is_one(end, next.start) {
+                        break;
+                    }
+                    holds |= next.class == Class::Other || is_heap(next);
+                    end = next.end;
+                    length += 1;
+                }
+            }
+            if holds {
+                piece.class = Class::Other;
+                let run = rest.get_mut(..length).unwrap_or_default();
+                run.iter_mut().for_each(|next| next.class = Class::Other);
+            }
+            from += length;
+        }
+    }
+
     /// Adds every piece to its part; the number of stacks. Where blocks are missing heaps stay whole.
     pub fn sum(
         &mut self,
@@ -161,6 +208,9 @@ impl Pages {
     ) -> u64 {
         let mut stacks = 0;
         let mut chunks = Chunks::new();
+        if rounding != Rounding::Glibc {
+            self.find_heaps(layout);
+        }
         for piece in self.list.as_mut_slice() {
             let Piece {
                 start, end, class, ..
@@ -177,19 +227,15 @@ impl Pages {
                     layout.parts.add(number, &tally);
                     continue;
                 }
-                Class::Break => Sort::Heap,
-                Class::Heap(_) => Sort::Heap,
-                // Whole ranges of other allocators are heaps if any block lies there; glibc's
-                // lie in arenas, or each in pages of its own.
-                Class::Plain | Class::MaybeStack if rounding != Rounding::Glibc => {
-                    match layout.regions.holds_blocks(start, end) {
-                        true => Sort::Heap,
-                        false => Sort::Single,
-                    }
-                }
+                Class::Break | Class::Heap(_) | Class::Other => Sort::Heap,
                 Class::Plain | Class::MaybeStack => Sort::Single,
             };
+            let place = match class {
+                Class::Heap(place) => arenas.heap(place).copied(),
+                _ => None,
+            };
             let mut sums = Sums::new(heap);
+            sums.top = place.and_then(|heap| heap.top);
             let counted = walk.complete;
             let apart = !counted && heap == Sort::Single && rounding == Rounding::Glibc;
             layout.regions.for_each_page(start, end, &mut |page| {
@@ -199,10 +245,6 @@ impl Pages {
                     false => sums.page_of_some(&page, alone),
                 }
             });
-            let place = match class {
-                Class::Heap(place) => arenas.heap(place).copied(),
-                _ => None,
-            };
             if let Some(heap) = &place {
                 sums.move_to_overhead(arenas::header_bytes(heap) as u64);
             }
@@ -291,8 +333,10 @@ struct Sums {
     /// The site of its blocks; 0: none, [`MANY`]: several, or not known.
     site: u32,
     releasable_bytes: u64,
-    /// Of these, those after the last page with a block.
+    /// Of these, those of the arena's end.
     top_bytes: u64,
+    /// Where the arena's end begins; `None`: after the last page with a block.
+    top: Option<usize>,
 }
 
 impl Sums {
@@ -307,6 +351,7 @@ impl Sums {
             site: 0,
             releasable_bytes: 0,
             top_bytes: 0,
+            top: None,
         }
     }
 
@@ -332,7 +377,9 @@ impl Sums {
                 add(&mut self.free, PAGE);
                 if page.resident {
                     self.releasable_bytes += PAGE as u64;
-                    self.top_bytes += PAGE as u64;
+                    if self.top.is_none_or(|top| page.addr >= top) {
+                        self.top_bytes += PAGE as u64;
+                    }
                 }
             } else {
                 add(&mut self.rest, PAGE);
@@ -398,10 +445,13 @@ impl Sums {
         arena.live_bytes += live;
         arena.overhead_bytes += overhead;
         arena.free_bytes += free;
-        arena.top_bytes += self.top_bytes;
         arena.releasable_bytes += match last {
             true => self.releasable_bytes - self.top_bytes,
             false => self.releasable_bytes,
         };
+        // Before the last heap nothing is an end.
+        if last || arena.number == 1 {
+            arena.top_bytes += self.top_bytes;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::maps::Rollup;
 
 /// Highest number of a part, plus one.
-pub const PARTS: usize = 16;
+pub const PARTS: usize = 18;
 const PAGE_BYTES: u64 = 4096;
 
 /// What backs a page.
@@ -147,6 +147,15 @@ impl Parts {
         Parts([Tally::default(); PARTS])
     }
 
+    /// What of all that was found is in none of them.
+    pub fn rest_of(&self, all: &Tally) -> Tally {
+        let mut rest = *all;
+        for part in &self.0 {
+            rest.exchange(part, &Tally::default());
+        }
+        rest
+    }
+
     /// Adds to a part.
     pub fn add(&mut self, number: u32, tally: &Tally) {
         if let Some(part) = self.0.get_mut(number as usize) {
@@ -189,6 +198,9 @@ mod tests {
         let parts = [&heap, &library].map(|tally| tally.proportional_bytes(&shares));
         assert_eq!(parts, [1000 + 1500, 800 + 500]);
         assert_eq!(heap.proportional_bytes(&Shares::of(&all, None)), 4000);
+        let mut parts = Parts::new();
+        parts.add(1, &library);
+        assert_eq!(parts.rest_of(&all), heap);
         let taken = heap.take(2500);
         assert_eq!(
             (taken.resident_bytes(), heap.resident_bytes()),

@@ -81,8 +81,8 @@ pub fn died(addr: usize, block: &Block) {
 
 /// A mapping, or a piece of one, is about to be unmapped.
 pub fn unmapped(piece: &Mapping) {
-    if ENABLED.load(Relaxed) {
-        bury(piece.start, piece.end, piece.site);
+    if let Some(site) = piece.known_site().filter(|_| ENABLED.load(Relaxed)) {
+        bury(piece.start, piece.end, site);
     }
 }
 

@@ -47,7 +47,10 @@ pub fn owner(addr: usize, time_ns: u64, since: Since, is_own: bool, map: &mut Re
         return Owner::Site(site);
     }
     if let Some(mapping) = MAPPINGS.get(addr) {
-        return Owner::Site(mapping.site);
+        return match mapping.known_site() {
+            Some(site) => Owner::Site(site),
+            None => Owner::Region(map.kind_of(addr)),
+        };
     }
     if let Some(site) = large::owner(addr) {
         return Owner::Site(site);

@@ -1,19 +1,20 @@
 //! The hooks of the program's own mappings: `mmap`, `munmap`, `mremap`, `brk`.
 //!
 //! What the allocator maps is its arena and not recorded: such calls come nested in a hook, or from
-//! the allocator's own code. `munmap` and `mremap` forget before the real call, as `free` does.
+//! the allocator's own code. Of those nested in a hook it is noted where they lie, so that an
+//! account of memory knows the allocator's. `munmap` and `mremap` forget before the real call, as `free` does.
 
 use core::sync::atomic::Ordering::Relaxed;
 
 use leaktrack_recording::Call;
 
 use super::real::{ORIGINALS, original};
-use super::{in_allocator, ready, record};
+use super::{in_allocator, in_allocators_own_library, ready, record};
 use crate::faults::large;
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::mappings::{Mapping, Taken};
+use crate::mappings::{Mapping, Taken, UNRECORDED};
 use crate::sites::Kind;
-use crate::state::{self, MAPPINGS};
+use crate::state::{self, HELD, MAPPINGS};
 use crate::tls::{self, Local};
 use crate::unwind::{self, Entry};
 use crate::{sites, sys};
@@ -49,6 +50,47 @@ fn recorded(t: &Local, sp: usize) -> bool {
     state::tracking()
 }
 
+/// Notes a range that an allocator has mapped: while it ran for a hook of this thread, or by itself
+/// where it is a library of its own. Where it is a part of the program, the program may have.
+fn held(t: &Local, start: usize, len: usize, sp: usize) {
+    // SAFETY: at the entry of the exported function the stack pointer is at the return address.
+    let caller = unsafe { *core::ptr::with_exposed_provenance::<usize>(sp) };
+    if t.phase.load(Relaxed) == REAL || in_allocators_own_library(caller) {
+        note_held(t, sp, || {
+            HELD.insert(start, len, UNRECORDED, 0, &mut |_, _| {});
+        });
+    }
+}
+
+/// A range may be the allocator's, which is about to unmap it.
+fn let_go(t: &Local, start: usize, len: usize, sp: usize) {
+    if HELD.total_bytes() != 0 {
+        note_held(t, sp, || {
+            HELD.remove(start, len, &mut |_, _| {});
+        });
+    }
+}
+
+fn note_held(t: &Local, sp: usize, note: impl FnOnce()) {
+    let phase = t.phase.load(Relaxed);
+    if phase == OURS || !state::tracking() {
+        return;
+    }
+    // A handler that comes now, and leaves for good, has the table's lock given up.
+    match phase {
+        REAL => guard::turn(t, OURS),
+        // SAFETY: `sp` is that of the exported function.
+        _ => unsafe { guard::enter_hook(t, OURS, sp) },
+    }
+    let signals = sys::block_signals();
+    note();
+    sys::restore_signals(signals);
+    match phase {
+        REAL => guard::turn(t, REAL),
+        _ => guard::leave(t),
+    }
+}
+
 /// Takes a range out of the table, before the kernel is asked.
 fn take(start: usize, len: usize) -> Taken {
     let mut taken = Taken::new();
@@ -69,18 +111,23 @@ fn settle(piece: Mapping, whole: bool) {
     }
 }
 
-/// Writes a new mapping down; the guard is in phase `OURS`.
+/// Writes a new mapping down; the guard is in phase `OURS`. While recording is off it is one of no
+/// site: still the program's.
 fn add(t: &Local, start: usize, len: usize, entry: Entry, call: Call) {
-    let paused = state::is_paused();
-    let site = if paused {
-        0
-    } else {
-        record::site(t, entry, Kind::Mmap, call)
-    };
+    if HELD.total_bytes() != 0 {
+        let signals = sys::block_signals();
+        HELD.remove(start, len, &mut |_, _| {}); // nobody saw the allocator unmap it
+        sys::restore_signals(signals);
+    }
+    if state::is_paused() {
+        let signals = sys::block_signals();
+        MAPPINGS.insert(start, len, UNRECORDED, state::epoch(), &mut settle);
+        sys::restore_signals(signals);
+        return;
+    }
+    let site = record::site(t, entry, Kind::Mmap, call);
     if site == 0 {
-        state::COVERAGE
-            .dropped
-            .fetch_add(u64::from(!paused), Relaxed);
+        state::COVERAGE.dropped.fetch_add(1, Relaxed);
         let signals = sys::block_signals();
         MAPPINGS.remove(start, len, &mut settle); // what it may have been laid over
         sys::restore_signals(signals);
@@ -126,7 +173,11 @@ pub unsafe extern "C" fn mmap(
             return unsafe { sys::mmap(addr, len, prot, flags, fd, offset as usize) }
                 .unwrap_or(FAILED);
         }
-        return real();
+        let r = real();
+        if r != FAILED && fd < 0 {
+            held(t, r, len, sp);
+        }
+        return r;
     }
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, REAL, sp) };
@@ -158,6 +209,7 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
             let r = unsafe { sys::munmap(core::ptr::with_exposed_provenance_mut(addr), len) };
             return if r.is_ok() { 0 } else { -1 };
         }
+        let_go(t, addr, len, sp);
         return real();
     }
     // SAFETY: `sp` is that of the exported function.
@@ -202,7 +254,13 @@ pub unsafe extern "C" fn mremap(
         r
     };
     if !recorded {
-        return real();
+        let_go(t, old, old_len, sp);
+        let r = real();
+        match r {
+            FAILED => held(t, old, old_len, sp),
+            _ => held(t, r, new_len, sp),
+        }
+        return r;
     }
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, OURS, sp) };

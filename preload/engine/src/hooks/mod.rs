@@ -12,7 +12,7 @@ pub mod real;
 mod record;
 mod sampled;
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::{loader, sampler, state, sys};
 
@@ -24,6 +24,9 @@ static RESOLVED: AtomicU32 = AtomicU32::new(0);
 
 /// Address range of the object that provides the real `malloc`.
 static ALLOCATOR: (AtomicUsize, AtomicUsize) = (AtomicUsize::new(0), AtomicUsize::new(0));
+
+/// That object is neither the program nor the C library.
+static IS_APART: AtomicBool = AtomicBool::new(false);
 
 /// True once the originals are known; the first call looks them up. False for calls that the
 /// look-up itself causes, and for other threads meanwhile.
@@ -49,12 +52,16 @@ fn resolve() -> bool {
     if malloc == 0 {
         return false; // Not even libc has one: serve from the boot buffer as long as it lasts.
     }
+    let is_libcs = loader::resolve_libc(b"malloc") == Some(malloc);
+    let mut is_program = true;
     loader::for_each_object(|object| {
         if object.image.contains(malloc) {
+            IS_APART.store(!is_libcs && !is_program, Ordering::Relaxed);
             ALLOCATOR.0.store(object.image.start, Ordering::Relaxed);
             ALLOCATOR.1.store(object.image.end, Ordering::Relaxed);
             return core::ops::ControlFlow::Break(());
         }
+        is_program = false; // the list begins with it
         core::ops::ControlFlow::Continue(())
     });
     cxx::choose(own);
@@ -74,6 +81,11 @@ pub fn boot_memory() -> (usize, usize) {
 /// True if the address lies in the object that provides the real `malloc`.
 pub fn in_allocator(addr: usize) -> bool {
     ALLOCATOR.0.load(Ordering::Relaxed) <= addr && addr < ALLOCATOR.1.load(Ordering::Relaxed)
+}
+
+/// True if the address lies in the code of an allocator that is a library by itself.
+pub fn in_allocators_own_library(addr: usize) -> bool {
+    IS_APART.load(Ordering::Relaxed) && in_allocator(addr)
 }
 
 /// The object that provides the real `malloc`: first address and one past the last.

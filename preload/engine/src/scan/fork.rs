@@ -15,7 +15,7 @@ use super::passes::Scan;
 use super::threads::{self, Doing, Thread};
 use super::{Failure, NO_MAPS, NO_MEMORY, Notes, SWAP_BYTES};
 use crate::arena::{self, AVec, PAGE_BYTES};
-use crate::state::{LIVE, MAPPINGS};
+use crate::state::{HELD, LIVE, MAPPINGS};
 use crate::{helper, modules, sites, sys};
 
 const OVERCOMMIT: &[u8] =
@@ -247,6 +247,7 @@ extern "C" fn in_copy(job: usize) -> i32 {
     // SAFETY: this thread is the only one here, and its original was in none of them.
     unsafe {
         MAPPINGS.abandon_in_child();
+        HELD.abandon_in_child();
         sites::abandon_in_child();
         modules::abandon_in_child();
         LIVE.abandon_in_child();

@@ -275,6 +275,10 @@ impl Source for Engine {
 
     fn for_each_live(&self, show: &mut dyn FnMut(u32, u32)) {
         state::LIVE.for_each(|_, block| show(block.site, block.epoch));
-        state::MAPPINGS.for_each(|mapping| show(mapping.site, mapping.epoch));
+        state::MAPPINGS.for_each(|mapping| {
+            if let Some(site) = mapping.known_site() {
+                show(site, mapping.epoch);
+            }
+        });
     }
 }

@@ -667,3 +667,45 @@ fn heaps_are_told_where_not_every_block_is_known() {
         }
     }
 }
+
+/// What a parent's snapshots took of leaktrack's memory is not missing in a child: it tells where its memory is, too.
+#[test]
+fn a_child_of_a_full_parent_has_room_for_its_snapshots() {
+    let mut running = Case::of("fork_full.c")
+        .option("memory=1m")
+        .option("scan=off")
+        .start_tracked();
+    let folder = running.folder().to_owned();
+    let snapshot = |pid: &str| {
+        let asked = Command::new(&product().command)
+            .args(["snapshot", pid, "--wait", "60s"])
+            .output()
+            .expect("the command");
+        assert!(asked.status.success(), "{asked:?}");
+    };
+    running.wait_until("at fork", |running| {
+        running.stdout_so_far().contains("at fork")
+    });
+    snapshot(&running.pid().to_string());
+    std::fs::write(folder.join("fork"), "").expect("a step");
+    let mut child = String::new();
+    running.wait_until("at child", |running| {
+        let said = running.stdout_so_far();
+        let line = said.lines().find_map(|line| line.strip_prefix("at child "));
+        child = line.unwrap_or_default().to_owned();
+        !child.is_empty()
+    });
+    running.wait_until("its recording", |running| running.recordings().len() == 2);
+    snapshot(&child);
+    std::fs::write(folder.join("child"), "").expect("a step");
+    let run = running.finish();
+    run.outcome.expect_code(0);
+    assert_eq!(run.recordings.len(), 2);
+    for recording in &run.recordings {
+        let report = Report::read(&[recording]);
+        expect_whole(&report);
+        // 60,000 blocks in chunks of 48 bytes are in both.
+        let heap = part(&report, "heap, blocks and free memory together");
+        assert!(heap >= 60_000 * 48, "{heap}: {}", report.json["memory"]);
+    }
+}

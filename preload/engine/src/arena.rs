@@ -165,6 +165,17 @@ pub fn hook_limit_bytes() -> u64 {
     cap - (cap / 8).min(RESERVE_BYTES)
 }
 
+/// In a forked child, alone: what the parent's snapshots had mapped lies here unused and counts. The
+/// child's own get as much again as hooks leave, half of the cap at most over all generations.
+pub fn renew_reserve_in_child() {
+    let cap = cap_bytes();
+    let reserve = cap - hook_limit_bytes();
+    let wanted = used_bytes().saturating_add(reserve).saturating_sub(cap);
+    ARENA
+        .more_bytes
+        .fetch_max(wanted.min(cap / 2), Ordering::Relaxed);
+}
+
 /// The calling thread takes snapshots: it may use all of the memory, and goes on to ask the kernel
 /// also after [`forbid_mmap`].
 pub fn exempt_this_thread() {
@@ -248,6 +259,8 @@ struct Arena {
     /// Pages that the kernel was asked to fill at once, so far.
     filled_pages: AtomicU64,
     cap_bytes: AtomicU64,
+    /// What snapshots may have beyond it.
+    more_bytes: AtomicU64,
     mmap_forbidden: AtomicBool,
     munmap_forbidden: AtomicBool,
     advice_forbidden: AtomicBool,
@@ -291,6 +304,7 @@ impl Arena {
             passing_bytes: AtomicU64::new(0),
             filled_pages: AtomicU64::new(0),
             cap_bytes: AtomicU64::new(u64::MAX),
+            more_bytes: AtomicU64::new(0),
             mmap_forbidden: AtomicBool::new(false),
             munmap_forbidden: AtomicBool::new(false),
             advice_forbidden: AtomicBool::new(false),
@@ -449,7 +463,10 @@ impl Arena {
     /// they could not record.
     fn limit_bytes(&self) -> u64 {
         if self.exempt.load(Ordering::Relaxed) == sys::thread_pointer() {
-            self.cap_bytes.load(Ordering::Relaxed)
+            let more_bytes = self.more_bytes.load(Ordering::Relaxed);
+            self.cap_bytes
+                .load(Ordering::Relaxed)
+                .saturating_add(more_bytes)
         } else {
             hook_limit_bytes()
         }

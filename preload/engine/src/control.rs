@@ -70,10 +70,9 @@ fn carry_out(request: &Request) -> Answer {
 }
 
 fn snapshot_now() -> Answer {
-    if snapshot::take_asked() {
-        Answer::done(b"")
-    } else {
-        Answer::refused(b"the recording has ended")
+    match snapshot::take_asked() {
+        Ok(()) => Answer::done(b""),
+        Err(why) => Answer::refused(why),
     }
 }
 

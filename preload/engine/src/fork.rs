@@ -99,6 +99,7 @@ fn begin(t: &tls::Local, whole: bool) {
         modules::abandon_in_child();
         LIVE.abandon_in_child();
         arena::abandon_in_child();
+        arena::renew_reserve_in_child();
         thread::reset_in_child(t);
         sampler::budget::forget_in_child(thread::countdowns());
         helper::forget_in_child();

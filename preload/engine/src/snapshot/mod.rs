@@ -77,12 +77,18 @@ struct State {
     inherits: bool,
     /// A snapshot was taken.
     told: bool,
+    /// The last one found no room, in leaktrack's memory or in the file.
+    lacks_room: bool,
     /// What the alerts compare with.
     watch: Watch,
     /// When the last one was taken, and what it cost: periodic ones wait, so that they stay cheap.
     took_ms: u64,
     cost_ns: u64,
 }
+
+/// Why there is no snapshot.
+const ENDED: &[u8] = b"the recording has ended";
+const NO_ROOM: &[u8] = b"a snapshot finds no room (options memory, disk)";
 
 /// Held while a snapshot is taken.
 static LOCK: WordLock = WordLock::new();
@@ -117,6 +123,7 @@ impl State {
             took_ms: 0,
             cost_ns: 0,
             told: false,
+            lacks_room: false,
         }
     }
 }
@@ -287,6 +294,7 @@ impl State {
             watch::look(&mut self.watch, self.writer.figures(), recorder);
         }
         self.told = true;
+        self.lacks_room = result == Err(Failure::Full);
         recorder.release_pages();
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
         self.writer.add_cpu_ns(cost_ns);
@@ -344,13 +352,17 @@ pub fn take(reason: Reason) {
     let _ = with(|state, start| state.take(start, reason));
 }
 
-/// Takes a snapshot because a tool asks for it; false when recording is over.
-pub fn take_asked() -> bool {
-    with(|state, start| {
+/// Takes a snapshot because a tool asks for it; why not, if recording is over or there is no room.
+pub fn take_asked() -> Result<(), &'static [u8]> {
+    let taken = with(|state, start| {
         state.take(start, Reason::Asked);
-        !state.over && state.recorder.is_some()
-    })
-    .unwrap_or(false)
+        match (state.over || state.recorder.is_none(), state.lacks_room) {
+            (true, _) => Err(ENDED),
+            (false, true) => Err(NO_ROOM),
+            (false, false) => Ok(()),
+        }
+    });
+    taken.unwrap_or(Err(ENDED))
 }
 
 /// Runs `f` on the recording, if there is one.

@@ -4,7 +4,7 @@
 use leaktrack_recording::control::ScanWish;
 use leaktrack_recording::{EventKind, ScanKind};
 
-use super::{Engine, State, note, take_asked, with};
+use super::{ENDED, Engine, State, note, take_asked, with};
 use crate::config::{self, Scan};
 use crate::scan::{self, Caller, Order, Pace, Scanned, Way};
 use crate::text::Text;
@@ -67,7 +67,6 @@ pub fn scan_if_due() {
 
 /// Scans the running process, and records what was found, or why nothing was. Takes long.
 pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
-    const ENDED: &[u8] = b"the recording has ended";
     const NO_HELPER: &[u8] = b"it has no helper thread (helper=off, or a seccomp filter), and is scanned at its end alone";
     if helper::tid() == 0 || sys::gettid() != helper::tid() {
         return Err(NO_HELPER);
@@ -100,7 +99,7 @@ pub fn scan(kind: ScanKind, wish: ScanWish) -> Result<(), &'static [u8]> {
         scanned.found = Err(b"whoever asked for it waits no longer");
     }
     // The report sets what was found beside the figures of the last snapshot.
-    if !take_asked() {
+    if take_asked() == Err(ENDED) {
         return Err(ENDED);
     }
     tell(kind, &scanned);

@@ -3,6 +3,7 @@
 pub mod browser;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use leaktrack_recording::{
     AgeWriter, BLOCK_BYTES, Coverage, DeltaWriter, EndKind, EventKind, FileHeader, LifetimesHead,
@@ -11,7 +12,8 @@ use leaktrack_recording::{
     SliceSink, Snapshot, SnapshotHead, Totals, frame_into,
 };
 
-use crate::model::{Family, LoadOptions};
+use crate::model::stacks::MachineFrame;
+use crate::model::{Family, Frame, LoadOptions};
 
 /// Seconds from the epoch to the start of every hand-made process.
 pub const STARTED_S: u64 = 1_795_219_200;
@@ -495,9 +497,16 @@ pub fn name(family: &mut Family, names: Names<'_>, blame: &crate::blame::Blame) 
                     frame.line = (*line > 0).then_some(*line);
                 }
             }
-            machine.frames = frames.into();
+            rename(machine, frames);
         }
-        site.key = crate::model::identity::site_key(site.kind, site.frames());
+        let parts = site.stack.iter().flat_map(|machine| &machine.key);
+        site.key = crate::model::identity::site_key(site.kind, parts);
         site.blame = blame.of(site.frames());
     }
+}
+
+/// Gives a machine frame other frames.
+pub fn rename(machine: &mut Arc<MachineFrame>, frames: Vec<Frame>) {
+    let place = machine.place.clone();
+    *machine = Arc::new(MachineFrame::new(place, frames.into()));
 }

@@ -25,43 +25,75 @@ impl Blame {
     /// for an empty stack.
     pub fn of<'a>(&self, frames: impl IntoIterator<Item = &'a Frame>) -> Option<usize> {
         let frames: Vec<&Frame> = frames.into_iter().collect();
-        let plumbing = plumbing(&frames);
+        let roles: Vec<Role> = frames.iter().map(|frame| Role::of(frame)).collect();
+        self.among(|| frames.iter().copied().zip(roles.iter().copied()))
+    }
+
+    /// The same where it is known what each frame is.
+    pub fn among<'a, I>(&self, stack: impl Fn() -> I) -> Option<usize>
+    where
+        I: Iterator<Item = (&'a Frame, Role)>,
+    {
+        let managed = stack().any(|(_, role)| role.managed);
+        let is_any = |patterns: &[String], frame: &Frame| {
+            patterns.iter().any(|pattern| frame_matches(pattern, frame))
+        };
         let mut first_user = None;
-        for (index, frame) in frames.iter().copied().enumerate() {
-            if self
-                .skip
-                .iter()
-                .any(|pattern| frame_matches(pattern, frame))
-            {
+        for (index, (frame, role)) in stack().enumerate() {
+            if is_any(&self.skip, frame) {
                 continue;
             }
-            if self.own.iter().any(|pattern| frame_matches(pattern, frame)) {
+            if is_any(&self.own, frame) {
                 return Some(index);
             }
-            if first_user.is_none() && plumbing.get(index) == Some(&false) {
-                if self.own.is_empty() {
-                    return Some(index);
-                }
+            if first_user.is_none() && !role.carries(managed) {
                 first_user = Some(index);
+                if self.own.is_empty() {
+                    break;
+                }
             }
         }
-        first_user.or((!frames.is_empty()).then_some(0))
+        first_user.or_else(|| stack().next().map(|_| 0))
     }
 }
 
-/// For each frame of a stack whether it passes memory on. Where a runtime says whose generated code
-/// is on the stack, its own frames only carry out what that code asks for.
-pub fn plumbing(frames: &[&Frame]) -> Vec<bool> {
-    let managed = frames.iter().any(|frame| is_managed(frame));
-    let is_runtime = |frame: &Frame| {
+/// What a frame does in a stack, by its names alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Passes memory on to whoever called it.
+    plumbing: bool,
+    /// The user's own code in a managed language.
+    managed: bool,
+    /// Of the runtime of a managed language: where that says whose generated code is on the stack, its
+    /// own frames only carry out what that code asks for.
+    runtime: bool,
+}
+
+impl Role {
+    /// Tells by the names of a frame.
+    pub fn of(frame: &Frame) -> Self {
         let module = crate::model::identity::file_name(&frame.module);
         let of_runtime = |pattern: &&str| glob::matches(pattern, module);
-        managed
-            && ((frame.module.is_empty() && !is_managed(frame))
-                || table::MANAGED_RUNTIMES.iter().any(of_runtime))
-    };
-    let carries = |frame: &&Frame| is_plumbing(frame) || is_runtime(frame);
-    frames.iter().map(carries).collect()
+        let managed = is_managed(frame);
+        Self {
+            plumbing: is_plumbing(frame),
+            managed,
+            runtime: (frame.module.is_empty() && !managed)
+                || table::MANAGED_RUNTIMES.iter().any(of_runtime),
+        }
+    }
+
+    /// True if it passes memory on, in a stack on which there is a managed language's own code or not.
+    fn carries(self, managed: bool) -> bool {
+        self.plumbing || (managed && self.runtime)
+    }
+}
+
+/// For each frame of a stack whether it passes memory on.
+pub fn plumbing(frames: &[&Frame]) -> Vec<bool> {
+    let roles: Vec<Role> = frames.iter().map(|frame| Role::of(frame)).collect();
+    let managed = roles.iter().any(|role| role.managed);
+    roles.iter().map(|role| role.carries(managed)).collect()
 }
 
 /// The user's own code in a managed language: generated code with a name that is neither the

@@ -11,7 +11,7 @@ use super::process::{Process, RawSite};
 use super::sampling::SampleBasis;
 use super::scans;
 use super::site::{Part, Site};
-use super::stacks::{MachineFrame, Stacks};
+use super::stacks::{Stack, Stacks};
 use super::window::Window;
 use crate::blame::Blame;
 use crate::parallel;
@@ -154,7 +154,7 @@ fn merge_sites(
     stacks: &mut Stacks,
     blame: &Blame,
 ) -> Vec<Site> {
-    let mut order: Vec<(String, Vec<MachineFrame>, Members<'_>)> = Vec::new();
+    let mut order: Vec<(String, Stack, Members<'_>)> = Vec::new();
     let mut by_id: HashMap<String, usize> = HashMap::new();
     for (index, process) in processes.iter().enumerate() {
         if superseded.get(index) == Some(&true) {
@@ -162,7 +162,7 @@ fn merge_sites(
         }
         let mut of_process = stacks.of(process);
         let sites = process.sites.iter();
-        let mut resolved: Vec<(Vec<MachineFrame>, &RawSite)> = sites
+        let mut resolved: Vec<(Stack, &RawSite)> = sites
             .map(|raw| (of_process.resolve(raw.site.leaf), raw))
             .collect();
         let ids = parallel::map(&mut resolved, |(stack, raw)| {
@@ -230,7 +230,7 @@ fn part_faults(
 fn site(
     processes: &[Process],
     id: String,
-    stack: Vec<MachineFrame>,
+    stack: Stack,
     members: &[(usize, &RawSite)],
     blame: &Blame,
 ) -> Site {
@@ -310,7 +310,10 @@ fn site(
         threads,
         parts,
     };
-    site.key = site_key(kind, site.frames());
-    site.blame = blame.of(site.frames());
+    site.key = site_key(kind, site.stack.iter().flat_map(|machine| &machine.key));
+    site.blame = blame.among(|| {
+        let machines = site.stack.iter();
+        machines.flat_map(|machine| machine.frames.iter().zip(machine.roles.iter().copied()))
+    });
     site
 }

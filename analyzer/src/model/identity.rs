@@ -129,29 +129,51 @@ pub fn site_id<'a>(kind: SiteKind, places: impl IntoIterator<Item = &'a Place>) 
     hasher.finish()
 }
 
-/// The `key` of a site: functions (without hashes and clone suffixes) and file names. A frame
-/// without symbols counts by module name and offset.
-pub fn site_key<'a>(kind: SiteKind, frames: impl IntoIterator<Item = &'a Frame>) -> String {
+/// What a frame contributes to the `key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPart {
+    /// Anonymous memory; one after the other they count as one.
+    Jit,
+    /// Function and file, or module and offset.
+    Bytes(Box<[u8]>),
+}
+
+impl KeyPart {
+    /// Functions (without hashes and clone suffixes) and file names. A frame without symbols counts by
+    /// module name and offset.
+    pub fn of(frame: &Frame) -> Self {
+        let mut bytes = Vec::new();
+        let mut field = |text: &str| {
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text.as_bytes());
+        };
+        match &frame.function {
+            Some(function) => {
+                field(stable_name(function));
+                field(file_name(frame.file.as_deref().unwrap_or_default()));
+            }
+            None if frame.module.is_empty() => return Self::Jit,
+            None => {
+                field(file_name(&frame.module));
+                bytes.extend(frame.offset.to_le_bytes());
+            }
+        }
+        Self::Bytes(bytes.into())
+    }
+}
+
+/// The `key` of a site.
+pub fn site_key<'a>(kind: SiteKind, parts: impl IntoIterator<Item = &'a KeyPart>) -> String {
     let mut hasher = Hasher::default();
     hasher.field(kind_name(kind));
     let mut in_jit = false;
-    for frame in frames {
-        let anonymous = frame.module.is_empty() && frame.function.is_none();
-        if anonymous && in_jit {
-            continue;
+    for part in parts {
+        match part {
+            KeyPart::Jit if in_jit => {}
+            KeyPart::Jit => hasher.field(b"[jit]"),
+            KeyPart::Bytes(bytes) => hasher.bytes(bytes),
         }
-        in_jit = anonymous;
-        match &frame.function {
-            Some(function) => {
-                hasher.field(stable_name(function).as_bytes());
-                hasher.field(file_name(frame.file.as_deref().unwrap_or_default()).as_bytes());
-            }
-            None if anonymous => hasher.field(b"[jit]"),
-            None => {
-                hasher.field(file_name(&frame.module).as_bytes());
-                hasher.bytes(&frame.offset.to_le_bytes());
-            }
-        }
+        in_jit = *part == KeyPart::Jit;
     }
     hasher.finish()
 }
@@ -241,15 +263,10 @@ mod tests {
             14,
             0x180,
         );
-        assert_eq!(
-            site_key(SiteKind::Heap, [&old]),
-            site_key(SiteKind::Heap, [&new])
-        );
+        let key = |frame: &Frame| site_key(SiteKind::Heap, [&KeyPart::of(frame)]);
+        assert_eq!(key(&old), key(&new));
         let other = frame("app::store", "/build/2/src/load.rs", 14, 0x180);
-        assert_ne!(
-            site_key(SiteKind::Heap, [&old]),
-            site_key(SiteKind::Heap, [&other])
-        );
+        assert_ne!(key(&old), key(&other));
     }
 
     #[test]

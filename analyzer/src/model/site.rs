@@ -11,7 +11,7 @@ use super::lifetimes::Lifetimes;
 use super::process::Ages;
 use super::sampling::SampleBasis;
 use super::sizes::Sizes;
-use super::stacks::MachineFrame;
+use super::stacks::Stack;
 
 /// What a site did in one process.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub struct Site {
     /// Folded into a shorter stack for want of memory.
     pub folded: bool,
     /// Innermost machine frame first; empty if the stack was not recorded.
-    pub stack: Vec<MachineFrame>,
+    pub stack: Stack,
     /// Index into `frames()` of the frame to blame.
     pub blame: Option<usize>,
     /// What was called for the memory; several where pointers to functions are.

@@ -9,8 +9,9 @@ use hashbrown::HashMap;
 use leaktrack_recording as format;
 
 use super::frame::Frame;
-use super::identity::{ContentHashes, Place, file_name};
+use super::identity::{ContentHashes, KeyPart, Place, file_name};
 use super::process::{ByNumber, Module, Process};
+use crate::blame::Role;
 use crate::symbolize::{CodeName, ModuleRef, SymbolOptions, Symbolizer, Symbols};
 
 /// No stack is longer than this, whatever a damaged recording says.
@@ -23,14 +24,34 @@ pub struct MachineFrame {
     pub place: Place,
     /// At least one.
     pub frames: Arc<[Frame]>,
+    /// Of each of these, its part in the site's `key`.
+    pub key: Box<[KeyPart]>,
+    /// Of each of these, what it does.
+    pub roles: Box<[Role]>,
 }
+
+impl MachineFrame {
+    /// With what follows from the names of its frames.
+    pub fn new(place: Place, frames: Arc<[Frame]>) -> Self {
+        Self {
+            place,
+            key: frames.iter().map(KeyPart::of).collect(),
+            roles: frames.iter().map(Role::of).collect(),
+            frames,
+        }
+    }
+}
+
+/// A stack, innermost first. A long recording has millions of frames in hundreds of thousands of stacks, all of
+/// the same few hundreds or thousands.
+pub type Stack = Box<[Arc<MachineFrame>]>;
 
 /// Resolves the stacks of a family's processes.
 #[derive(Debug)]
 pub struct Stacks {
     symbolizer: Symbolizer,
     hashes: ContentHashes,
-    known: HashMap<(Place, u64), Arc<[Frame]>>,
+    known: HashMap<(Place, u64), Arc<MachineFrame>>,
 }
 
 /// Resolves the stacks of one process, which share most of their nodes.
@@ -40,7 +61,7 @@ pub struct OfProcess<'a> {
     process: &'a Process,
     identities: ByNumber<Arc<[u8]>>,
     /// The frames at nodes; `None` in leaktrack itself.
-    by_node: ByNumber<Option<MachineFrame>>,
+    by_node: ByNumber<Option<Arc<MachineFrame>>>,
 }
 
 impl Stacks {
@@ -85,7 +106,7 @@ impl Stacks {
         };
         let identity = self.hashes.identity(known);
         let known = Some((known, &identity));
-        Some(self.machine_frame(process, &node, known).frames)
+        Some(self.machine_frame(process, &node, known).frames.clone())
     }
 
     fn machine_frame(
@@ -93,7 +114,7 @@ impl Stacks {
         process: &Process,
         node: &format::Node,
         module: Option<(&Module, &Arc<[u8]>)>,
-    ) -> MachineFrame {
+    ) -> Arc<MachineFrame> {
         let svma = if node.exact {
             node.offset
         } else {
@@ -107,7 +128,7 @@ impl Stacks {
             },
         };
         let symbolizer = &mut self.symbolizer;
-        let frames = self.known.entry((place.clone(), svma)).or_insert_with(|| {
+        let mut frames = || {
             if let Place::Code(code) = &place {
                 return [symbolizer.generated(code, svma)].into();
             }
@@ -123,11 +144,10 @@ impl Stacks {
             let mut frames = Vec::new();
             symbolizer.frames(&module, svma, &mut frames);
             frames.into()
-        });
-        MachineFrame {
-            place,
-            frames: frames.clone(),
-        }
+        };
+        let known = self.known.entry((place.clone(), svma));
+        let known = known.or_insert_with(|| Arc::new(MachineFrame::new(place.clone(), frames())));
+        known.clone()
     }
 
     /// What the symbolizer could not do.
@@ -138,7 +158,7 @@ impl Stacks {
 
 impl OfProcess<'_> {
     /// The stack whose innermost node is `leaf`, innermost frame first.
-    pub fn resolve(&mut self, leaf: u32) -> Vec<MachineFrame> {
+    pub fn resolve(&mut self, leaf: u32) -> Stack {
         let Self {
             stacks,
             process,
@@ -167,7 +187,7 @@ impl OfProcess<'_> {
             }
             next = node.parent;
         }
-        stack
+        stack.into()
     }
 }
 

@@ -4,7 +4,7 @@ use leaktrack_recording::FaultCount;
 
 use super::ReportOptions;
 use super::document::Extra;
-use crate::model::{Counters, Family, Frame};
+use crate::model::{Counters, Family};
 use crate::verdict::{Opinion, Verdict};
 
 /// A site while the report is put together.
@@ -49,8 +49,7 @@ pub fn select(
             extra.filtered += 1;
             continue;
         }
-        let stack: Vec<&Frame> = site.frames().collect();
-        let suppressed_by = options.suppressions.matching(&stack).map(str::to_owned);
+        let suppressed_by = options.suppressions.of(site).map(str::to_owned);
         extra.suppressed += u64::from(suppressed_by.is_some());
         *extra.counts.entry(opinion.verdict).or_default() += 1;
         let is_finding = opinion.verdict.is_finding() && suppressed_by.is_none();

@@ -3,8 +3,8 @@
 //! A suppressed site stays in the report and keeps its verdict; it is no finding.
 
 use crate::glob;
-use crate::model::Frame;
 use crate::model::identity::file_name;
+use crate::model::{Frame, Site};
 
 /// Suppressions in the order of their files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,8 +100,16 @@ impl Suppressions {
         Ok(())
     }
 
+    /// The first suppression that matches a site, by name.
+    pub fn of(&self, site: &Site) -> Option<&str> {
+        if self.0.is_empty() {
+            return None; // most often, and sites are many
+        }
+        self.matching(&site.frames().collect::<Vec<_>>())
+    }
+
     /// The first suppression that matches a stack, by name.
-    pub fn matching(&self, frames: &[&Frame]) -> Option<&str> {
+    fn matching(&self, frames: &[&Frame]) -> Option<&str> {
         self.0
             .iter()
             .find(|suppression| match &suppression.rule {

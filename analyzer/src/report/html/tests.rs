@@ -866,7 +866,7 @@ fn day() -> crate::report::Report {
                 ));
                 frame.line = Some((frame.offset % 1500) as u32 + 1);
             }
-            machine.frames = frames.into();
+            crate::testing::rename(machine, frames);
         }
     }
     assemble(&family, &options())

@@ -55,6 +55,10 @@ const _: () = assert!((EPOCH_MAX as u64) < 1 << (u64::BITS - SIZE_BITS));
 /// What was chosen of a site. Its room in the list: first the largest, then the oldest.
 #[derive(Clone, Copy, Default)]
 struct OfSite {
+    /// Where its room begins.
+    from: usize,
+    /// How many of either sort there is room for.
+    room: usize,
     largest: u32,
     oldest: u32,
     /// Once its room is full: the least ranks there.
@@ -66,9 +70,10 @@ pub struct Choice {
     /// 1 + place of a site, by its id; 0: not looked at.
     places: AVec<u32>,
     sites: AVec<OfSite>,
-    /// For each site twice `room` blocks; each half is a heap with the least at its top.
+    /// For each site twice its room; each half is a heap with the least at its top.
     list: AVec<Chosen>,
-    room: usize,
+    /// As many of each site there is room for at least, where it has them.
+    level: usize,
     /// Blocks shown, and their bytes.
     pub known_blocks: u64,
     /// Their bytes.
@@ -77,23 +82,49 @@ pub struct Choice {
     pub live_sites: u64,
 }
 
+/// A site while room is shared out: `Reverse` of its bytes, its id, its blocks.
+type Candidate = (Reverse<u64>, u32, u64);
+
+/// How many blocks of each site there is room for, if none gets more than it has: what some do not need is
+/// handed on to the others. The largest such number; what is left over is less than one for each.
+fn level(sites: &[Candidate], room: usize) -> usize {
+    let needed = |level: usize| {
+        let needs = sites.iter().map(|(.., blocks)| need(*blocks, level));
+        needs.fold(0, usize::saturating_add)
+    };
+    let (mut fits, mut too_much) = (0, room + 1);
+    while too_much - fits > 1 {
+        let middle = fits + (too_much - fits) / 2;
+        match needed(middle) <= room {
+            true => fits = middle,
+            false => too_much = middle,
+        }
+    }
+    fits
+}
+
+/// A site that holds something has a block, whatever its counters say at this moment.
+fn need(blocks: u64, level: usize) -> usize {
+    (blocks.max(1) as usize).min(level)
+}
+
 impl Choice {
-    /// From blocks of sites up to `sites`; `live_bytes` tells how much each holds. `None` without
+    /// From blocks of sites up to `sites`; `live` tells how many blocks and bytes each holds. `None` without
     /// memory.
-    pub fn new(sites: u32, live_bytes: &dyn Fn(u32) -> u64) -> Option<Choice> {
-        let mut top = AVec::new();
+    pub fn new(sites: u32, live: &dyn Fn(u32) -> (u64, u64)) -> Option<Choice> {
+        let mut top: AVec<Candidate> = AVec::new();
         let mut live_sites = 0;
         if !top.reserve(MOST_SITES + 1) {
             return None;
         }
         for site in 1..=sites {
-            let bytes = live_bytes(site);
+            let (blocks, bytes) = live(site);
             if bytes == 0 {
                 continue;
             }
             live_sites += 1;
-            let entry = (Reverse(bytes), site);
-            let list: &[(Reverse<u64>, u32)] = top.as_slice();
+            let entry = (Reverse(bytes), site, blocks);
+            let list: &[Candidate] = top.as_slice();
             if list.len() == MOST_SITES && list.last().is_some_and(|last| *last <= entry) {
                 continue;
             }
@@ -103,33 +134,49 @@ impl Choice {
                 top.pop();
             }
         }
-        let count = top.len();
-        let room = MOST_BLOCKS / 2 / count.max(1);
+        let half = MOST_BLOCKS / 2;
+        let level = level(top.as_slice(), half);
+        let used = top
+            .as_slice()
+            .iter()
+            .map(|(.., blocks)| need(*blocks, level));
+        let mut left = half.saturating_sub(used.sum());
         let mut choice = Choice {
             places: AVec::new(),
             sites: AVec::new(),
             list: AVec::new(),
-            room,
+            level,
             known_blocks: 0,
             known_bytes: 0,
             live_sites,
         };
         let enough = choice.places.reserve(sites as usize + 1)
-            && choice.sites.reserve(count)
-            && choice.list.reserve(count * 2 * room);
+            && choice.sites.reserve(top.len())
+            && choice.list.reserve(MOST_BLOCKS);
         if !enough {
             return None;
         }
         for _ in 0..=sites {
             choice.places.try_push(0);
         }
-        for (at, (_, site)) in (1..).zip(top.as_slice()) {
-            choice.sites.try_push(OfSite::default());
+        let mut from = 0;
+        for (at, (_, site, blocks)) in (1..).zip(top.as_slice()) {
+            let mut room = need(*blocks, level);
+            if *blocks > room as u64 && left > 0 {
+                room += 1;
+                left -= 1;
+            }
+            choice.sites.try_push(OfSite {
+                from,
+                room,
+                ..OfSite::default()
+            });
+            from += 2 * room;
             if let Some(place) = choice.places.get_mut(*site as usize) {
                 *place = at;
             }
         }
-        for _ in 0..count * 2 * room {
+        for _ in 0..from {
             choice.list.try_push(Chosen::default());
         }
         Some(choice)
@@ -140,9 +187,9 @@ impl Choice {
         self.sites.len() as u64
     }
 
-    /// How many blocks of each there is room for, of the largest and of the oldest.
+    /// How many of the largest blocks of each there is room for at least, and as many of the oldest.
     pub fn room(&self) -> u64 {
-        self.room as u64
+        self.level as u64
     }
 
     /// Shows a block.
@@ -167,11 +214,12 @@ impl Choice {
     }
 
     fn take(&mut self, at: usize, by: By, block: Chosen) {
-        let from = (at * 2 + usize::from(by == By::Age)) * self.room;
-        let heap = self.list.as_mut_slice();
-        let (Some(heap), Some(of_site)) =
-            (heap.get_mut(from..from + self.room), self.sites.get_mut(at))
-        else {
+        let Some(of_site) = self.sites.get_mut(at) else {
+            return;
+        };
+        let from = of_site.from + usize::from(by == By::Age) * of_site.room;
+        let list = self.list.as_mut_slice();
+        let Some(heap) = list.get_mut(from..from + of_site.room) else {
             return;
         };
         let used = match by {
@@ -276,16 +324,33 @@ mod tests {
     use std::vec::Vec;
 
     /// What a choice by sorting would be.
-    fn expected(blocks: &[Chosen], room: usize, looked_at: &[u32]) -> Vec<usize> {
+    fn expected(blocks: &[Chosen], rooms: &[(u32, usize)]) -> Vec<usize> {
         let mut addrs = BTreeSet::new();
         for by in [By::Size, By::Age] {
-            for site in looked_at {
+            for (site, room) in rooms {
                 let mut of_site: Vec<&Chosen> = blocks.iter().filter(|b| b.site == *site).collect();
                 of_site.sort_by_key(|b| Reverse(by.rank(b)));
-                addrs.extend(of_site.iter().take(room).map(|b| b.addr));
+                addrs.extend(of_site.iter().take(*room).map(|b| b.addr));
             }
         }
         addrs.into_iter().collect()
+    }
+
+    /// Room handed out one by one, in turns, to who still needs some.
+    fn rooms(blocks: &[Chosen], looked_at: &[u32]) -> Vec<(u32, usize)> {
+        let has = |site: u32| blocks.iter().filter(|b| b.site == site).count();
+        let needs: Vec<usize> = looked_at.iter().map(|site| has(*site)).collect();
+        let mut rooms = std::vec![0; needs.len()];
+        let mut left = MOST_BLOCKS / 2;
+        while left > 0 && rooms != needs {
+            for (room, need) in rooms.iter_mut().zip(&needs) {
+                if left > 0 && *room < *need {
+                    *room += 1;
+                    left -= 1;
+                }
+            }
+        }
+        looked_at.iter().copied().zip(rooms).collect()
     }
 
     #[test]
@@ -304,7 +369,8 @@ mod tests {
                     addr: at * 32,
                     size: random(1 << 20) << 16 | at as u64,
                     resident: at as u64,
-                    site: 1 + random(sites) as u32,
+                    // Some sites have many blocks, most have few.
+                    site: 1 + (random(sites) * random(sites) / sites) as u32,
                     epoch: random(u64::from(EPOCH_MAX)) as u32,
                 })
                 .collect();
@@ -312,7 +378,11 @@ mod tests {
                 let of_site = blocks.iter().filter(|b| b.site == site);
                 of_site.map(|b| b.size).sum::<u64>()
             };
-            let mut choice = Choice::new(sites as u32 + 5, &live).unwrap();
+            let both = |site: u32| {
+                let blocks = blocks.iter().filter(|b| b.site == site).count();
+                (blocks as u64, live(site))
+            };
+            let mut choice = Choice::new(sites as u32 + 5, &both).unwrap();
             blocks.iter().for_each(|block| choice.show(*block));
             let mut by_bytes: Vec<u32> = (1..=sites as u32).filter(|s| live(*s) > 0).collect();
             by_bytes.sort_by_key(|site| (Reverse(live(*site)), *site));
@@ -320,19 +390,24 @@ mod tests {
             by_bytes.truncate(MOST_SITES);
             assert_eq!(choice.sites_looked_at(), by_bytes.len() as u64);
             assert_eq!(choice.known_blocks, count as u64);
-            let room = choice.room() as usize;
-            assert_eq!(room, 1024 / by_bytes.len());
+            let rooms = rooms(&blocks, &by_bytes);
+            let level = choice.room() as usize;
+            assert!(level >= 1024 / by_bytes.len(), "{level}");
+            for (site, room) in &rooms {
+                let has = blocks.iter().filter(|b| b.site == *site).count();
+                assert!(*room >= level.min(has) && *room <= level + 1, "{room}");
+            }
             let chosen = choice.finish();
             assert!(chosen.len() <= MOST_BLOCKS);
             let addrs: Vec<usize> = chosen.iter().map(|block| block.addr).collect();
-            assert_eq!(addrs, expected(&blocks, room, &by_bytes), "{sites} {count}");
+            assert_eq!(addrs, expected(&blocks, &rooms), "{sites} {count}");
             assert!(chosen.iter().all(|b| blocks[b.addr / 32 - 1] == *b));
         }
     }
 
     #[test]
     fn takes_no_memory_while_blocks_are_shown() {
-        let mut choice = Choice::new(2, &|site| u64::from(site == 1)).unwrap();
+        let mut choice = Choice::new(2, &|site| (9000, u64::from(site == 1))).unwrap();
         let before = choice.list.as_slice().as_ptr();
         for at in 1..9000 {
             let (site, epoch) = (1 + at as u32 % 3, 1);
@@ -346,7 +421,7 @@ mod tests {
         }
         assert_eq!(choice.list.as_slice().as_ptr(), before);
         assert!(choice.finish().iter().all(|block| block.site == 1));
-        let mut nothing = Choice::new(0, &|_| 0).unwrap();
+        let mut nothing = Choice::new(0, &|_| (0, 0)).unwrap();
         nothing.show(Chosen::default());
         assert!(nothing.finish().is_empty());
     }

@@ -68,8 +68,8 @@ pub struct Request<'a> {
     pub thorough: bool,
     /// Milliseconds since recording began.
     pub at_ms: u64,
-    /// Sites so far, and how many live bytes each holds.
-    pub sites: (u32, &'a dyn Fn(u32) -> u64),
+    /// Sites so far, and how many live blocks and bytes each holds.
+    pub sites: (u32, &'a dyn Fn(u32) -> (u64, u64)),
 }
 
 /// Takes an account; `None` where the kernel does not say enough, or there is no memory.
@@ -106,8 +106,8 @@ pub fn take(request: &Request<'_>) -> Option<Account> {
         pages.want_uses(&mut layout);
     }
     layout.regions.index();
-    let (sites, live_bytes_of) = request.sites;
-    let mut choice = Choice::new(sites, live_bytes_of);
+    let (sites, live_of) = request.sites;
+    let mut choice = Choice::new(sites, live_of);
     let mut walk = Walk::take(
         &mut layout.regions,
         &known,

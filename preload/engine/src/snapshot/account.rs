@@ -94,7 +94,10 @@ impl Schedule {
             exact: config::get().mode == Mode::Exact && !sampler::is_on() && !state::was_paused(),
             thorough,
             at_ms: began_ms,
-            sites: (source.sites(), &|site| source.counts(site).live_bytes()),
+            sites: (source.sites(), &|site| {
+                let counts = source.counts(site);
+                (counts.live_blocks(), counts.live_bytes())
+            }),
         };
         let account = account::take(&request);
         self.plan(began_ms, state::tick().saturating_sub(began_ms), rss_bytes);

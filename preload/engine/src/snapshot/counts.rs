@@ -52,6 +52,11 @@ impl Counts {
         self.allocated_bytes.saturating_sub(self.freed_bytes)
     }
 
+    /// Blocks not freed yet.
+    pub fn live_blocks(&self) -> u64 {
+        self.allocations.saturating_sub(self.frees)
+    }
+
     /// As a change of a site.
     pub fn delta(self, site: u32) -> SiteDelta {
         let Counts {

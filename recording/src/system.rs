@@ -84,4 +84,6 @@ fields! {
     pressure_is_cgroup,
     /// Minor page faults of children that ended and were waited for, and of theirs.
     children_minor_faults,
+    /// Highest resident set of the process since it began this program (`VmHWM`).
+    peak_resident_bytes,
 }

@@ -10,6 +10,8 @@ use crate::sys::{self, CStr};
 pub struct ProcessFacts {
     /// Resident set, bytes.
     pub rss_bytes: u64,
+    /// Highest resident set since the program began, bytes.
+    pub peak_rss_bytes: u64,
     /// Address space, bytes.
     pub vm_bytes: u64,
     /// Swapped out, bytes.
@@ -74,6 +76,7 @@ pub fn read() -> ProcessFacts {
     let _ = lines::for_each_line(c"/proc/self/status", |line| {
         for (name, field) in [
             (&b"VmSize:"[..], &mut facts.vm_bytes),
+            (b"VmHWM:", &mut facts.peak_rss_bytes),
             (b"VmRSS:", &mut facts.rss_bytes),
             (b"VmSwap:", &mut facts.swap_bytes),
         ] {

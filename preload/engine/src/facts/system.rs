@@ -323,6 +323,7 @@ mod tests {
             pressure_full_us: Some(56),
             pressure_is_cgroup: Some(1),
             children_minor_faults: None,
+            peak_resident_bytes: None,
         };
         assert_eq!(system, expected);
     }

@@ -282,6 +282,7 @@ impl Writer {
         }
         let facts = process::read();
         self.system.children_minor_faults = facts.children_minor_faults;
+        self.system.peak_resident_bytes = Some(facts.peak_rss_bytes).filter(|bytes| *bytes > 0);
         self.add_cpu_ns(crate::faults::take_cpu_ns());
         SnapshotHead {
             index: 0,

@@ -34,8 +34,9 @@ function keyFigures() {
     const growth = DATA.answer.rate;
     figures.push(figure('Growth of findings', growth ? rate(growth.value) : 'none',
       interval(growth, rate), Boolean(growth)));
-    figures.push(figure('Resident', bytes(rss.at(-1) ?? memory.rss_bytes),
-      memory.limit_bytes == null ? 'no limit known' : `limit ${bytes(memory.limit_bytes)}`));
+    const peak = memory.kernel_peak_rss_bytes == null ? '' : `, peak ${bytes(memory.kernel_peak_rss_bytes)}`;
+    figures.push(figure(REPORT.processes.length > 1 ? 'Resident, added up' : 'Resident', bytes(rss.at(-1) ?? memory.rss_bytes),
+      `${memory.limit_bytes == null ? 'no limit known' : `limit ${bytes(memory.limit_bytes)}`}${peak}`));
     const limit = DATA.answer.limit_in_s;
     if (limit) figures.push(figure('Limit reached in', duration(limit.value),
       interval(limit, duration), true));

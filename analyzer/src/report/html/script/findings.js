@@ -2,6 +2,7 @@
 
 // What it lost, else what it holds.
 function sizeOf(site) {
+  if (field('live_bytes.value', site) === 0) return `${bytes(field('peak_live_bytes', site))} at its peak`;
   return field('verdict', site) === 'lost' ? `${bytes(lostIn(site))} lost` : bytes(field('live_bytes.value', site));
 }
 
@@ -12,8 +13,7 @@ function card(finding, number) {
     : finding.sites.map(livePoints).reduce((sum, one) => sum.map(([t, value], at) => [t, value + one[at][1]]));
   const isLost = finding.verdict === 'lost';
   const isGone = finding.live_bytes === 0;
-  const size = isGone && worst != null
-    ? `to ${bytes(field('peak_live_bytes', worst))}, freed at exit` : bytes(finding.live_bytes);
+  const size = isGone ? `to ${bytes(finding.peak_live_bytes)}, freed at exit` : bytes(finding.live_bytes);
   const blocks = finding.stacks === 1 && worst != null && !isGone
     ? `in ${plural(field('live_blocks.value', worst), 'block')}`
     : finding.stacks > 1 ? `in ${plural(finding.stacks, 'call stack')}` : '';
@@ -39,7 +39,7 @@ function card(finding, number) {
     h('header', null,
       h('span', { class: 'rank', 'aria-hidden': 'true' }, number), verdictBadge(finding.verdict),
       h('div', { class: 'names' },
-        h('h3', { id: `finding-${number}` }, h('span', { class: 'hidden' }, `Finding ${number}: `),
+        h('h3', { id: `finding-${number}`, tabindex: -1 }, h('span', { class: 'hidden' }, `Finding ${number}: `),
           h('code', null, of ? frameName(of) : finding.key)),
         of?.function != null && h('p', { class: 'place' }, place(of)))),
     h('div', { class: 'card-body' },
@@ -63,15 +63,24 @@ function card(finding, number) {
       h('pre', { class: 'source' }, h('code', null, suppression.join('\n')))));
 }
 
+// Goes to the card of a finding.
+let showMoreFindings = () => {};
+function showFinding(number) {
+  byId('site').close();
+  if (!byId(`finding-${number}`)) showMoreFindings();
+  const title = byId(`finding-${number}`);
+  title.scrollIntoView({ block: 'center' });
+  title.focus();
+}
+
 function findingsSection() {
   const all = REPORT.finding_count;
   const title = all === 0 ? 'Findings' : all === 1 ? 'Finding' : `${count(all)} findings, the worst first`;
   const shown = 12;
   const cards = DATA.findings.slice(0, shown).map((finding, at) => card(finding, at + 1));
   const rest = DATA.findings.slice(shown);
-  const more = rest.length > 0 && h('button', {
-    type: 'button', on: { click: () => more.replaceWith(...rest.map((finding, at) => card(finding, shown + at + 1))) },
-  }, `Show ${plural(rest.length, 'more finding')}`);
+  showMoreFindings = () => more.replaceWith(...rest.map((finding, at) => card(finding, shown + at + 1)));
+  const more = rest.length > 0 && h('button', { type: 'button', on: { click: showMoreFindings } }, `Show ${plural(rest.length, 'more finding')}`);
   const unshown = all - DATA.findings.length;
   const none = REPORT.coverage.usable
     ? 'No call site is lost or keeps growing. All sites are in the table below.'

@@ -32,7 +32,7 @@ function areasOf(space) {
 }
 
 function blocksOf(blocks) {
-  return rowsOf(blocks, ['bytes', 'resident_bytes', 'age_s', 'site', 'function'])
+  return rowsOf(blocks, ['bytes', 'resident_bytes', 'age_s', 'site', 'function', 'lost'])
     .map((block) => {
       const at = SITE_AT.get(block.site);
       return {
@@ -167,7 +167,7 @@ const BLOCK_COLUMNS = [
     show: (block) => [
       block.at === undefined ? block.name
         : h('button', { type: 'button', class: 'link', on: { click: () => showSite(block.at) } }, block.name),
-      ' ', h('span', { class: 'place' }, block.place)],
+      ' ', h('span', { class: 'place' }, block.place), block.lost && [' ', verdictBadge('lost')]],
   },
 ];
 
@@ -193,7 +193,7 @@ function blockList(of, onShown) {
       const address = parseInt(words, 16);
       return block.address.startsWith(words) || (address >= block.from && address < block.from + Math.max(block.bytes, 1));
     }
-    return words.split(/\s+/).every((word) => `${block.name} ${block.function ?? ''} ${block.place} ${block.site}`.toLowerCase().includes(word));
+    return words.split(/\s+/).every((word) => `${block.name} ${block.function ?? ''} ${block.place} ${block.site} ${block.lost ? 'lost' : ''}`.toLowerCase().includes(word));
   };
   function draw() {
     const words = state.words.trim().toLowerCase();

@@ -1,6 +1,8 @@
 // Plots: scales, axes, lines and areas. Knows nothing of what is drawn.
 
+// `width` is that of the box that is drawn into, so that words are as large as elsewhere.
 const PLOT = { width: 1120, left: 64, right: 14, top: 10, bottom: 26 };
+const LEAST_WIDTH = 280;
 
 // Steps of 1, 2, 5 in binary units for sizes, in decimal ones for counts.
 function ticks(highest, isBytes) {
@@ -16,11 +18,32 @@ function ticks(highest, isBytes) {
 const TIME_STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800,
   3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 
-function timeTicks(from, to) {
-  const step = TIME_STEPS.find((by) => (to - from) / by <= 9) ?? (to - from) / 8;
+// Steps of which at most so many fit, and the moments.
+function timeTicks(from, to, most) {
+  const step = TIME_STEPS.find((by) => (to - from) / by <= most) ?? Math.ceil((to - from) / most / 604800) * 604800;
   const found = [];
-  for (let t = Math.ceil(from / step) * step; t <= to + step * 1e-6; t += step) found.push(t);
-  return found;
+  for (let at = Math.ceil(from / step - 1e-6); at * step <= to + step * 1e-6; at++) found.push(at * step);
+  return { step, times: found };
+}
+
+// A moment as finely as the step between two needs it: no two are written alike.
+function tickTime(t, step) {
+  const digits = (by) => Math.max(0, Math.ceil(-Math.log10(by) - 1e-9));
+  if (t === 0) return '0';
+  if (step < 1) return t < 0.9995 ? `${Number((t * 1e3).toFixed(3))} ms` : `${t.toFixed(digits(step))} s`;
+  const whole = Math.round(t);
+  const parts = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];
+  const first = parts.findIndex(([size]) => whole >= size);
+  const last = parts.findIndex(([size]) => step % size === 0);
+  const words = [];
+  let rest = whole;
+  parts.forEach(([size, unit], at) => {
+    if (at < first || at > last) return;
+    const amount = Math.floor(rest / size);
+    rest -= amount * size;
+    if (amount > 0 || words.length === 0) words.push(`${amount} ${unit}`);
+  });
+  return words.join(' ');
 }
 
 // An empty plot: { element, x(seconds), y(value), body }.
@@ -35,8 +58,12 @@ function plot({ height, from, to, highest, format, isBytes, label }) {
     svg('line', { class: 'grid', x1: left, x2: width - right, y1: y(value), y2: y(value) }),
     svg('text', { class: 'tick', x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, format(value)),
   ]);
-  const times = timeTicks(from, to).map((t) =>
-    svg('text', { class: 'tick', x: x(t), y: height - 7, 'text-anchor': 'middle' }, duration(t)));
+  const { step, times: moments } = timeTicks(from, to, Math.max(2, Math.floor((width - left - right) / 76)));
+  const times = moments.map((t) => {
+    // The last one must not stick out.
+    const anchor = x(t) > width - 34 ? 'end' : 'middle';
+    return svg('text', { class: 'tick time', x: Math.min(x(t), width - 2), y: height - 7, 'text-anchor': anchor }, tickTime(t, step));
+  });
   const element = svg('svg', {
     viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label, class: 'plot',
   }, grid, body, times);

@@ -30,6 +30,17 @@ function verdictBadge(verdict) {
   return h('span', { class: `verdict ${verdict}` }, verdict);
 }
 
+// A way to the finding that a site belongs to, whatever its own verdict: of the stacks of a line that grows some stay.
+function findingLink(sites) {
+  const numbers = [...new Set(sites.map((site) => field('finding', site)))];
+  const [number] = numbers;
+  if (numbers.length !== 1 || number == null || number > DATA.findings.length) return null;
+  const { verdict } = DATA.findings[number - 1];
+  const isOther = sites.some((site) => field('verdict', site) !== verdict);
+  return h('button', { type: 'button', class: 'link to-finding', title: `part of finding ${number}, which is ${verdict}`, on: { click: () => showFinding(number) } },
+    isOther ? `in ${verdict} ${number}` : `finding ${number}`);
+}
+
 // The source around a line, the line itself marked.
 function excerpt(of) {
   const near = AROUND.get(sourceKey(of) ?? '');
@@ -119,7 +130,7 @@ function showSite(site) {
   const close = h('button', { type: 'button', class: 'close', on: { click: () => dialog.close() } }, 'Close');
   const of = blamed(site);
   dialog.replaceChildren(
-    h('div', { class: 'dialog-head' }, verdictBadge(field('verdict', site)),
+    h('div', { class: 'dialog-head' }, verdictBadge(field('verdict', site)), findingLink([site]),
       h('h2', { id: 'site-title' }, of ? frameName(of) : '(no stack)'), close),
     of?.function != null && h('p', { class: 'place' }, place(of)),
     h('div', { class: 'wide-spark' }, sparkline(livePoints(site), { width: 600, height: 70, marks: range && rangeSeconds() })),

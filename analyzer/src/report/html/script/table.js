@@ -163,7 +163,7 @@ function tableSection() {
       }
     };
     const cell = (column) => {
-      if (column.id === 'verdict') return h('td', null, verdictBadge(row.verdict));
+      if (column.id === 'verdict') return h('td', null, verdictBadge(row.verdict), findingLink(row.sites));
       if (column.id === 'name') {
         return h('th', { scope: 'row' },
           h('button', { type: 'button', class: 'link', title: row.name, on: { click: open } }, row.short ?? row.name),

@@ -1,7 +1,7 @@
 // Memory over time, and the range brushed on it by pointer or with the two sliders.
 
 // Where resident memory went whenever that was measured: times, and parts as layers; null if it was
-// measured less than twice.
+// measured less than twice. See `between` for the snapshots in between.
 function partsOverTime() {
   const moments = REPORT.memory.over_time ?? [];
   const times = [...new Set(moments.map((moment) => moment.t_s))];
@@ -30,8 +30,57 @@ function partsOverTime() {
     layers.push({ name: rest.length === 1 ? order[8][0] : `${count(rest.length)} smaller parts`, tone: 'rest', values: times.map((_, at) => rest.reduce((sum, values) => sum + values[at], 0)) });
   }
   const gap = sums.get('unexplained');
-  if (gap?.some((size) => size > 0)) layers.push({ name: 'unexplained', tone: 'gap', values: gap });
-  return { times, layers };
+  layers.push({ name: 'unexplained', tone: 'gap', values: gap ?? times.map(() => 0) });
+  return between(times, layers);
+}
+
+// A curve that is known at some times, drawn straight between them and level before and after.
+function straight(times, values) {
+  return (t) => {
+    const at = lastUpTo(times, t);
+    if (at < 0) return values[0];
+    if (at + 1 >= times.length) return values[at];
+    const share = (t - times[at]) / Math.max(times[at + 1] - times[at], 1e-9);
+    return values[at] + (values[at + 1] - values[at]) * share;
+  };
+}
+
+// The layers at every snapshot. Between two accounts resident memory and live blocks are known: they are drawn as
+// they were. The other parts are not: they are drawn straight, and made smaller where there was no room for them;
+// what resident memory has beyond all that is told as what was not measured.
+function between(accounts, layers) {
+  const rss = overTime('rss_bytes');
+  const live = liveOverTime;
+  const deviation = (values) => {
+    const at = straight(accounts, accounts.map((t) => values[Math.max(0, lastUpTo(TIMES, t))] ?? 0));
+    return TIMES.map((t, index) => (values[index] ?? 0) - at(t));
+  };
+  const [ofRss, ofLive] = [deviation(rss), deviation(live)];
+  const known = new Set(accounts.map((t) => lastUpTo(TIMES, t)));
+  const whole = straight(accounts, accounts.map((_, at) => layers.reduce((sum, layer) => sum + layer.values[at], 0)));
+  const drawn = layers.map((layer) => ({ ...layer, at: straight(accounts, layer.values), values: [] }));
+  const isFixed = (layer) => layer.name === 'live blocks';
+  TIMES.forEach((t, index) => {
+    const all = Math.max(0, whole(t) + ofRss[index]);
+    // What was freed and is still resident is the allocator's, and what it has free becomes live first.
+    const taken = Math.max(0, ofLive[index] - ofRss[index]);
+    const parts = drawn.map((layer) => {
+      const amount = layer.at(t);
+      if (isFixed(layer)) return Math.min(all, Math.max(0, amount + ofLive[index]));
+      return layer.name === "allocator's free memory" ? Math.max(0, amount - taken) : amount;
+    });
+    const fixed = parts.reduce((sum, amount, at) => sum + (isFixed(drawn[at]) ? amount : 0), 0);
+    const others = parts.reduce((sum, amount) => sum + amount, 0) - fixed;
+    const scale = others > 0 ? Math.min(1, (all - fixed) / others) : 1;
+    drawn.forEach((layer, at) => layer.values.push(isFixed(layer) ? parts[at] : parts[at] * scale));
+    drawn.at(-1).values[index] += Math.max(0, all - fixed - others * scale);
+  });
+  const gap = drawn.at(-1);
+  if (known.size < TIMES.length) gap.name = 'unexplained, or not measured';
+  return {
+    times: TIMES, accounts,
+    layers: drawn.filter((layer) => layer !== gap || layer.values.some((size) => size > 0)),
+  };
 }
 
 // The sites with the most live bytes at their highest, each as a layer; the others as one.
@@ -72,7 +121,7 @@ const CHARTS = {
     label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
     layers: partsOverTime,
     lines: () => [
-      { name: 'resident', className: 'rss', values: overTime('rss_bytes') },
+      { name: REPORT.processes.length > 1 ? 'resident (RSS, added up)' : 'resident (RSS)', className: 'rss', values: overTime('rss_bytes') },
       { name: 'live heap (requested bytes)', className: 'live', values: liveOverTime, onlyAlone: true },
       { name: 'swapped out', className: 'swap', values: overTime('swap_bytes'), onlyIfAny: true },
       { name: 'limit', className: 'limit', values: overTime('limit_bytes'), onlyIfAny: true },
@@ -113,7 +162,7 @@ const CHARTS = {
 
 function drawChart(chart, legend) {
   const times = chart.times();
-  const { times: layerTimes, layers } = chart.layers() ?? { times: [], layers: [] };
+  const { times: layerTimes, layers, accounts = [] } = chart.layers() ?? { times: [], layers: [] };
   const lines = chart.lines().filter((line) =>
     (!line.onlyIfAny || line.values.some((value) => value > 0)) && !(line.onlyAlone && layers.length > 0));
   const sums = layerTimes.map((_, at) => layers.reduce((sum, layer) => sum + layer.values[at], 0));
@@ -143,6 +192,11 @@ function drawChart(chart, legend) {
     }
     body.append(svg('path', { class: `line ${line.className}`, d: linePath(points) }));
   }
+  for (const t of accounts) {
+    const [at, foot] = [x(t), y(0)];
+    body.append(svg('path', { class: 'measured', d: `M${at.toFixed(1)} ${foot - 7}l4 7h-8Z` },
+      svg('title', null, `measured part by part after ${duration(t)}`)));
+  }
   for (const event of REPORT.events) {
     if (event.t_s < times[0] || event.t_s > times.at(-1)) continue;
     const at = x(event.t_s);
@@ -157,7 +211,8 @@ function drawChart(chart, legend) {
       h('li', { class: 'moment' }, `after ${duration(times[at])}`),
       ...entries.map(([name, className, values, of]) =>
         h('li', null, h('span', { class: className, 'aria-hidden': 'true' }), `${name} `,
-          h('b', null, chart.unit(values[Math.max(0, lastUpTo(of, t))])))));
+          h('b', null, chart.unit(values[Math.max(0, lastUpTo(of, t))])))),
+      accounts.length > 0 && h('li', null, h('span', { class: 'measured-sign', 'aria-hidden': 'true' }, '▲ '), 'measured part by part'));
   };
   show(times.at(-1));
   return { ...drawing, show, times };
@@ -249,7 +304,9 @@ function timelineSection() {
     const frameBox = h('div', { class: 'chart' });
     const legend = h('ul', { class: 'legend' });
     let mark = () => {};
+    let shown = 'resident';
     const draw = (name) => {
+      shown = name;
       const drawing = drawChart(CHARTS[name], legend);
       mark = brush(drawing);
       mark();
@@ -260,6 +317,12 @@ function timelineSection() {
     const options = Object.entries(CHARTS).map(([name, chart]) => [name, chart.label, chart.whyNot?.() ?? (['allocations', 'allocated', 'sites'].includes(name) ? whyNot : null)]);
     out.push(choice('What to draw', options, 'resident', draw), legend, frameBox, rangeControls());
     draw('resident');
+    new ResizeObserver(() => {
+      const width = Math.max(LEAST_WIDTH, Math.round(frameBox.clientWidth));
+      if (width === PLOT.width || frameBox.clientWidth === 0) return;
+      PLOT.width = width;
+      draw(shown);
+    }).observe(frameBox);
   }
   out.push(...account(memory));
   return h('section', { id: 'timeline', 'aria-labelledby': 'timeline-title' }, out);
@@ -269,9 +332,17 @@ function timelineSection() {
 function account(memory) {
   const rows = memory.parts.map((part) => [part.name, bytes(part.bytes), part.measured_by]);
   if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'the whole less all parts']);
-  if (memory.rss_bytes != null) rows.push(['resident', bytes(memory.rss_bytes), 'the kernel']);
+  // A family's parts are shares: what several processes have in common counts once.
+  const shared = memory.pss_bytes != null && REPORT.processes.length > 1;
+  if (shared) rows.push(['all, shared pages once (PSS)', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users; the parts add up to this']);
+  if (memory.rss_bytes != null) {
+    rows.push(shared ? ['added up (RSS)', bytes(memory.rss_bytes), 'the kernel: shared pages count in each process that has them']
+      : ['resident (RSS)', bytes(memory.rss_bytes), 'the kernel']);
+  }
+  if (memory.kernel_peak_rss_bytes != null) rows.push(['peak of RSS', bytes(memory.kernel_peak_rss_bytes), 'the kernel, at any time']);
+  else if (memory.peak_rss_bytes != null) rows.push(['peak of RSS', bytes(memory.peak_rss_bytes), 'the highest snapshot']);
   if (memory.huge_page_bytes > 0) rows.push(['of it in huge pages', bytes(memory.huge_page_bytes), 'the kernel']);
-  if (memory.pss_bytes != null) rows.push(['proportional share', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
+  if (memory.pss_bytes != null && !shared) rows.push(['proportional share (PSS)', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users']);
   if (memory.swap_bytes > 0) rows.push(['swapped out', bytes(memory.swap_bytes), 'the kernel']);
   if (memory.untouched_bytes >= 4096) rows.push(['of live blocks never touched', bytes(memory.untouched_bytes), 'not resident: it costs nothing yet']);
   for (const of of memory.nodes ?? []) {
@@ -282,7 +353,7 @@ function account(memory) {
   const moments = new Set((memory.over_time ?? []).map((moment) => moment.t_s)).size;
   const measured = memory.measured_at_s == null ? null
     : `Measured part by part ${duration(memory.measured_at_s)} after the start.${moments > 1
-      ? ` That was done ${count(moments)} times; between them the areas of the chart are drawn straight.` : ''}${
+      ? ` That was done ${count(moments)} times (▲). Between them the chart shows resident memory and live blocks as each snapshot saw them; the other parts are not known there and drawn straight.` : ''}${
       memory.latest_rss_at_s - memory.measured_at_s >= 3
         ? ` The last is ${duration(memory.latest_rss_at_s - memory.measured_at_s)} before the last snapshot, when ${bytes(memory.latest_rss_bytes)} were resident.` : ''}`;
   return [

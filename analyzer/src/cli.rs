@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    self, bundle, check, completions, control, demo, diff, doctor, export, install, man, report,
-    run, scan, top,
+    self, bundle, check, completions, control, demo, diff, doctor, export, install, list, man,
+    report, run, scan, top,
 };
 use crate::exit;
 use crate::supervise::Inherited;
@@ -61,7 +61,7 @@ pub enum Command {
     /// Mark this moment in the recording of a running process, for --since and --until
     Mark(control::MarkArgs),
     /// List the tracked processes of this host, and those that have the library but do not record
-    List,
+    List(list::Args),
     /// Say what can and cannot be measured here, and why, with the remedy
     Doctor(doctor::Args),
     /// Copy this executable and the library into a folder
@@ -95,7 +95,7 @@ impl Command {
             Command::Snapshot(args) => commands::control::snapshot(&args),
             Command::Scan(args) => commands::scan::execute(&args),
             Command::Mark(args) => commands::control::mark(&args),
-            Command::List => commands::list::execute(),
+            Command::List(args) => commands::list::execute(&args),
             Command::Doctor(args) => commands::doctor::execute(&args),
             Command::Install(args) => commands::install::execute(&args),
             Command::LibPath => commands::lib_path::execute(),

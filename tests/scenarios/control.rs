@@ -123,12 +123,39 @@ fn a_mark_divides_what_was_allocated_exactly() {
     assert_eq!(allocations(&second, "keep_late"), 5);
 }
 
+/// What `list` says of a process; its resident memory is near what the kernel says, and it is in the table.
+fn listed(pid: &str) -> serde_json::Value {
+    let list: serde_json::Value =
+        serde_json::from_str(&asked(&["list", "--format", "json"])).expect("JSON");
+    let processes = list["processes"].as_array().expect("processes");
+    let own = processes.iter().find(|one| one["pid"].to_string() == pid);
+    let own = own.expect("the process is listed").clone();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let (listed, kernel) = (
+        own["rss_bytes"].as_u64().expect("bytes"),
+        kib.expect("KiB") << 10,
+    );
+    assert!(listed.abs_diff(kernel) <= kernel / 4, "{listed} {kernel}");
+    let table = asked(&["list"]);
+    let row = table
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(pid));
+    let state = own["state"].as_str().expect("a state");
+    assert!(row.is_some_and(|row| row.contains(state)), "{table}");
+    own
+}
+
 /// Switches recording off before step 1 and on again before step 2.
 fn switched(case: &Case) {
     let mut running = case.start_tracked();
     let pid = running.pid().to_string();
     reach(&mut running, "1");
+    let state = || listed(&pid)["state"].as_str().unwrap_or("").to_owned();
+    assert_eq!(state(), "recording");
     asked(&["disable", &pid, "--wait", "60s"]);
+    assert_eq!(state(), "off");
     pass(&running, "1");
     reach(&mut running, "2");
     asked(&["enable", &pid, "--wait", "60s"]);

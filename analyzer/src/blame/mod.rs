@@ -7,6 +7,10 @@ mod names;
 
 mod table;
 
+use std::sync::{LazyLock, RwLock};
+
+use hashbrown::HashMap;
+
 use crate::glob;
 use crate::model::Frame;
 pub use names::{bare, short};
@@ -119,9 +123,32 @@ fn is_managed(frame: &Frame) -> bool {
     }
 }
 
+/// Answers of [`is_plumbing`] by what it looks at. The same frames are in thousands of stacks, and a live view
+/// reads them again and again.
+static KNOWN: LazyLock<RwLock<HashMap<String, bool>>> = LazyLock::new(RwLock::default);
+/// Answers that are kept at most.
+const MOST_KNOWN: usize = 100_000;
+
 /// True for frames that pass memory on to whoever called them: libc, standard libraries,
 /// allocators and allocation wrappers.
 pub fn is_plumbing(frame: &Frame) -> bool {
+    let [function, file] = [&frame.function, &frame.file].map(|it| it.as_deref().unwrap_or(""));
+    let key = format!("{}\0{file}\0{function}", frame.module);
+    let known = KNOWN.read().ok();
+    if let Some(answer) = known.and_then(|known| known.get(&key).copied()) {
+        return answer;
+    }
+    let answer = passes_memory_on(frame);
+    if let Ok(mut known) = KNOWN.write() {
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(key, answer);
+    }
+    answer
+}
+
+fn passes_memory_on(frame: &Frame) -> bool {
     let module = crate::model::identity::file_name(&frame.module);
     if table::LIBRARIES
         .iter()

@@ -1,17 +1,39 @@
 //! `list`: the tracked processes of this host.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use leaktrack_recording::{EventKind, Mode};
+use serde_json::{Value, json};
 
 use crate::host::{ProcessFiles, State, Tracked, printable, tracked};
-use crate::{human, say};
+use crate::model::LoadOptions;
+use crate::{human, read, say};
+
+/// How to write it down.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How to write it down
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How a list is written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table for people
+    #[default]
+    Text,
+    /// For programs: bytes, Unix seconds; unknown is null
+    Json,
+}
 
 /// Prints one line per process, containers' included.
-pub fn execute() -> anyhow::Result<ExitCode> {
+pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     let mut found = Vec::new();
-    let mut hidden = 0;
+    let mut hidden = 0_u64;
     for process in ProcessFiles::all().context("cannot read /proc")? {
         match tracked::look(process) {
             Ok(process) => found.extend(process),
@@ -20,13 +42,80 @@ pub fn execute() -> anyhow::Result<ExitCode> {
         }
     }
     let mut out = io::stdout().lock();
-    write_list(&found, &mut out)?;
+    match args.format {
+        Format::Text => write_list(&found, &mut out)?,
+        Format::Json => {
+            let processes: Vec<Value> = found.iter().map(row).collect();
+            let list = json!({
+                "schema": "leaktrack.list/1", "processes": processes, "not_looked_at": hidden,
+            });
+            serde_json::to_writer_pretty(&mut out, &list).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
     if hidden > 0 {
         say!(
             "{hidden} more could not be looked at: they belong to other users or sandboxes; root sees most of them"
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the library does in a process, in a word; `None`: the recording does not say.
+fn state(tracked: &Tracked) -> Option<&'static str> {
+    match &tracked.state {
+        State::Recording { path, .. } => is_on(path).map(|is_on| match is_on {
+            true => "recording",
+            false => "off",
+        }),
+        State::Deleted(_) => Some("deleted"),
+        State::Idle(_) => Some("idle"),
+        State::Absent(_) => Some("absent"),
+    }
+}
+
+/// True if new blocks are recorded, as of the last record.
+fn is_on(path: &Path) -> Option<bool> {
+    let process = read::process(path, &LoadOptions::default()).ok()?;
+    let switched = process
+        .events
+        .iter()
+        .rev()
+        .find_map(|event| match event.kind {
+            EventKind::Enable => Some(true),
+            EventKind::Disable => Some(false),
+            _ => None,
+        });
+    Some(switched.unwrap_or(process.mode != Mode::Dormant))
+}
+
+/// Why it does not record.
+fn why(state: &State) -> Option<String> {
+    match state {
+        State::Idle(why) | State::Absent(why) => Some(why.clone()),
+        State::Deleted(path) => Some(format!("its recording {path} was deleted")),
+        State::Recording { .. } => None,
+    }
+}
+
+fn row(tracked: &Tracked) -> Value {
+    let process = &tracked.process;
+    let (recording, since_unix_s) = match &tracked.state {
+        State::Recording { path, since_unix_s } => {
+            (Some(path.display().to_string()), Some(*since_unix_s))
+        }
+        _ => (None, None),
+    };
+    json!({
+        "pid": process.pid,
+        "inner_pid": process.inner_pid(),
+        "name": printable(&process.name()),
+        "state": state(tracked),
+        "rss_bytes": process.resident_bytes(),
+        "since_unix_s": since_unix_s,
+        "recording": recording,
+        "why": why(&tracked.state),
+    })
 }
 
 fn write_list(found: &[Tracked], out: &mut impl Write) -> io::Result<()> {
@@ -42,29 +131,47 @@ fn write_list(found: &[Tracked], out: &mut impl Write) -> io::Result<()> {
     if !recording.is_empty() {
         writeln!(
             out,
-            "{:>9}  {:<20}  {:<23}  RECORDING",
-            "PID", "NAME", "SINCE"
+            "{:>9}  {:<20}  {:>9}  {:<9}  {:<23}  RECORDING",
+            "PID", "NAME", "RSS", "STATE", "SINCE"
         )?;
     }
     for tracked in recording {
         if let State::Recording { path, since_unix_s } = &tracked.state {
             let since = human::utc(*since_unix_s);
             let path = printable(&path.display().to_string());
-            writeln!(out, "{}  {since:<23}  {path}", who(tracked))?;
+            let state = state(tracked).unwrap_or("unknown");
+            let rss = rss(tracked);
+            writeln!(
+                out,
+                "{}  {rss:>9}  {state:<9}  {since:<23}  {path}",
+                who(tracked)
+            )?;
         }
     }
     if !others.is_empty() {
-        writeln!(out, "\nnot recording:\n{:>9}  {:<20}  WHY", "PID", "NAME")?;
+        writeln!(
+            out,
+            "\nnot recording:\n{:>9}  {:<20}  {:>9}  WHY",
+            "PID", "NAME", "RSS"
+        )?;
     }
     for tracked in others {
-        let why = match &tracked.state {
-            State::Idle(why) | State::Absent(why) => why.clone(),
-            State::Deleted(path) => format!("its recording {path} was deleted"),
-            State::Recording { .. } => continue,
-        };
-        writeln!(out, "{}  {}", who(tracked), printable(&why))?;
+        if let Some(why) = why(&tracked.state) {
+            writeln!(
+                out,
+                "{}  {:>9}  {}",
+                who(tracked),
+                rss(tracked),
+                printable(&why)
+            )?;
+        }
     }
     Ok(())
+}
+
+fn rss(tracked: &Tracked) -> String {
+    let bytes = tracked.process.resident_bytes();
+    bytes.map_or_else(|| "-".to_owned(), human::bytes)
 }
 
 fn who(tracked: &Tracked) -> String {

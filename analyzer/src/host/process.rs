@@ -130,6 +130,13 @@ impl ProcessFiles {
         self.status("State")?.chars().next()
     }
 
+    /// Its resident memory.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        let kib = self.status("VmRSS")?;
+        let kib: u64 = kib.split_ascii_whitespace().next()?.parse().ok()?;
+        Some(kib.saturating_mul(1024))
+    }
+
     /// True if the library's background thread runs in it.
     pub fn has_helper(&self) -> bool {
         let tasks = std::fs::read_dir(self.folder.join("task"));

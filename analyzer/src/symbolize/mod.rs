@@ -78,8 +78,8 @@ pub struct Symbolizer {
     finder: Finder,
     /// Names that came with recordings; they are the ones that belong to them.
     bundled: Vec<Arc<Symbols>>,
-    /// Index into `modules` by path and build-id.
-    known: HashMap<(Vec<u8>, Vec<u8>), usize>,
+    /// Index into `modules` by path and build-id, or the hash of the content where there is none.
+    known: HashMap<(Vec<u8>, Vec<u8>, Option<u64>), usize>,
     modules: Vec<Module>,
     notes: Vec<String>,
 }
@@ -219,7 +219,11 @@ impl Symbolizer {
 
     /// Index of a module, opened if it is asked for the first time.
     fn module(&mut self, module: &ModuleRef<'_>) -> usize {
-        let key = (module.path.to_vec(), module.build_id.to_vec());
+        let key = (
+            module.path.to_vec(),
+            module.build_id.to_vec(),
+            module.content,
+        );
         if let Some(&index) = self.known.get(&key) {
             return index;
         }

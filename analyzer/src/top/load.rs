@@ -34,6 +34,8 @@ pub struct Loader {
     load: LoadOptions,
     report: ReportOptions,
     known: BTreeMap<PathBuf, Known>,
+    /// Names that were looked up: most of what a first reading takes, and the same for processes of one program.
+    stacks: Stacks,
     found: Vec<(Option<PathBuf>, u32, View)>,
     looked: Option<Instant>,
 }
@@ -41,8 +43,6 @@ pub struct Loader {
 /// A recording that was read before.
 struct Known {
     stamp: Option<(u64, SystemTime)>,
-    /// Names that were looked up: most of what a first reading takes.
-    stacks: Stacks,
     report: Result<Arc<Report>, String>,
     /// What was read before that failed: shown with the reason.
     last: Option<Arc<Report>>,
@@ -61,6 +61,7 @@ impl Loader {
         };
         Self {
             subject,
+            stacks: Stacks::new(load.symbols.clone()),
             load,
             report,
             known: BTreeMap::new(),
@@ -81,6 +82,10 @@ impl Loader {
         loaded: impl Fn(Vec<View>) -> bool + Send + 'static,
     ) {
         std::thread::spawn(move || {
+            // The list at once; what is in many recordings takes a while.
+            if self.is_everything() && !loaded(self.bare()) {
+                return;
+            }
             loop {
                 let begun = Instant::now();
                 let views = self.load();
@@ -93,9 +98,14 @@ impl Loader {
         });
     }
 
-    /// All views as they are now.
-    pub fn load(&mut self) -> Vec<View> {
-        let subjects: Vec<(Option<PathBuf>, u32, View)> = match &self.subject {
+    /// All processes, without a look into their recordings.
+    fn bare(&mut self) -> Vec<View> {
+        let subjects = self.subjects().into_iter();
+        subjects.map(|(_, _, bare)| bare).collect()
+    }
+
+    fn subjects(&mut self) -> Vec<(Option<PathBuf>, u32, View)> {
+        match &self.subject {
             Subject::Recordings(list) => list
                 .iter()
                 .map(|(path, pid)| {
@@ -112,7 +122,12 @@ impl Loader {
                 }
                 self.found.clone()
             }
-        };
+        }
+    }
+
+    /// All views as they are now.
+    pub fn load(&mut self) -> Vec<View> {
+        let subjects = self.subjects();
         self.known.retain(|path, _| {
             subjects
                 .iter()
@@ -136,15 +151,11 @@ impl Loader {
             .get(&path)
             .is_some_and(|known| known.stamp == stamp && known.was_alive == is_alive);
         if !is_known {
-            let (stacks, last) = match self.known.remove(&path) {
-                Some(known) => (Some(known.stacks), known.report.ok().or(known.last)),
-                None => (None, None),
-            };
-            let mut stacks = stacks.unwrap_or_else(|| Stacks::new(self.load.symbols.clone()));
-            let report = self.read(&path, &mut stacks);
+            let last = self.known.remove(&path);
+            let last = last.and_then(|known| known.report.ok().or(known.last));
+            let report = self.read(&path);
             let known = Known {
                 stamp,
-                stacks,
                 report,
                 last,
                 was_alive: is_alive,
@@ -170,11 +181,13 @@ impl Loader {
         }
     }
 
-    fn read(&self, path: &Path, stacks: &mut Stacks) -> Result<Arc<Report>, String> {
+    fn read(&mut self, path: &Path) -> Result<Arc<Report>, String> {
         let process = read::process(path, &self.load).map_err(|error| error.to_string())?;
-        let family = Family::merge_with(vec![process], &self.load, stacks)
+        let family = Family::merge_with(vec![process], &self.load, &mut self.stacks)
             .map_err(|error| error.to_string())?;
-        Ok(Arc::new(report::assemble(&family, &self.report)))
+        let mut report = report::assemble(&family, &self.report);
+        report::call_as_started(&mut report);
+        Ok(Arc::new(report))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a key asks of the process that is looked at.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use leaktrack_recording::control::{self as page, ScanWish};
 
 use crate::host::control::{self, News, Request as Message};
+use crate::model::{LoadOptions, scans};
+use crate::{human, read};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,6 +148,10 @@ impl Request {
             control::ask_unless(&target, message, patience, leaving, &tell)
         });
         match asked {
+            Ok(added) if added.is_empty() && self.what == What::Scan => Answer {
+                words: format!("{}: {}", self.what.done(), lost(&self.recording)),
+                failed: false,
+            },
             Ok(added) if added.is_empty() => Answer {
                 words: self.what.done(),
                 failed: false,
@@ -159,5 +165,38 @@ impl Request {
                 failed: true,
             },
         }
+    }
+}
+
+/// What the last scan found lost, in words.
+fn lost(recording: &Path) -> String {
+    let process = match read::process(recording, &LoadOptions::default()) {
+        Ok(process) => process,
+        Err(error) => return error.to_string(),
+    };
+    if let Some(scan) = process.scans.last().filter(|scan| !scan.complete) {
+        let why = scan
+            .why_not
+            .as_deref()
+            .unwrap_or("it did not get to its end");
+        return format!("no verdict, {why}");
+    }
+    let losses = process.sites.iter().filter_map(|site| site.losses);
+    let Some(loss) = scans::sum(losses) else {
+        return "nothing is lost".to_owned();
+    };
+    let blocks = loss.definite_blocks.saturating_add(loss.indirect_blocks);
+    let bytes = loss.definite_bytes.saturating_add(loss.indirect_bytes);
+    let possibly = match loss.possible_blocks {
+        0 => String::new(),
+        blocks => format!(", {} possibly", human::count(blocks)),
+    };
+    match blocks {
+        0 => format!("nothing is lost{possibly}"),
+        _ => format!(
+            "{} with {} lost{possibly}",
+            human::plural(blocks, "block"),
+            human::bytes(bytes)
+        ),
     }
 }

@@ -148,9 +148,8 @@ fn curve(
     let values = chart::resample(points, from_s, columns);
     let scale = Scale::of(values.iter().copied());
     let shown_s = last_s - points.first().map_or(0.0, |point| point.0).max(from_s);
-    let dash = if theme.unicode { "–" } else { "-" };
     let range = format!(
-        "  {}{dash}{} in {}",
+        "  (scale {} to {}, {})",
         human::bytes(scale.low),
         human::bytes(scale.high),
         human::duration(shown_s)

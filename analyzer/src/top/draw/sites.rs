@@ -125,6 +125,8 @@ fn values(row: &Row, site: &SiteReport, room: usize, theme: &Theme) -> Vec<(Stri
     let none = || "-".to_owned();
     let suppressed = site.suppressed_by.is_some();
     let verdict = theme.of_verdict(site.verdict, suppressed);
+    // A stack of a line that grows, whatever it does itself.
+    let finding = site.finding.filter(|_| !site.verdict.is_finding());
     let rate = site
         .growth
         .rate
@@ -163,7 +165,13 @@ fn values(row: &Row, site: &SiteReport, room: usize, theme: &Theme) -> Vec<(Stri
         (row.faults.map_or_else(none, human::count), plain),
         (resident, plain),
         (chart::line(&site.series, TREND, theme.unicode), theme.curve),
-        (name + &place, plain),
+        (
+            match finding {
+                Some(number) => format!("{name}{place}  in finding {number}"),
+                None => name + &place,
+            },
+            plain,
+        ),
     ]
 }
 

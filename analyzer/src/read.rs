@@ -55,11 +55,21 @@ pub enum LoadError {
     },
     /// The file was made and nothing written into it yet: its process ended, or is, at that point.
     #[error(
-        "{path}: nothing is recorded in it: its process has only just started, or ended before it could write; if it runs, try again in a second"
+        "{path}: nothing is recorded in it: its process has only just started, or ended before it could write, or the file was cut after its first bytes; if it runs, try again in a second"
     )]
     Unwritten {
         /// The file.
         path: PathBuf,
+    },
+    /// Of a file that is cut or damaged no snapshot is left, and there is no other.
+    #[error(
+        "{path} is damaged: {problem}; no snapshot of it can be read: copy it again once its process has ended, or record again"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong with it.
+        problem: String,
     },
     /// See there.
     #[error(transparent)]
@@ -113,6 +123,16 @@ pub fn load(paths: &[impl AsRef<Path>], options: &LoadOptions) -> Result<Family,
         return Err(LoadError::Window {
             path: first.path.clone(),
             window: Box::new(window.clone()),
+        });
+    }
+    if processes.iter().all(|process| process.heads.is_empty())
+        && let Some((process, problem)) = processes
+            .iter()
+            .find_map(|process| Some((process, process.problems.first()?)))
+    {
+        return Err(LoadError::Unreadable {
+            path: process.path.clone(),
+            problem: problem.clone(),
         });
     }
     let mut family = Family::merge(processes, options)?;

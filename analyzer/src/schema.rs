@@ -182,6 +182,7 @@ fn memory() -> Value {
         ("limit_kind", or_null(string())),
         ("peak_rss_bytes", or_null(count())),
         ("peak_rss_at_s", or_null(number())),
+        ("kernel_peak_rss_bytes", or_null(count())),
         ("parts", list(part)),
         ("unexplained_bytes", or_null(json!({"type": "integer"}))),
         ("verdict", or_null(string())),
@@ -282,6 +283,7 @@ fn blocks() -> Value {
         ("function", or_null(string())),
         ("file", or_null(string())),
         ("line", or_null(count())),
+        ("lost", or_null(boolean())),
     ]);
     object(&[
         ("process", count()),
@@ -421,6 +423,7 @@ fn site() -> Value {
             ),
         ),
         ("suppressed_by", or_null(string())),
+        ("finding", or_null(count())),
         (
             "blame",
             or_null(object(&[

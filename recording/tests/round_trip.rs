@@ -95,7 +95,7 @@ fn delta_list() -> impl Strategy<Value = Vec<SiteDelta>> {
 
 fn system() -> impl Strategy<Value = Option<System>> {
     let field = || proptest::option::of(n());
-    proptest::option::of(proptest::array::uniform26(field()).prop_map(System::from_values))
+    proptest::option::of(proptest::array::uniform27(field()).prop_map(System::from_values))
 }
 
 fn head() -> impl Strategy<Value = SnapshotHead> {

@@ -373,6 +373,22 @@ fn a_dormant_program_and_a_cut_file_are_not_green_and_the_report_says_so_at_its_
     let length = bytes.len() / 2 / 4096 * 4096 + 1234;
     std::fs::write(&cut, &bytes[..length]).expect("writable");
     let text = report(&cut);
+    // Nothing but its beginning: it cannot be read, and that is why.
+    let stump = whole.folder.join("stump.ltk");
+    std::fs::write(&stump, &bytes[..4096 + 1234]).expect("writable");
+    let output = Command::new(&product().command)
+        .arg("report")
+        .arg(&stump)
+        .output()
+        .expect("leaktrack report");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("the file was cut off here"), "{said}");
+    let output = check(&[&stump], GROWING);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+    assert!(said.contains("is damaged"), "{said}");
+
     let paragraph = text.split("\n\n").next().expect("a paragraph");
     let paragraph = paragraph.replace('\n', " ");
     assert!(

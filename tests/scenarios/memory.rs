@@ -709,3 +709,25 @@ fn a_child_of_a_full_parent_has_room_for_its_snapshots() {
         assert!(heap >= 60_000 * 48, "{heap}: {}", report.json["memory"]);
     }
 }
+
+#[test]
+fn a_peak_between_two_snapshots_is_told_by_the_kernel() {
+    let tracked = Case::of("peak_between.c").option("interval=1h").tracked();
+    tracked.outcome.expect_code(0);
+    let said = String::from_utf8_lossy(&tracked.outcome.stdout).into_owned();
+    let kib = said
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse::<u64>().ok());
+    let expected = kib.expect("VmHWM") << 10;
+    let report = tracked.report();
+    let peak = |name: &str| report.json["memory"][name].as_u64().expect(name);
+    assert!(expected >= 64 * MIB, "{said}");
+    // What it did after it had asked is little.
+    let found = peak("kernel_peak_rss_bytes");
+    assert!(
+        found >= expected && found < expected + MIB,
+        "{found} {said}"
+    );
+    assert!(peak("peak_rss_bytes") < 48 * MIB);
+}

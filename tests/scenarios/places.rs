@@ -158,9 +158,10 @@ fn blocks_and_areas_are_where_the_program_and_the_kernel_say() {
     );
     assert_eq!(blocks["sites"], blocks["known_sites"]);
     let [largest, oldest] = ["largest", "oldest"].map(|name| number(&blocks[name]) as usize);
-    assert_eq!(largest, 1024 / number(&blocks["sites"]) as usize);
+    // What sites of a few blocks do not need is handed on.
+    assert!(largest > 1024 / number(&blocks["sites"]) as usize);
     assert_eq!(largest, oldest);
-    assert!(largest < 400, "there are more blocks than room: {largest}");
+    assert!(largest < 1200, "there are more blocks than room: {largest}");
     let list = blocks["list"].as_array().expect("a list");
     assert_eq!(list.len() as u64, number(&blocks["chosen"]));
     assert!(list.len() <= 2048);
@@ -179,7 +180,8 @@ fn blocks_and_areas_are_where_the_program_and_the_kernel_say() {
             .take(largest)
             .all(|block| pairs.contains(block))
     );
-    assert!(found.len() <= largest + oldest);
+    // What is left over when all have so many: at most one more for each.
+    assert!(found.len() <= largest + oldest + 2);
 
     // The oldest of those that differ in age.
     let aged = listed(&report, "keep_aged");
@@ -190,7 +192,12 @@ fn blocks_and_areas_are_where_the_program_and_the_kernel_say() {
     );
     let old: Vec<_> = aged.iter().filter(|(_, bytes, ..)| *bytes == 40).collect();
     let young: Vec<_> = aged.iter().filter(|(_, bytes, ..)| *bytes == 48).collect();
-    assert_eq!((old.len(), young.len()), (oldest, largest));
+    assert!((oldest..=oldest + 1).contains(&old.len()), "{}", old.len());
+    assert!(
+        (largest..=largest + 1).contains(&young.len()),
+        "{}",
+        young.len()
+    );
     assert!(
         old.iter()
             .all(|(.., age_s)| *age_s > 2.9 && *age_s < passed_s + 5.0)
@@ -370,4 +377,27 @@ fn blocks_and_areas_are_where_the_program_and_the_kernel_say() {
 
     fs::write(running.folder().join("2"), "").expect("a step");
     running.finish().outcome.expect_code(0);
+}
+
+/// Of single blocks it is told which are lost, where the scan knows.
+#[test]
+fn lost_blocks_are_marked() {
+    let tracked = Case::of("leak_shapes.c").tracked();
+    let report = tracked.report();
+    let list = report.json["blocks"][0]["list"].as_array().expect("blocks");
+    let of = |function: &str| -> Vec<&Value> {
+        let blocks = list.iter().filter(|block| block["function"] == function);
+        blocks.map(|block| &block["lost"]).collect()
+    };
+    assert_eq!(of("lost"), [true; 5]);
+    assert_eq!(of("ring"), [true; 15]);
+    assert_eq!(of("held"), [false; 5]);
+    assert_eq!(of("held_by_block"), [false; 5]);
+    // Something points into these: nobody knows.
+    assert!(of("possible_parent").iter().all(|lost| lost.is_null()));
+    let recording = tracked.recordings[0].to_str().expect("a path");
+    let text = leaktrack(&["report", recording, "--blocks=0"]);
+    let marked = text.lines().filter(|line| line.ends_with("(lost)")).count();
+    let lost = list.iter().filter(|block| block["lost"] == true).count();
+    assert_eq!(marked, lost);
 }

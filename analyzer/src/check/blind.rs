@@ -99,6 +99,21 @@ pub fn nothing_recorded(path: &Path, what: &str) -> Reason {
     }
 }
 
+/// There is a recording, and nothing of it is left.
+pub fn unreadable(path: &Path, problem: &str) -> Reason {
+    Reason {
+        fatal: true,
+        ..reason(
+            "damaged",
+            format!(
+                "{} is damaged: {problem}. No snapshot of it can be read.",
+                path.display()
+            ),
+            "Copy it again, once its process has ended, or record again.",
+        )
+    }
+}
+
 /// Everything that makes silence worthless.
 pub fn reasons(family: &Family, report: &Report, options: &CheckOptions) -> Vec<Reason> {
     let unseen = report.coverage.unseen.iter();

@@ -17,7 +17,7 @@ mod text;
 use std::io::Write;
 
 pub use baseline::Baseline;
-pub use blind::nothing_recorded;
+pub use blind::{nothing_recorded, unreadable};
 pub use document::{Finding, Outcome, Reason, SCHEMA, Status, Tolerated};
 
 use crate::diff::Run;

@@ -224,6 +224,9 @@ fn absent(error: &LoadError) -> Option<check::Reason> {
             (path, "there is no such file")
         }
         LoadError::Unwritten { path } => (path, "it is empty"),
+        LoadError::Unreadable { path, problem } => {
+            return Some(check::unreadable(path, problem));
+        }
         LoadError::Decode {
             path,
             error: DecodeError::NoProcess,

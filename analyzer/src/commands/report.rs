@@ -138,6 +138,7 @@ fn report_options(args: &Args) -> anyhow::Result<ReportOptions> {
     let draws = args.format == Format::Html;
     Ok(ReportOptions {
         top: args.top.unwrap_or(if draws { HTML_SITES } else { SITES }),
+        few_if_short: args.top.is_none(),
         older_than_ms: args.older_than,
         min_bytes: args.min_bytes.unwrap_or(0),
         suppressions: suppressions(&args.suppressions)?,

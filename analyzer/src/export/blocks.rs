@@ -19,6 +19,7 @@ const COLUMNS: &[&str] = &[
     "function",
     "file",
     "line",
+    "lost",
 ];
 
 /// Writes a heading and the rows.
@@ -40,6 +41,7 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
                 words(block.function.as_deref()),
                 words(block.file.as_deref()),
                 known(block.line),
+                known(block.lost),
             ];
             writer.write_record(&row).map_err(io::Error::other)?;
         }

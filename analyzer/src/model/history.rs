@@ -77,6 +77,21 @@ impl History {
         self.changes.last().map_or(self.base, |change| change.1)
     }
 
+    /// By how much live bytes rose since the first grid point: until the end, or to their peak.
+    pub fn rise_bytes(&self, to_peak: bool) -> u64 {
+        let end = match to_peak {
+            true => self.peak_live_bytes,
+            false => self.last().live_bytes(),
+        };
+        end.saturating_sub(self.first().live_bytes())
+    }
+
+    /// As the counters stood at the first grid point.
+    pub fn first(&self) -> Counters {
+        let first = self.changes.first().filter(|change| change.0 == 0);
+        first.map_or(self.base, |change| change.1)
+    }
+
     /// Adds what happened up to the grid point `at`, before the window if `None`.
     pub fn add(&mut self, at: Option<u32>, delta: &Counters) {
         self.add_part(at, 1.0, delta);

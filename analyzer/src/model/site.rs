@@ -97,6 +97,11 @@ impl Site {
         self.sum(|part| part.history.last().live_bytes())
     }
 
+    /// Live bytes at the first snapshots of its processes.
+    pub fn first_live_bytes(&self) -> u64 {
+        self.sum(|part| part.history.first().live_bytes())
+    }
+
     /// Live blocks at the end of the window.
     pub fn live_blocks(&self) -> u64 {
         self.sum(|part| part.history.last().live_blocks())

@@ -1,5 +1,7 @@
 //! Puts the report together.
 
+use std::collections::HashMap;
+
 use super::diagnosis::{self, Evidence};
 use super::document::*;
 use super::gc;
@@ -28,7 +30,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         paths: paths.map(|path| path.display().to_string()).collect(),
         ..Extra::default()
     };
-    let sites = select(family, &judgement.opinions, options, &mut extra);
+    let mut sites = select(family, &judgement.opinions, options, &mut extra);
     let unsuppressed = sites.iter().filter(|site| site.suppressed_by.is_none());
     let unsuppressed: Vec<usize> = unsuppressed.map(|site| site.index).collect();
 
@@ -41,11 +43,24 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         .filter_map(|line| Some((line.members.key.clone(), line.opinion.clone()?)))
         .collect();
     let is_finding = |line: &&Grouped| line.group.verdict.is_finding();
-    let finding_count = lines.iter().filter(is_finding).count() as u64;
+    let mut findings: Vec<&Grouped> = lines.iter().filter(is_finding).collect();
+    findings.sort_by(|a, b| worst_first(&a.group, &b.group));
+    let finding_count = findings.len() as u64;
+    let (finding_of, worst_stacks) = stacks_of_findings(&findings);
+    // Findings first: the worst stack of each, then the others that make it one; then all that is none.
+    sites.sort_by_key(|site| {
+        let number = finding_of.get(&site.index).copied();
+        let place = match (worst_stacks.get(&site.index), site.is_finding) {
+            (Some(place), _) => Some(*place),
+            (None, true) => Some(STACKS),
+            (None, false) => None,
+        };
+        place.map_or((2, 0, 0), |place| {
+            (place.min(1), number.unwrap_or(u64::MAX), place)
+        })
+    });
     if options.curves {
-        let findings = lines.iter().filter(is_finding);
-        extra.findings = findings.map(|line| line.group.clone()).collect();
-        extra.findings.sort_by(worst_first);
+        extra.findings = findings.iter().map(|line| line.group.clone()).collect();
     }
     let grouped = match options.group_by {
         GroupBy::Site | GroupBy::Line => lines,
@@ -59,7 +74,10 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
 
     let is_listed = |site: &&Selected| {
         let opinion = judgement.opinions.get(site.index);
-        options.show_healthy || opinion.is_some_and(|it| it.verdict != Verdict::Healthy)
+        // Of a finding the stacks that make it one are told, whatever their own verdict.
+        options.show_healthy
+            || worst_stacks.contains_key(&site.index)
+            || opinion.is_some_and(|it| it.verdict != Verdict::Healthy)
     };
     let top = match options.top {
         0 => usize::MAX,
@@ -73,7 +91,12 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         .iter()
         .filter(is_listed)
         .take(top)
-        .filter_map(|site| site_report(family, &judgement, site))
+        .filter_map(|site| {
+            Some(SiteReport {
+                finding: finding_of.get(&site.index).copied(),
+                ..site_report(family, &judgement, site)?
+            })
+        })
         .collect();
     extra.plumbing = reports
         .iter()
@@ -167,6 +190,20 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     }
 }
 
+/// Stacks of a finding that come with it.
+const STACKS: usize = 5;
+
+/// For each site of a finding the finding's number, and of its worst stacks their places in it. `findings` come
+/// worst first.
+fn stacks_of_findings(findings: &[&Grouped]) -> (HashMap<usize, u64>, HashMap<usize, usize>) {
+    let (mut numbers, mut worst) = (HashMap::new(), HashMap::new());
+    for (number, line) in (1..).zip(findings) {
+        numbers.extend(line.members.sites.iter().map(|index| (*index, number)));
+        worst.extend(line.order.iter().copied().zip(0..STACKS));
+    }
+    (numbers, worst)
+}
+
 /// Growth of findings that are not a runtime's own heap, bytes per second.
 fn native_rate(family: &Family, judgement: &Judgement) -> f64 {
     let sites = family.sites.iter().zip(&judgement.opinions);
@@ -258,6 +295,8 @@ struct Grouped {
     members: Members,
     opinion: Option<Opinion>,
     group: Group,
+    /// Indices of the sites in the group's order.
+    order: Vec<usize>,
 }
 
 fn grouped(family: &Family, judgement: &Judgement, sites: &[usize], by: GroupBy) -> Vec<Grouped> {
@@ -265,10 +304,14 @@ fn grouped(family: &Family, judgement: &Judgement, sites: &[usize], by: GroupBy)
     let opinions = parallel::map(&mut members, |members| members.judge(family, judgement));
     let pairs = members.into_iter().zip(opinions);
     pairs
-        .map(|(members, opinion)| Grouped {
-            group: members.report(by, family, opinion.as_ref(), &judgement.opinions),
-            members,
-            opinion,
+        .map(|(members, opinion)| {
+            let (group, order) = members.report(by, family, opinion.as_ref(), &judgement.opinions);
+            Grouped {
+                group,
+                members,
+                opinion,
+                order,
+            }
         })
         .collect()
 }
@@ -293,7 +336,7 @@ fn worst_first(a: &Group, b: &Group) -> std::cmp::Ordering {
 fn growth(family: &Family, lines: &[Grouped], opinions: &[Opinion]) -> Growth {
     let of_finding = |opinion: &Opinion| opinion.rate.filter(|_| opinion.verdict.is_finding());
     let of_line = |line: &Grouped| {
-        let mut sites = line.members.sites.clone();
+        let sites = line.order.clone();
         let speed = |index: &usize| opinions.get(*index).and_then(of_finding);
         let rate = line
             .opinion
@@ -303,17 +346,13 @@ fn growth(family: &Family, lines: &[Grouped], opinions: &[Opinion]) -> Growth {
         if rate.is_none() && line.group.verdict != Verdict::Growing {
             return None;
         }
-        let fastest = |index: &usize| speed(index).map_or(0.0, |rate| rate.value);
-        let most = |index: &usize| family.sites.get(*index).map_or(0, Site::live_bytes);
-        sites.sort_by(|a, b| {
-            let by_speed = fastest(b).total_cmp(&fastest(a));
-            by_speed.then(most(b).cmp(&most(a)))
-        });
+        let first = |index: &usize| family.sites.get(*index).map_or(0, Site::first_live_bytes);
         Some(GrowingLine {
             verdict: line.group.verdict,
             rate,
             live_bytes: line.group.live_bytes,
             peak_live_bytes: line.group.peak_live_bytes,
+            first_live_bytes: sites.iter().map(first).fold(0, u64::saturating_add),
             kind: family.sites.get(*sites.first()?)?.kind,
             sites,
         })

@@ -141,13 +141,18 @@ impl Evidence<'_> {
             _ => ("grow", "grew"),
         };
         let total = by(growth.rate());
+        let from_the_start = growth
+            .held_from_the_start_bytes()
+            .map_or_else(String::new, |first| {
+                format!(", {} of it from the start", bytes(first))
+            });
         if growth.is_freed() {
             let rest = match growth.live_bytes() {
                 0 => "all of it was".to_owned(),
                 rest => format!("all but {} was", bytes(rest)),
             };
             return Some(format!(
-                "Growth while it ran: {what} {}{total}, to {} at the peak, most of it from {at}; {rest} \
+                "Growth while it ran: {what} {}{total}, to {} at the peak{from_the_start}, most of it from {at}; {rest} \
                  freed at exit. If the program is to run for longer, free earlier there, or bound what \
                  holds it.",
                 verb.1,
@@ -170,7 +175,10 @@ impl Evidence<'_> {
             0 => String::new(),
             freed => format!(", besides {} freed at exit", bytes(freed)),
         };
-        let so_far = format!("({} so far{freed})", bytes(growth.live_bytes()));
+        let so_far = format!(
+            "({} so far{from_the_start}{freed})",
+            bytes(growth.live_bytes())
+        );
         let (title, remedy) = match (growth.kinds(), worst.kind) {
             ((false, _), _) => (
                 "Growth of mappings",

@@ -307,6 +307,10 @@ pub struct Memory {
     pub peak_rss_bytes: Option<u64>,
     /// When that was, seconds after the root's start.
     pub peak_rss_at_s: Option<f64>,
+    /// The highest resident set at any time, as the kernel counts it (`VmHWM`): of a single process, and of all of
+    /// its recording. It stands as of the last look at the system around it.
+    #[serde(default)]
+    pub kernel_peak_rss_bytes: Option<u64>,
     /// Parts that were measured.
     pub parts: Vec<MemoryPart>,
     /// What no part explains; unknown unless all parts were measured. Below 0 if the parts were
@@ -535,6 +539,10 @@ pub struct SiteReport {
     pub suppression: String,
     /// The suppression that matched it, if any: then it is no finding.
     pub suppressed_by: Option<String>,
+    /// The number of the finding that its line is, the worst is 1; its own verdict may be another: of the
+    /// stacks of a line that grows, some stay.
+    #[serde(default)]
+    pub finding: Option<u64>,
     /// The line to look at.
     pub blame: Option<BlameReport>,
     /// Live bytes at the end.

@@ -1,5 +1,6 @@
 //! Sites taken together: by blamed line, function, file, module, by thread or by process.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Group;
@@ -196,6 +197,37 @@ impl Members {
             })
     }
 
+    /// Its sites, those first that make it grow: that are findings themselves by their rate, then the others by
+    /// what they rose since their first snapshot (to their peak, if most of it `was_freed`), those that are known
+    /// to stay level last. What is largest may have been there from the start.
+    pub fn those_that_rose_first(
+        &self,
+        family: &Family,
+        opinions: &[Opinion],
+        was_freed: bool,
+    ) -> Vec<usize> {
+        let mut sites = self.sites.clone();
+        let rank = |index: &usize| {
+            let opinion = opinions.get(*index);
+            let rate = opinion
+                .filter(|opinion| opinion.verdict.is_finding())
+                .and_then(|opinion| opinion.rate);
+            let stays = opinion.is_some_and(|opinion| opinion.verdict == Verdict::Retained);
+            let rose = family.sites.get(*index).map_or(0, |site| {
+                let rises = site
+                    .parts
+                    .iter()
+                    .map(|part| part.history.rise_bytes(was_freed));
+                rises.fold(0, u64::saturating_add)
+            });
+            // Whole bytes per second order as well as fractions of them.
+            let rate = rate.map_or(0, |rate| rate.value.max(0.0) as u64);
+            (Reverse(rate), stays, Reverse(rose))
+        };
+        sites.sort_by_cached_key(rank);
+        sites
+    }
+
     /// Bytes that make it a finding: the lost ones of sites that only lost some, the live ones of those
     /// that grow.
     fn finding_bytes(&self, family: &Family, opinions: &[Opinion]) -> u64 {
@@ -210,14 +242,15 @@ impl Members {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// As in the report. `opinions` are those on the sites; a finding among them makes the group one.
+    /// As in the report, and the indices of its sites in the same order. `opinions` are those on the sites; a
+    /// finding among them makes the group one.
     pub fn report(
         &self,
         by: GroupBy,
         family: &Family,
         judged: Option<&Opinion>,
         opinions: &[Opinion],
-    ) -> Group {
+    ) -> (Group, Vec<usize>) {
         let own = || self.sites.iter().filter_map(|index| opinions.get(*index));
         let findings = || own().filter(|opinion| opinion.verdict.is_finding());
         let worst = findings().map(|opinion| opinion.verdict).min();
@@ -241,17 +274,24 @@ impl Members {
             verdict
         };
         let live_bytes = self.live_bytes(family);
+        let peak_live_bytes = self.peak_live_bytes(family);
+        let sites = match verdict {
+            Verdict::Growing => {
+                self.those_that_rose_first(family, opinions, live_bytes < peak_live_bytes / 2)
+            }
+            _ => self.sites.clone(),
+        };
         let lost = || self.site_parts(family).map(|(_, part)| part);
         let lost_sites: BTreeSet<usize> = self
             .site_parts(family)
             .filter(|(_, part)| part.lost_blocks() > 0)
             .map(|(index, _)| index)
             .collect();
-        Group {
+        let group = Group {
             by: by.name().to_owned(),
             key: self.key.clone(),
             live_bytes,
-            peak_live_bytes: self.peak_live_bytes(family),
+            peak_live_bytes,
             lost_bytes: lost().fold(0, |sum, part| sum.saturating_add(part.lost_bytes())),
             lost_blocks: lost().fold(0, |sum, part| sum.saturating_add(part.lost_blocks())),
             lost_sites: lost_sites.len() as u64,
@@ -262,11 +302,11 @@ impl Members {
             },
             rate,
             verdict,
-            sites: self
-                .sites
+            sites: sites
                 .iter()
                 .filter_map(|index| Some(family.sites.get(*index)?.id.clone()))
                 .collect(),
-        }
+        };
+        (group, sites)
     }
 }

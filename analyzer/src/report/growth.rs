@@ -20,7 +20,9 @@ pub struct GrowingLine {
     pub live_bytes: u64,
     /// The most that was live.
     pub peak_live_bytes: u64,
-    /// Indices of its sites, the one that grows fastest or holds most first.
+    /// Live bytes at the first snapshot.
+    pub first_live_bytes: u64,
+    /// Indices of its sites, the one that makes it grow first.
     pub sites: Vec<usize>,
     /// Kind of the first one's memory.
     pub kind: SiteKind,
@@ -87,6 +89,13 @@ impl Growth {
     pub fn peak_live_bytes(&self) -> u64 {
         let peaks = self.lines.iter().map(|line| line.peak_live_bytes);
         peaks.fold(0, u64::saturating_add)
+    }
+
+    /// What they held from the start, where that is much of what they held at their peak.
+    pub fn held_from_the_start_bytes(&self) -> Option<u64> {
+        let first = self.lines.iter().map(|line| line.first_live_bytes);
+        let first = first.fold(0, u64::saturating_add);
+        (first > self.peak_live_bytes() / 10).then_some(first)
     }
 
     /// Whether heap blocks are among them, and whether mappings are.

@@ -165,6 +165,7 @@ pub fn memory(family: &Family, totals: &Totals, timeline: &[Moment]) -> Memory {
     let mut memory = Memory {
         peak_rss_bytes: peak.map(|moment| moment.rss_bytes),
         peak_rss_at_s: peak.map(|moment| moment.t_s),
+        kernel_peak_rss_bytes: kernel_peak(family),
         rss_bytes: sum(|head| head.rss_bytes),
         latest_rss_bytes: sum(|head| head.rss_bytes),
         latest_rss_at_s: heads
@@ -179,7 +180,23 @@ pub fn memory(family: &Family, totals: &Totals, timeline: &[Moment]) -> Memory {
         ..Memory::default()
     };
     accounts(family).fill(family, &mut memory);
+    // The account may have been taken after the kernel was asked.
+    let kernel = memory.kernel_peak_rss_bytes;
+    memory.kernel_peak_rss_bytes = kernel.map(|peak| peak.max(memory.rss_bytes.unwrap_or(0)));
     memory
+}
+
+/// The highest resident set of a single process, if all of its recording is looked at.
+fn kernel_peak(family: &Family) -> Option<u64> {
+    let [process] = family.processes.as_slice() else {
+        return None; // the highest of each need not have been at one time
+    };
+    let is_whole = process.from_ms == 0 && process.to_ms == process.last_record_ms;
+    let mut heads = process.window_heads().rev().filter(|_| is_whole);
+    let kernel = heads.find_map(|head| head.system?.peak_resident_bytes)?;
+    // The last snapshots may not have asked.
+    let seen = process.window_heads().map(|head| head.rss_bytes).max();
+    Some(kernel.max(seen.unwrap_or(0)))
 }
 
 /// The accounts of the processes that memory is told of.

@@ -19,6 +19,7 @@ mod lifetimes;
 mod markdown;
 mod means;
 mod memory;
+mod names;
 pub mod places;
 mod recording;
 pub mod runtime;
@@ -42,12 +43,14 @@ mod tests;
 #[cfg(test)]
 mod thin_tests;
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use crate::gc_log::Collection;
 pub use assemble::assemble;
 pub use document::Report;
 pub use group::GroupBy;
+pub use names::call_as_started;
 pub use suppress::Suppressions;
 pub use text::{name as program, root, sentence};
 
@@ -70,6 +73,8 @@ pub enum Format {
 pub struct ReportOptions {
     /// At most this many sites; 0: all.
     pub top: usize,
+    /// A text about a run that was too short to judge may show fewer: nobody asked for a number.
+    pub few_if_short: bool,
     /// Only sites with a live block at least this old.
     pub older_than_ms: Option<u64>,
     /// Only sites with at least so many live bytes.
@@ -98,6 +103,7 @@ impl Default for ReportOptions {
     fn default() -> Self {
         Self {
             top: 20,
+            few_if_short: true,
             older_than_ms: None,
             min_bytes: 0,
             suppressions: Suppressions::default(),
@@ -137,6 +143,11 @@ pub fn render(
     look: Look,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
+    let named = match format {
+        Format::Json => Cow::Borrowed(report),
+        Format::Text | Format::Markdown | Format::Html => names::as_started(report),
+    };
+    let report = named.as_ref();
     match format {
         Format::Text => text::write(report, options, look, out)?,
         Format::Json => json::write(report, out)?,

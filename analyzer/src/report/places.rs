@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use leaktrack_recording::area;
+use leaktrack_recording::{SiteLoss, area};
 use serde::{Deserialize, Serialize};
 
 use super::ReportOptions;
@@ -98,6 +98,10 @@ pub struct BlockReport {
     pub file: Option<String>,
     /// The line.
     pub line: Option<u32>,
+    /// Nothing points to it: known where the last scan found all blocks of its call site lost, or none; a scan
+    /// counts blocks by site.
+    #[serde(default)]
+    pub lost: Option<bool>,
 }
 
 /// What areas of a kind are called.
@@ -201,7 +205,15 @@ pub fn places(family: &Family, options: &ReportOptions) -> (Vec<AddressSpace>, V
                 chosen: list.list.len() as u64,
                 list: chosen
                     .into_iter()
-                    .map(|block| block_report(sites.get(&(index, block.site)).copied(), block))
+                    .map(|block| {
+                        let site = sites.get(&(index, block.site)).copied();
+                        let part = site
+                            .and_then(|site| site.parts.iter().find(|part| part.process == index));
+                        let lost = part.and_then(|part| {
+                            is_lost(process, part.losses?, head.at_ms, block.age_ms)
+                        });
+                        block_report(site, block, lost)
+                    })
                     .collect(),
             });
         }
@@ -209,7 +221,27 @@ pub fn places(family: &Family, options: &ReportOptions) -> (Vec<AddressSpace>, V
     (spaces, blocks)
 }
 
-fn block_report(site: Option<&Site>, block: &leaktrack_recording::LiveBlock) -> BlockReport {
+/// Whether the last scan found a block lost that was live `at_ms` and so old then, as far as figures of its site
+/// tell.
+fn is_lost(process: &Process, loss: SiteLoss, at_ms: u64, age_ms: u64) -> Option<bool> {
+    let scan = process.scans.iter().rev().find(|scan| scan.complete)?;
+    // It was there when the scan was made, and nobody freed it since: the list is as old as the scan or younger.
+    let was_there = at_ms.saturating_sub(age_ms) <= scan.at_ms
+        && at_ms.saturating_add(process.interval_ms) >= scan.at_ms;
+    let lost = loss.definite_blocks.saturating_add(loss.indirect_blocks);
+    match (lost, loss.possible_blocks, loss.reachable_blocks) {
+        _ if !was_there => None,
+        (0, 0, _) => Some(false),
+        (1.., 0, 0) => Some(true),
+        _ => None,
+    }
+}
+
+fn block_report(
+    site: Option<&Site>,
+    block: &leaktrack_recording::LiveBlock,
+    lost: Option<bool>,
+) -> BlockReport {
     let blamed = site.and_then(Site::blamed);
     BlockReport {
         address: format!("{:#x}", block.address),
@@ -220,6 +252,7 @@ fn block_report(site: Option<&Site>, block: &leaktrack_recording::LiveBlock) -> 
         function: blamed.and_then(|frame| frame.function.clone()),
         file: blamed.and_then(|frame| frame.file.clone()),
         line: blamed.and_then(|frame| frame.line),
+        lost,
     }
 }
 

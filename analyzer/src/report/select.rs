@@ -13,7 +13,8 @@ pub struct Selected {
     pub index: usize,
     /// The suppression that matched.
     pub suppressed_by: Option<String>,
-    is_finding: bool,
+    /// It is a finding by itself.
+    pub is_finding: bool,
     harm: f64,
     /// Of its live bytes, those that make it a finding.
     finding_bytes: u64,

@@ -79,6 +79,7 @@ pub fn site_report(
             false => suppress::suggestion(site.blamed()),
         },
         suppressed_by: selected.suppressed_by.clone(),
+        finding: None,
         blame: site
             .blame
             .zip(site.blamed())

@@ -544,6 +544,80 @@ fn the_worst_stack_of_a_line_that_grows_is_the_one_that_rose() {
     let text = text(&report, &all(), LOOK);
     let worst = text.lines().find(|line| line.contains("the worst of them"));
     assert!(worst.is_some_and(|line| line.contains("200 B")), "{text}");
+    // The stack that stays is told as what it is, and as a part of the finding.
+    let stays = report
+        .sites
+        .iter()
+        .find(|site| site.live_bytes.value == 1 << 20)
+        .expect("the stack that was there from the start");
+    assert_eq!((stays.verdict, stays.finding), (Verdict::Retained, Some(1)));
+    assert_eq!(report.groups[0].sites.last(), Some(&stays.id));
+    // A report of one site has the worst stack.
+    let short = assemble(&named(&r), &ReportOptions { top: 1, ..all() });
+    assert_eq!(short.sites[0].id, report.groups[0].sites[0]);
+    assert_eq!(short.sites[0].live_bytes.value, 200);
+    assert_eq!((short.sites.len(), short.sites[0].finding), (1, Some(1)));
+}
+
+#[test]
+fn a_cut_recording_is_called_cut_and_cannot_be_read_where_no_snapshot_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.ltk");
+    let whole = server().bytes();
+    let mut refused = 0;
+    for length in (BLOCK_BYTES..whole.len()).step_by(BLOCK_BYTES / 4) {
+        std::fs::write(&file, &whole[..length]).unwrap();
+        match crate::read::load(&[&file], &LoadOptions::default()) {
+            // At the end of a segment a cut does not show.
+            Ok(family) if family.processes[0].heads.is_empty() => {
+                assert_eq!(length % BLOCK_BYTES, 0);
+            }
+            Ok(family) => {
+                let report = assemble(&family, &all());
+                let reasons: Vec<&str> = (report.coverage.unseen.iter())
+                    .map(|reason| reason.code.as_str())
+                    .collect();
+                assert!(!reasons.contains(&"nothing-recorded"), "{reasons:?}");
+            }
+            Err(crate::read::LoadError::Unwritten { .. }) => {}
+            Err(error) => {
+                let said = error.to_string();
+                assert!(
+                    said.contains("the file was cut off here"),
+                    "{length}: {said}"
+                );
+                assert!(said.contains("no snapshot of it can be read"), "{said}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn of_a_run_too_short_to_judge_few_sites_are_told_and_how_to_see_more() {
+    let mut r = Recording::new();
+    let mut stack = |line: u64| r.site(SiteKind::Heap, &[(1, 0x5000 + line), (1, 0x100)]);
+    let sites: Vec<u32> = (0..30).map(&mut stack).collect();
+    r.every_second(1, |_| {
+        sites.iter().map(|site| (*site, 1, 1_000, 0, 0)).collect()
+    });
+    r.exit(1_000, 0);
+    let report = assemble(&named(&r), &ReportOptions::default());
+    let told = |options: &ReportOptions| text(&report, options, LOOK);
+    let unclear = |text: &str| text.matches(". unclear").count();
+    let few = told(&ReportOptions::default());
+    assert_eq!(unclear(&few), 5, "{few}");
+    assert!(
+        few.contains("25 smaller sites with 24.4 KiB live: --top 20 shows more, --top 0 all"),
+        "{few}"
+    );
+    assert_eq!(few.matches("a trend needs 8").count(), 1, "{few}");
+    let asked = ReportOptions {
+        few_if_short: false,
+        ..ReportOptions::default()
+    };
+    assert_eq!(unclear(&told(&asked)), 20);
 }
 
 fn loaded(recording: &Recording, since: Option<&str>, until: Option<&str>) -> Report {
@@ -1464,4 +1538,39 @@ fn commands_at_the_end_name_every_file_in_one_line() {
     let of_some = taken(&files[..20]);
     assert_eq!(of_some[0].1, files);
     assert!(of_some[1..].iter().all(|(_, named)| *named == files[..20]));
+}
+
+#[test]
+fn the_peak_of_resident_memory_is_the_kernels_where_it_is_known() {
+    let mut report = assemble(&named(&server()), &all());
+    assert_eq!(report.memory.kernel_peak_rss_bytes, None);
+    let said = |report: &Report| text(report, &all(), LOOK).replace('\n', " ");
+    assert!(!said(&report).contains("by the kernel"));
+    report.memory.kernel_peak_rss_bytes = Some(99 << 20);
+    assert!(said(&report).contains("(peak 99.0 MiB by the kernel)"));
+}
+
+#[test]
+fn a_program_has_one_name_where_its_executable_is_called_otherwise() {
+    let mut r = Recording::new();
+    let stack = r.site(SiteKind::Heap, &[(1, 0x77), (1, 0x100)]);
+    r.every_second(12, |_| vec![(stack, 1, 1_000, 0, 0)]);
+    r.exit(12_000, 0);
+    let family = r.family();
+    let mut report = assemble(&family, &all());
+    let exe = "/usr/bin/store-check".to_owned();
+    for process in &mut report.processes {
+        process.exe.clone_from(&exe);
+        process.argv = vec!["store-server".to_owned(), "--port".to_owned()];
+    }
+    for frame in report.sites.iter_mut().flat_map(|site| &mut site.frames) {
+        frame.module.clone_from(&exe);
+    }
+    let shown = text(&report, &all(), LOOK);
+    assert!(!shown.contains("store-check"), "{shown}");
+    assert!(shown.contains("store-server+0x76"), "{shown}");
+    // For programs the file is the file.
+    let mut json = Vec::new();
+    render(&report, &all(), Format::Json, LOOK, &mut json).expect("in memory");
+    assert!(String::from_utf8_lossy(&json).contains(&exe));
 }

@@ -68,7 +68,7 @@ fn nothing_recorded(family: &Family, has_reason: bool) -> Unseen {
     let mut processes = family.processes.iter();
     let (text, remedy) = if processes.all(|process| process.heads.is_empty()) {
         (
-            "The recording holds no snapshot: the process ended, or was killed, before the first was taken.",
+            "The recording holds no snapshot: the process ended, or was killed, before the first was taken, or the file was cut before it.",
             "A shorter interval (interval=10ms) helps.",
         )
     } else if has_reason {

@@ -72,6 +72,9 @@ pub enum Quality {
     Nothing,
 }
 
+/// Path, build-id, and the hash of the content where there is no build-id.
+type ModuleKey = (Vec<u8>, Vec<u8>, Option<u64>);
+
 /// Names frames; opens each module's files once, when its first address is asked for.
 #[derive(Debug, Default)]
 pub struct Symbolizer {
@@ -79,7 +82,7 @@ pub struct Symbolizer {
     /// Names that came with recordings; they are the ones that belong to them.
     bundled: Vec<Arc<Symbols>>,
     /// Index into `modules` by path and build-id, or the hash of the content where there is none.
-    known: HashMap<(Vec<u8>, Vec<u8>, Option<u64>), usize>,
+    known: HashMap<ModuleKey, usize>,
     modules: Vec<Module>,
     notes: Vec<String>,
 }

@@ -217,9 +217,7 @@ fn answer(report: &Report) -> io::Result<Value> {
 /// Findings as people count them: blamed lines, each with its sites.
 fn findings(report: &Report) -> io::Result<Value> {
     let finding = |group: &Group| {
-        let position = |id: &String| report.sites.iter().position(|site| site.id == *id);
-        let mut members: Vec<usize> = group.sites.iter().filter_map(position).collect();
-        members.sort_unstable();
+        let members = text::members(report, group);
         let first = members.first().and_then(|index| report.sites.get(*index));
         let opinion = text::opinion_on(report, group);
         let alone = first.filter(|_| group.sites.len() == 1);
@@ -231,7 +229,7 @@ fn findings(report: &Report) -> io::Result<Value> {
                 .map_or(Value::Null, |rate| json!({ "value": rate })),
         };
         json!({
-            "key": group.key, "live_bytes": group.live_bytes, "verdict": group.verdict,
+            "key": group.key, "live_bytes": group.live_bytes, "peak_live_bytes": group.peak_live_bytes, "verdict": group.verdict,
             "lost_bytes": group.lost_bytes, "lost_blocks": group.lost_blocks, "lost_sites": group.lost_sites,
             "rate": rate, "sites": members, "stacks": group.sites.len(),
             "pattern": alone.map_or_else(

@@ -374,10 +374,10 @@ fn the_page_works_in_a_browser() {
 
     let legend = browser.text("//ul[contains(@class, 'legend')]");
     for part in [
-        "resident 10.0 MiB",
+        "resident (RSS) 10.0 MiB",
         "live blocks 32.0 KiB",
         "<b>stacks 8.0 KiB",
-        "unexplained 2.0 KiB",
+        "unexplained, or not measured 2.0 KiB",
     ] {
         assert!(legend.contains(part), "{part} is not in {legend}");
     }
@@ -902,4 +902,130 @@ fn five_thousand_sites_of_a_day_fit() {
     browser.run("document.querySelector('.table-view').scrollTop = 1e9");
     browser.until("return [...document.querySelectorAll('#site-rows tr')].some((row) => row.ariaRowIndex === '5001')");
     assert_eq!(browser.console(), Vec::<String>::new());
+}
+
+/// A line of which one stack is large and stays, and 24 small ones make it grow; and parts of memory that were
+/// measured twice while live memory went up and down in between.
+fn one_line() -> crate::report::Report {
+    let mut r = Recording::new();
+    let mut stack = |caller: u64| {
+        let frames = [(1, 0x1111), (1, 0x8000 + caller), (1, 0x100)];
+        r.site(SiteKind::Heap, &frames)
+    };
+    let sites: Vec<u32> = (0..24).map(&mut stack).collect();
+    let from_the_start = stack(100);
+    let now_and_then = r.site(SiteKind::Heap, &[(1, 0x2222), (1, 0x100)]);
+    r.every_second(48, |second| {
+        let mut did = vec![(sites[(second as usize - 1) % 24], 1, 100, 0, 0)];
+        match second {
+            1 => did.push((from_the_start, 1, 1 << 20, 0, 0)),
+            20 => did.push((now_and_then, 1, 1 << 20, 0, 0)),
+            30 => did.push((now_and_then, 0, 0, 1, 1 << 20)),
+            _ => {}
+        }
+        did
+    });
+    r.exit(48_000, 0);
+    let mut family = r.family();
+    let names = [
+        (0x1111, "keep_session", "/nowhere/session.c", 42),
+        (0x2222, "sort_now_and_then", "/nowhere/sort.c", 7),
+        (0x0100, "main", "/nowhere/main.c", 3),
+    ];
+    testing::name(&mut family, &names, &Blame::default());
+    let mut report = assemble(&family, &options());
+    report.memory.over_time = [(1.0, 1_048_576), (47.0, 1_052_000)]
+        .map(|(t_s, live)| MemoryMoment {
+            process: 0,
+            t_s,
+            rss_bytes: 4 << 20,
+            parts: [
+                ("live blocks".to_owned(), live),
+                ("leaktrack".to_owned(), 1 << 20),
+            ]
+            .into(),
+            unexplained_bytes: 0,
+        })
+        .into();
+    report
+}
+
+#[test]
+fn a_page_fits_every_width_and_tells_one_story_of_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    std::fs::write(&path, html(&one_line())).unwrap();
+    let browser = Browser::start();
+    browser.open(&path);
+    for width in [360, 420, 640, 1024, 1600] {
+        browser.size(width, 1000);
+        browser.until(&format!(
+            "const plot = document.querySelector('.plot'); \
+             return innerWidth === {width} && plot.viewBox.baseVal.width === plot.parentElement.clientWidth"
+        ));
+        let too_wide = browser.run(
+            "const page = document.documentElement; return page.scrollWidth - page.clientWidth",
+        );
+        assert_eq!(too_wide, 0, "at {width}");
+        let labels = browser.run(
+            "return [...document.querySelectorAll('.plot .time')].map((label) => label.textContent)",
+        );
+        let labels: Vec<String> = serde_json::from_value(labels).unwrap();
+        let different: std::collections::BTreeSet<&String> = labels.iter().collect();
+        assert!(
+            !labels.is_empty() && different.len() == labels.len(),
+            "{labels:?}"
+        );
+    }
+    // No two labels of an axis are alike, whatever the span.
+    let alike = browser.run(concat!(
+        include_str!("script/plot.js"),
+        "const alike = [];
+         for (let span = 0.003; span < 4e6; span *= 1.07) {
+           for (const from of [0, span / 3]) {
+             for (const most of [2, 4, 9, 14]) {
+               const { step, times } = timeTicks(from, from + span, most);
+               const words = times.map((t) => tickTime(t, step));
+               if (new Set(words).size < words.length || words.length > most + 1) alike.push([span, words]);
+             }
+           }
+         }
+         return alike;"
+    ));
+    assert_eq!(alike, serde_json::json!([]));
+
+    // Between two accounts live blocks are drawn as the snapshots saw them, and the accounts are marked.
+    let shown = |t: f64| {
+        let said = browser.run(&format!(
+            "const plot = document.querySelector('.plot'); const box = plot.getBoundingClientRect();
+             const width = plot.viewBox.baseVal.width;
+             const at = 64 + ({t} - 1) / 47 * (width - 64 - 14);
+             const clientX = box.left + at / width * box.width;
+             plot.dispatchEvent(new PointerEvent('pointermove', {{ clientX, clientY: box.top + 50 }}));
+             return [...document.querySelectorAll('.legend li')].map((item) => item.textContent)
+               .find((words) => words.startsWith('live blocks'))"
+        ));
+        said.as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        [2.2, 25.2, 35.2].map(shown),
+        [
+            "live blocks 1.0 MiB",
+            "live blocks 2.0 MiB",
+            "live blocks 1.0 MiB"
+        ]
+    );
+    let marks = browser.run("return document.querySelectorAll('.plot .measured').length");
+    assert_eq!(marks, 2);
+
+    // The large stack stays, and is told as a part of the finding, which it leads to.
+    browser.click("//button[@data-sort='live']");
+    let first = "//tbody[@id='site-rows']/tr[@aria-rowindex='2']";
+    assert_eq!(
+        browser.text(&format!("{first}/td[1]")),
+        "retained\nin growing 1"
+    );
+    browser.click(&format!("{first}//button[contains(@class, 'to-finding')]"));
+    assert_eq!(browser.run("return document.activeElement.id"), "finding-1");
+    assert!(browser.console().is_empty(), "{:?}", browser.console());
 }

@@ -170,20 +170,23 @@ pub fn details(report: &Report) -> Vec<String> {
         && report.timeline.len() > 1
     {
         details.push(format!(
-            "Its live heap went from {} to {} (peak {}), its resident memory from {} to {}{}.",
+            "Its live heap went from {} to {} (peak {}), its resident memory{} from {} to {}{}.",
             human::bytes(first.live_bytes),
             human::bytes(last.live_bytes),
             human::bytes(report.totals.peak_live_bytes),
+            match report
+                .processes
+                .iter()
+                .filter(|it| it.ended != "exec")
+                .count()
+                > 1
+            {
+                true => " (RSS of all its processes added up)",
+                false => "",
+            },
             human::bytes(first.rss_bytes),
             human::bytes(last.rss_bytes),
-            report
-                .memory
-                .peak_rss_bytes
-                .filter(|peak| *peak > first.rss_bytes.max(last.rss_bytes))
-                .map_or_else(String::new, |peak| format!(
-                    " (peak {})",
-                    human::bytes(peak)
-                ))
+            peak_rss(report, first.rss_bytes.max(last.rss_bytes))
         ));
     }
     if let (Some(limit), Some(in_s)) = (report.memory.limit_bytes, report.extra.limit_in_s) {
@@ -201,6 +204,18 @@ pub fn details(report: &Report) -> Vec<String> {
         ));
     }
     details
+}
+
+/// The highest resident set, if it was above `shown`: the kernel's own figure, else that of the snapshots.
+fn peak_rss(report: &Report, shown: u64) -> String {
+    let memory = &report.memory;
+    let kernel = memory.kernel_peak_rss_bytes;
+    let peak = kernel.or(memory.peak_rss_bytes);
+    match peak.filter(|peak| *peak > shown) {
+        Some(peak) if kernel.is_some() => format!(" (peak {} by the kernel)", human::bytes(peak)),
+        Some(peak) => format!(" (peak {})", human::bytes(peak)),
+        None => String::new(),
+    }
 }
 
 /// What a process was before it became this by exec, first image first.

@@ -199,6 +199,8 @@ pub fn commands(report: &Report) -> Vec<(String, String)> {
     // Short enough for a line; the JSON has a block for this stack alone.
     let of_function = |site: &SiteReport| {
         let blamed = site.frames.get(site.blame.as_ref()?.frame);
+        // One for a whole module would hide what comes later, and modules are called as they were started here.
+        blamed?.function.as_ref()?;
         Some(suppress::suggestion(blamed)).filter(|line| !line.is_empty())
     };
     let short = findings.into_iter().find_map(of_function);

@@ -10,32 +10,8 @@ use super::super::document::{Group, Report, SiteReport};
 /// Further stacks named under the worst.
 const STACKS: usize = 4;
 
-/// Of a line that grows the stack that rose most comes first: what is largest may have been there from the start.
-fn worst_first(report: &Report, group: &Group, members: &[usize]) -> Vec<usize> {
-    let mut members = members.to_vec();
-    if group.verdict == Verdict::Growing {
-        let rose = |index: &usize| {
-            let series = report.sites.get(*index).map(|site| site.series.as_slice());
-            // What was freed at exit was as large as it ever was before that.
-            series
-                .and_then(<[_]>::first)
-                .zip(report.sites.get(*index))
-                .map_or(0, |(first, site)| {
-                    let end = match site.live_bytes.value {
-                        0 => site.peak_live_bytes,
-                        live => live,
-                    };
-                    end.saturating_sub(first.1)
-                })
-        };
-        members.sort_by_cached_key(|index| std::cmp::Reverse(rose(index)));
-    }
-    members
-}
-
 /// Writes the line's sum, its worst stack in full, and the others in a line each.
 pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, page: &mut Page) {
-    let members = worst_first(report, group, members);
     let sites = || members.iter().filter_map(|index| report.sites.get(*index));
     let judged = opinion_on(report, group);
     let rate = judged.and_then(|opinion| opinion.rate).or_else(|| {
@@ -86,13 +62,13 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     site::place(report, worst, page);
     page.line(
         Style::Dim,
-        &format!("     the worst of them, {}:", site::size(worst)),
+        &format!("     the worst of them, {}:", size_of_stack(group, worst)),
     );
     site::stack(report, *index, page);
-    for (other, index) in sites().zip(&members).skip(1).take(STACKS) {
+    for (other, index) in sites().zip(members).skip(1).take(STACKS) {
         page.line(
             Style::Dim,
-            &format!("     {}", another(report, other, *index, page)),
+            &format!("     {}", another(report, group, other, *index, page)),
         );
     }
     let named = members.len().min(STACKS + 1);
@@ -138,9 +114,19 @@ pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> 
     crate::verdict::advice::advice(opinion, kind)
 }
 
-fn another(report: &Report, site: &SiteReport, index: usize, page: &Page) -> String {
+/// Of a line that gave back what it grew to, what a stack had at its peak.
+fn size_of_stack(group: &Group, site: &SiteReport) -> String {
+    let was_freed =
+        group.verdict == Verdict::Growing && group.live_bytes < group.peak_live_bytes / 2;
+    match was_freed && site.live_bytes.value < site.peak_live_bytes {
+        true => format!("{} at its peak", human::bytes(site.peak_live_bytes)),
+        false => site::size(site),
+    }
+}
+
+fn another(report: &Report, group: &Group, site: &SiteReport, index: usize, page: &Page) -> String {
     let callers = site::callers(report, index, page);
-    let size = site::size(site);
+    let size = size_of_stack(group, site);
     if callers.is_empty() {
         format!("{size} through no other function (id {})", site.id)
     } else {

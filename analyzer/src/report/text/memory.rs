@@ -42,10 +42,13 @@ pub fn write(report: &Report, page: &mut Page) {
         row(page, *style, name, longest, *bytes, whole);
     }
     let name = match proportional(report) {
-        true => "proportional set (PSS)",
+        true => "all, shared pages once (PSS)",
         false => "resident set (RSS)",
     };
     row(page, Style::Bold, name, longest, whole as i64, 0);
+    if let Some(rss) = memory.rss_bytes.filter(|_| proportional(report)) {
+        row(page, Style::Dim, "added up (RSS)", longest, rss as i64, 0);
+    }
     page.blank();
     for line in beside(report) {
         page.prose("  ", Style::Dim, &line);
@@ -137,6 +140,13 @@ fn beside(report: &Report) -> Vec<String> {
     }
     if let Some(stacks) = memory.thread_stacks.filter(|stacks| *stacks > 1) {
         also.push(human::plural(stacks, "thread stack"));
+    }
+    if proportional(report) {
+        lines.push(
+            "Pages that several processes share, such as those of libraries and what a child has from its \
+             parent, count once in PSS, and in each of its processes in RSS."
+                .to_owned(),
+        );
     }
     if !also.is_empty() {
         lines.push(format!("Also: {}.", also.join("; ")));

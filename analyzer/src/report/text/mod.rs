@@ -48,6 +48,8 @@ pub fn write(
 
 /// Sites other than findings that are shown with their stack if there is no finding.
 const FULL_WITHOUT_FINDINGS: usize = 3;
+/// Sites other than findings that are shown of a run that was too short to judge them.
+const OF_SHORT_RUNS: usize = 5;
 
 fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
     let findings: Vec<&Group> = report
@@ -82,8 +84,19 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
             .map_or(0, |site| site.live_bytes.value)
     };
     let others = (0..report.sites.len()).filter(|index| !told.contains(index));
-    let (others, trifles): (Vec<usize>, Vec<usize>) =
+    let (mut others, mut trifles): (Vec<usize>, Vec<usize>) =
         others.partition(|index| live(index) >= trifle_bytes);
+    let is_short = report.extra.too_short.is_some() && options.few_if_short;
+    let in_full = match (findings.is_empty(), is_short) {
+        (false, _) => 0,
+        (true, true) => 1,
+        (true, false) => FULL_WITHOUT_FINDINGS,
+    };
+    let mut shows_all = "--top 0 shows all".to_owned();
+    if is_short && others.len() > OF_SHORT_RUNS {
+        shows_all = format!("--top {} shows more, --top 0 all", options.top);
+        trifles.extend(others.split_off(OF_SHORT_RUNS));
+    }
     if !others.is_empty() {
         page.heading(match findings.len() {
             0 => "Call sites by live bytes",
@@ -91,7 +104,7 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
         });
     }
     for (position, index) in others.iter().enumerate() {
-        if findings.is_empty() && position < FULL_WITHOUT_FINDINGS {
+        if position < in_full {
             site::full(report, *index, position + 1, page);
         } else {
             site::brief(report, *index, findings.len() + position + 1, page);
@@ -104,7 +117,7 @@ fn sites(report: &Report, options: &ReportOptions, page: &mut Page) {
         let live = human::bytes(bytes);
         page.line(
             Style::Dim,
-            &format!("  {more} with {live} live: --top 0 shows all"),
+            &format!("  {more} with {live} live: {shows_all}"),
         );
         page.blank();
     }
@@ -120,12 +133,11 @@ fn trifle_bytes(report: &Report) -> u64 {
     live / 1000
 }
 
-/// Indices of the sites of a group that are in the report: findings first, worst first.
-fn members(report: &Report, group: &Group) -> Vec<usize> {
+/// Indices of the sites of a group that are in the report, in the group's order: those first that make it
+/// what it is.
+pub fn members(report: &Report, group: &Group) -> Vec<usize> {
     let position = |id: &String| report.sites.iter().position(|site| site.id == *id);
-    let mut members: Vec<usize> = group.sites.iter().filter_map(position).collect();
-    members.sort_unstable();
-    members
+    group.sites.iter().filter_map(position).collect()
 }
 
 /// One site, as the report tells of findings.

@@ -100,10 +100,13 @@ fn row(block: &BlockReport, unicode: bool) -> String {
         (None, Some(site)) => format!("site {site}"),
         (None, None) => "(not known)".to_owned(),
     };
-    let place = match (&block.file, block.line) {
+    let mut place = match (&block.file, block.line) {
         (Some(file), Some(line)) => format!("  {file}:{line}"),
         _ => String::new(),
     };
+    if block.lost == Some(true) {
+        place.push_str("  (lost)");
+    }
     format!(
         "  {:<14} {:>10} {:>10} {:>9}  {name}{place}",
         block.address,

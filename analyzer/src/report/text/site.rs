@@ -22,8 +22,21 @@ pub fn full(report: &Report, index: usize, number: usize, page: &mut Page) {
         page.line(Style::Dim, &format!("     {line}"));
     }
     stack(report, index, page);
-    page.prose("     Why: ", Style::Plain, &site.why.join(" "));
-    page.prose("     Do:  ", Style::Plain, &site.advice);
+    let nameless = site.frames.iter();
+    let nameless = nameless.filter(|frame| frame.module.is_empty() && frame.function.is_none());
+    if let Some(frames) = Some(nameless.count() as u64).filter(|frames| *frames > 0) {
+        let words = format!(
+            "{} of generated code without a name: node --perf-basic-prof, python -X perf or a JVM's agent \
+             tell names (docs/runtimes.md).",
+            human::plural(frames, "frame")
+        );
+        page.prose("     ", Style::Dim, &words);
+    }
+    // That the run was too short is said once, with the answer.
+    if site.verdict != Verdict::Unclear || report.extra.too_short.is_none() {
+        page.prose("     Why: ", Style::Plain, &site.why.join(" "));
+        page.prose("     Do:  ", Style::Plain, &site.advice);
+    }
     page.prose("     ", Style::Dim, &facts(report, site));
     page.blank();
 }

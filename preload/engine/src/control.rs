@@ -76,9 +76,20 @@ fn snapshot_now() -> Answer {
     }
 }
 
+/// The same beside something that is done whether there is room for a snapshot or not.
+fn snapshot_beside() -> Answer {
+    match snapshot::take_asked() {
+        Ok(()) => Answer::done(b""),
+        Err(snapshot::NO_ROOM) => {
+            Answer::done(b"but a snapshot finds no room (options memory, disk)")
+        }
+        Err(why) => Answer::refused(why),
+    }
+}
+
 /// What was counted until here is in a snapshot, so that the mark divides exactly.
 fn mark(label: &[u8]) -> Answer {
-    let answer = snapshot_now();
+    let answer = snapshot_beside();
     snapshot::note(EventKind::Mark, label);
     answer
 }
@@ -155,7 +166,7 @@ fn enable() -> Answer {
     state::tick();
     snapshot::note(EventKind::Enable, b"");
     state::set_paused(false);
-    snapshot_now()
+    snapshot_beside()
 }
 
 fn disable() -> Answer {
@@ -163,7 +174,7 @@ fn disable() -> Answer {
         return Answer::done(b"it was not recording");
     }
     state::set_paused(true);
-    let answer = snapshot_now();
+    let answer = snapshot_beside();
     snapshot::note(EventKind::Disable, b"");
     answer
 }

@@ -321,6 +321,9 @@ fn make_state(t: &Local) {
 /// # Safety
 /// `p` came from `take`, and its thread will not use it again.
 unsafe fn give_back(p: *mut ThreadState) {
+    // A handler in the middle of a `realloc` may have ended the thread.
+    // SAFETY: the state is ours until it is in the list.
+    unsafe { (*p).moving.end() };
     let signals = sys::block_signals();
     POOL.lock.lock_raw();
     // SAFETY: the state is ours until it is in the list; the lock is held.
@@ -511,6 +514,14 @@ pub unsafe fn reset_in_child(t: &Local) {
     unsafe { POOL.lock.reset() };
     POOL.free.store(null_mut(), Relaxed);
     let state = t.state.load(Relaxed);
+    for other in states().filter(|other| !core::ptr::eq(*other, state)) {
+        // SAFETY: the field is made of atomics. Pages are written to only where there is need.
+        unsafe {
+            if (*other).moving.block().is_some() {
+                (*other).moving.end();
+            }
+        }
+    }
     if state.addr() > 1 {
         // SAFETY: the forking thread's own state.
         unsafe {

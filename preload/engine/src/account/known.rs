@@ -63,6 +63,10 @@ impl Known {
             } = mapping;
             known.add(start, end, kind, site, epoch);
         });
+        // No allocator is kept waiting while the list grows.
+        let mut held = 0;
+        state::HELD.for_each(|_| held += 1);
+        known.incomplete |= !known.list.reserve(held + held / 8 + 16);
         state::HELD.for_each(|range| known.add(range.start, range.end, Kind::Held, 0, 0));
         modules::for_each(|module| {
             if module.gone_ms() == 0 {

@@ -17,7 +17,7 @@ use crate::sites::Kind;
 use crate::state::{self, HELD, MAPPINGS};
 use crate::tls::{self, Local};
 use crate::unwind::{self, Entry};
-use crate::{sites, sys};
+use crate::{sites, sys, wiped};
 
 type Mmap = unsafe extern "C" fn(usize, usize, i32, i32, i32, i64) -> usize;
 type Munmap = unsafe extern "C" fn(usize, usize) -> i32;
@@ -73,7 +73,8 @@ fn let_go(t: &Local, start: usize, len: usize, sp: usize) {
 
 fn note_held(t: &Local, sp: usize, note: impl FnOnce()) {
     let phase = t.phase.load(Relaxed);
-    if phase == OURS || !state::tracking() {
+    // In a copy that nobody has noticed yet a thread that is not there may hold the table.
+    if phase == OURS || !state::tracking() || wiped::is_new_copy() {
         return;
     }
     // A handler that comes now, and leaves for good, has the table's lock given up.
@@ -216,6 +217,9 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
     unsafe { guard::enter_hook(t, OURS, sp) };
     let signals = sys::block_signals();
     let taken = take(addr, len);
+    if HELD.total_bytes() != 0 {
+        HELD.remove(addr, len, &mut |_, _| {}); // a program may unmap for its allocator
+    }
     sys::restore_signals(signals);
     guard::turn(t, REAL);
     let r = real();

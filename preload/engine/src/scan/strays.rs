@@ -126,8 +126,13 @@ mod tests {
             vec![address(&first) as u64; 8],
             vec![address(&second) as u64; 8],
         ];
-        for held in [&first, &second, &listed] {
-            let _ = TABLE.insert(address(held), block);
+        // Of a `realloc` that has not said yet how long the block is that it takes out: what comes before the
+        // next block is read.
+        let mut leaving = vec![address(&listed) as u64; 8];
+        leaving.extend([0; 8]);
+        let next = address(&leaving) + 64;
+        for held in [address(&first), address(&second), address(&listed), next] {
+            let _ = TABLE.insert(held, block);
         }
         let limits = Limits {
             deadline_ns: u64::MAX,
@@ -137,7 +142,7 @@ mod tests {
         };
         let mut memory = Memory::new(limits).expect("memory");
         let index = BlockIndex::build(&TABLE, &mut || Ok(())).expect("memory");
-        assert_eq!(index.len(), 3);
+        assert_eq!(index.len(), 4);
         let marks = Marks::new(index.len()).expect("memory");
         let regions = crate::scan::regions::read().expect("its map");
         let marker = Marker::new(&index, regions.as_slice(), marks, false);
@@ -150,8 +155,6 @@ mod tests {
             })
         };
         let mut expected = [true; 3];
-        // Of a `realloc` that has not said yet how long the block is that it takes out.
-        let leaving = vec![address(&listed) as u64; 8];
         // SAFETY: this thread's own, which outlives the test.
         let own = unsafe { &*crate::tls::local() };
         thread::begin_moving(own, address(&leaving));

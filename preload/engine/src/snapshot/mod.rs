@@ -88,7 +88,7 @@ struct State {
 
 /// Why there is no snapshot.
 const ENDED: &[u8] = b"the recording has ended";
-const NO_ROOM: &[u8] = b"a snapshot finds no room (options memory, disk)";
+pub const NO_ROOM: &[u8] = b"a snapshot finds no room (options memory, disk)";
 
 /// Held while a snapshot is taken.
 static LOCK: WordLock = WordLock::new();
@@ -262,9 +262,9 @@ impl State {
         if reason == Reason::Asked {
             self.writer.tell_faults();
         }
-        let result = self
-            .writer
-            .take(&Engine, recorder, !periodic)
+        let taken = self.writer.take(&Engine, recorder, !periodic);
+        self.lacks_room = taken == Err(Failure::Full);
+        let result = taken
             .and_then(|()| match reason {
                 // What comes after the exec is another program's.
                 Reason::Exec => Ok(()),
@@ -294,7 +294,6 @@ impl State {
             watch::look(&mut self.watch, self.writer.figures(), recorder);
         }
         self.told = true;
-        self.lacks_room = result == Err(Failure::Full);
         recorder.release_pages();
         let cost_ns = sys::clock_ns(sys::clock::THREAD_CPU).saturating_sub(began_ns);
         self.writer.add_cpu_ns(cost_ns);

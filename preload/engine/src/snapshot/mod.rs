@@ -86,8 +86,9 @@ struct State {
     cost_ns: u64,
 }
 
-/// Why there is no snapshot.
+/// Why there is no snapshot: never again.
 const ENDED: &[u8] = b"the recording has ended";
+/// Why there is no snapshot: not now.
 pub const NO_ROOM: &[u8] = b"a snapshot finds no room (options memory, disk)";
 
 /// Held while a snapshot is taken.

@@ -125,10 +125,11 @@ fn a_mark_divides_what_was_allocated_exactly() {
 
 /// What `list` says of a process; its resident memory is near what the kernel says, and it is in the table.
 fn listed(pid: &str) -> serde_json::Value {
+    let number: u64 = pid.parse().expect("a pid");
     let list: serde_json::Value =
         serde_json::from_str(&asked(&["list", "--format", "json"])).expect("JSON");
     let processes = list["processes"].as_array().expect("processes");
-    let own = processes.iter().find(|one| one["pid"].to_string() == pid);
+    let own = processes.iter().find(|one| one["pid"] == number);
     let own = own.expect("the process is listed").clone();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -14,9 +14,14 @@ const LOOK_MS: u64 = 25;
 const REST_SHARE: u64 = 11;
 /// Switching may take one part in so many of the time.
 const COST_SHARE: u64 = 500;
-/// How far a look is believed whose figures may be off: one that may be off by a tenth moves what is held
-/// of the share by four ninths, one that may be off by a half by a thirty-third.
+/// How far a look is believed whose figures may be off: one that may be off by a tenth counts four ninths,
+/// one that may be off by a half a thirty-third.
 const DOUBT: u128 = 128;
+/// So many of the last faults that were looked at say which share of them can be seen. A look in which
+/// nearly nothing happened says nearly nothing.
+const REMEMBERED: u64 = 20_000;
+/// Fewer than one in so many do not stand for the others: who slept meanwhile is none of them.
+const STANDS_FOR: u64 = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -180,14 +185,16 @@ impl Duty {
         self.phase = Phase::All;
         self.credit = self.credit.saturating_sub(seen);
         let looked = self.learn(minor, seen);
-        let all = looked.saturating_add(core::mem::take(&mut self.owed));
-        if seen == 0 {
-            self.owed = all; // to be stood for by the next look
+        let all = looked.saturating_add(self.owed);
+        if seen.saturating_mul(STANDS_FOR) < all {
+            // The others are stood for by the next look.
+            self.owed = self.owed.saturating_add(looked.saturating_sub(seen));
             return Scale::ONE;
         }
+        self.owed = 0;
         Scale {
             by: self.share.of(all).min(all).max(seen),
-            of: seen,
+            of: seen.max(1),
         }
     }
 
@@ -201,15 +208,14 @@ impl Duty {
         let unsure = self.unsure.saturating_add(minor.unsure()) / 2;
         let certain = u128::from(looked) * u128::from(looked);
         let doubt = u128::from(unsure) * u128::from(unsure) * DOUBT;
-        let all = (certain + doubt).max(1);
-        let moved = |from: u64, to: u64| {
-            ((u128::from(from) * doubt + u128::from(to) * certain) / all) as u64
+        let sure = |faults: u64| (u128::from(faults) * certain / (certain + doubt).max(1)) as u64;
+        let before = self.share.of.min(REMEMBERED);
+        let share = Scale {
+            by: self.share.of(before).saturating_add(sure(seen)),
+            of: before.saturating_add(sure(looked)),
         };
-        if looked != 0 {
-            self.share = Scale {
-                by: moved(self.share.by, seen),
-                of: moved(self.share.of, looked),
-            };
+        if share.of != 0 {
+            self.share = share;
         }
         looked
     }
@@ -387,6 +393,39 @@ mod tests {
             let (told, minor, _) = run_on(|_| 100, seen_of_10, 120_000, wait_ms);
             near(told, minor * seen_of_10 / 10, 2);
         }
+    }
+
+    #[test]
+    fn bursts_between_idle_times_are_told_whole() {
+        // 25,000 faults in 10 of 110 ms, and a few that cannot be seen in between.
+        let faults = |ms: u64| {
+            if ms % 110 < 10 {
+                2_500
+            } else {
+                u64::from(ms.is_multiple_of(13)) * 9
+            }
+        };
+        for until_ms in (60_000..60_700).step_by(37) {
+            for wait_ms in [0, 5] {
+                let (told, minor, _) = run_on(faults, 10, until_ms, wait_ms);
+                near(told, minor, 2);
+            }
+        }
+    }
+
+    #[test]
+    fn an_idle_look_says_nothing_of_what_can_be_seen() {
+        let mut duty = Duty::new();
+        let at = |minor| Reading::between(minor, minor);
+        duty.is_at(0);
+        duty.ends_whole(at(400_000), 400_000);
+        duty.rests(0, at(400_000), 10);
+        duty.looks(275, at(470_000));
+        // Nine faults that cannot be seen.
+        assert_eq!(duty.ends_look(at(470_009), 0), Scale::ONE);
+        duty.rests(300, at(470_009), 10);
+        let told = duty.unseen(500_009);
+        assert!(100_009 - told < 100, "{told}");
     }
 
     #[test]

@@ -122,6 +122,30 @@ fn a_rise_that_may_or_may_not_go_on_is_not_green() {
     assert_eq!(answer(&outcome), (Status::Clean, 0, vec![]));
 }
 
+/// A program that tidies up when it ends has grown all the same.
+#[test]
+fn what_was_freed_at_exit_counts_by_what_it_had_grown_to() {
+    let mut recording = clean();
+    let leak = recording.heap(0x10);
+    recording.every_second(60, |second| {
+        let mut did = level(second);
+        did.push(match second {
+            ..60 => (leak, 10, 1000, 0, 0),
+            _ => (leak, 0, 0, 590, 59_000),
+        });
+        did
+    });
+    recording.exit(60_000, 0);
+    for (min_bytes, code) in [(59_000, 1), (59_001, 0)] {
+        let options = CheckOptions {
+            min_bytes,
+            ..growing()
+        };
+        let outcome = judged(&recording, "", &options);
+        assert_eq!(outcome.exit_code, code, "{min_bytes}: {outcome:?}");
+    }
+}
+
 #[test]
 fn findings_fail_the_gate_and_options_let_them_pass() {
     let recording = leaky();

@@ -70,7 +70,13 @@ pub fn answer(outcome: &Outcome) -> String {
     let asked: Vec<&str> = outcome.fail_on.iter().map(|it| it.name()).collect();
     let asked = asked.join(" or ");
     match (outcome.status, outcome.exit_code) {
-        (Status::Clean, _) => format!("{name}: clean, no {asked} memory was found."),
+        (Status::Clean, _) => {
+            let but = match outcome.tolerated.is_empty() {
+                true => "",
+                false => " but what is tolerated",
+            };
+            format!("{name}: clean, no {asked} memory was found{but}.")
+        }
         (Status::Findings, _) => format!(
             "{name}: {}.",
             human::plural(outcome.findings.len() as u64, "finding")
@@ -87,6 +93,10 @@ pub fn answer(outcome: &Outcome) -> String {
 fn growth(finding: &Finding) -> String {
     let size = match finding.verdict {
         Verdict::Lost => finding.size(),
+        _ if finding.finding_bytes > finding.live_bytes => format!(
+            "{} at its peak, freed at exit",
+            human::bytes(finding.finding_bytes)
+        ),
         _ => human::bytes(finding.live_bytes),
     };
     match finding.rate {

@@ -701,7 +701,8 @@ pub struct Group {
     /// Sites that lost any.
     #[serde(default)]
     pub lost_sites: u64,
-    /// Of the live ones, those that make it a finding: of what is lost the lost ones, of what grows all.
+    /// Of the live ones, those that make it a finding: of what is lost the lost ones, of what grows all, or
+    /// its peak if that was given back at exit.
     #[serde(default)]
     pub finding_bytes: u64,
     /// Growth together, bytes per second.

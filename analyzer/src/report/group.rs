@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Group;
+use super::growth::grown_bytes;
 use super::judge::Judgement;
 use crate::model::site::Part;
 use crate::model::{Family, Frame, History, Site};
@@ -235,7 +236,10 @@ impl Members {
             let opinion = opinions.get(index);
             match opinion.map(|opinion| (opinion.verdict, opinion.rate)) {
                 Some((Verdict::Lost, None)) => part.lost_bytes(),
-                Some((verdict, _)) if verdict.is_finding() => part.history.last().live_bytes(),
+                Some((verdict, _)) if verdict.is_finding() => {
+                    let history = &part.history;
+                    grown_bytes(history.last().live_bytes(), history.peak_live_bytes)
+                }
                 _ => 0,
             }
         });
@@ -297,7 +301,7 @@ impl Members {
             lost_sites: lost_sites.len() as u64,
             finding_bytes: match verdict {
                 Verdict::Lost if whole.is_none() => self.finding_bytes(family, opinions),
-                verdict if verdict.is_finding() => live_bytes,
+                verdict if verdict.is_finding() => grown_bytes(live_bytes, peak_live_bytes),
                 _ => 0,
             },
             rate,

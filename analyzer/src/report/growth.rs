@@ -35,7 +35,20 @@ impl GrowingLine {
 
     /// What it grew to is mostly gone: what grows until the end does not shrink by half but at exit.
     fn is_freed(&self) -> bool {
-        self.live_bytes < self.peak_live_bytes / 2
+        is_freed(self.live_bytes, self.peak_live_bytes)
+    }
+}
+
+fn is_freed(live_bytes: u64, peak_live_bytes: u64) -> bool {
+    live_bytes < peak_live_bytes / 2
+}
+
+/// What something grew to: what is live of it, or was before it was freed at exit.
+pub fn grown_bytes(live_bytes: u64, peak_live_bytes: u64) -> u64 {
+    if is_freed(live_bytes, peak_live_bytes) {
+        peak_live_bytes
+    } else {
+        live_bytes
     }
 }
 

@@ -156,7 +156,7 @@ impl State {
     }
 
     /// Takes what was loaded.
-    pub fn loaded(&mut self, views: Vec<View>) {
+    pub fn loaded(&mut self, mut views: Vec<View>) {
         if self.paused {
             self.held = Some(views);
             return;
@@ -168,7 +168,26 @@ impl State {
             self.process = Some(only.key.clone());
             self.page = Page::Sites;
         }
+        if let Some(gone) = self.gone(&views) {
+            self.process = Some(gone.key.clone());
+            views.push(gone);
+        }
         self.views = Some(views);
+    }
+
+    /// The process that is looked at, or about to be asked for something, as it was last seen, if it is among
+    /// the others no more: nobody is to be shown another in its stead.
+    fn gone(&self, views: &[View]) -> Option<View> {
+        let looks = self.page != Page::Processes || matches!(self.typing, Some(Typing::Mark(_)));
+        let (_, looked_at) = self.process().filter(|_| looks)?;
+        if views.iter().any(|view| view.key == looked_at.key) {
+            return None;
+        }
+        let mut gone = looked_at.clone();
+        if !matches!(gone.condition, Condition::Ended(_)) {
+            gone.condition = Condition::Ended("has ended; this is what was seen last".to_owned());
+        }
+        Some(gone)
     }
 
     /// Takes what came of a request.

@@ -252,15 +252,34 @@ fn who_has_ended_is_not_asked() {
     assert!(state.typing.is_none());
 }
 
+/// Who looks at a process, or types a mark for it, keeps it when it ends.
+#[test]
+fn nobody_takes_the_place_of_who_has_ended() {
+    let both = || vec![view("shop", 7), view("other", 9)];
+    for keys in ["\n", "\n\n", "\n?", "mlabel"] {
+        let mut state = state(both());
+        press(&mut state, keys);
+        let name = state.process().unwrap().1.name.clone();
+        state.loaded(both().into_iter().filter(|it| it.name != name).collect());
+        state.loaded(both().into_iter().filter(|it| it.name != name).collect());
+        let (_, looked_at) = state.process().unwrap();
+        assert_eq!(looked_at.name, name, "{keys}");
+        assert!(matches!(looked_at.condition, Condition::Ended(_)));
+        let after = if keys.starts_with('m') { "\n" } else { "S" };
+        assert_eq!(press(&mut state, after), Effect::None, "{keys}");
+        assert_eq!(state.views.as_ref().unwrap().len(), 2);
+    }
+}
+
 #[test]
 fn a_pause_holds_what_is_shown() {
     let mut state = state(vec![view("shop", 7)]);
     press(&mut state, "p");
-    state.loaded(vec![view("other", 9)]);
+    state.loaded(vec![view("shop", 7), view("other", 9)]);
     assert!(drawn(&mut state, 80, 24, LOOK).contains("PAUSED"));
-    assert_eq!(state.process().unwrap().1.name, "shop");
+    assert_eq!(state.processes().len(), 1);
     press(&mut state, "p");
-    assert_eq!(state.process().unwrap().1.name, "other");
+    assert_eq!(state.processes().len(), 2);
 }
 
 #[test]

@@ -659,6 +659,18 @@ fn odd_roots_in_a_pid_namespace_that_shows_the_outer_proc() {
     assert!(last(&report.json)["unread_threads"].as_u64() >= Some(4));
 }
 
+/// Expects something of scans in place, of a forked copy, and at the exit of a program that waits at its first step.
+#[track_caller]
+fn however_scanned(running: Running, expect: impl Fn(&Value)) {
+    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
+        expect(&scan(running.pid(), how));
+    }
+    pass(&running, "1");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    expect(&tracked.report().json);
+}
+
 #[test]
 fn files_of_huge_pages_hold_what_they_point_to() {
     // Two for the file's mappings, one for memory that is of no file, and one to spare.
@@ -684,13 +696,7 @@ fn files_of_huge_pages_hold_what_they_point_to() {
         let lost = found(report, "lose_unmapped");
         assert!(lost.lost + hidden + 1 >= 60, "{lost:?}");
     };
-    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
-        expect(&scan(running.pid(), how));
-    }
-    pass(&running, "1");
-    let tracked = running.finish();
-    tracked.outcome.expect_code(0);
-    expect(&tracked.report().json);
+    however_scanned(running, expect);
 }
 
 #[test]
@@ -721,11 +727,7 @@ fn what_only_the_kernel_has_pointers_to_is_held() {
         let hidden = last(report)["excused_per_site"].as_u64().expect("a count");
         assert!(lost.lost + hidden + 1 >= 60, "{lost:?}");
     };
-    for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
-        expect(&scan(running.pid(), how));
-    }
-    pass(&running, "1");
-    expect(&running.finish().report().json);
+    however_scanned(running, expect);
 }
 
 #[test]
@@ -791,13 +793,7 @@ fn what_a_program_keeps_behind_the_bytes_that_it_asked_for_is_held() {
             let hidden = told["excused_per_site"].as_u64().expect("a count");
             assert!(lost.lost + hidden + 1 >= 60, "{argument}: {lost:?} {told}");
         };
-        for how in [&["--apart", "10ms", "--cpu", "100"][..], &["--fork"]] {
-            expect(&scan(running.pid(), how));
-        }
-        pass(&running, "1");
-        let tracked = running.finish();
-        tracked.outcome.expect_code(0);
-        expect(&tracked.report().json);
+        however_scanned(running, expect);
     }
 }
 

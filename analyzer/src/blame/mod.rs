@@ -7,10 +7,6 @@ mod names;
 
 mod table;
 
-use std::sync::{LazyLock, RwLock};
-
-use hashbrown::HashMap;
-
 use crate::glob;
 use crate::model::Frame;
 pub use names::{bare, short};
@@ -30,20 +26,20 @@ impl Blame {
     pub fn of<'a>(&self, frames: impl IntoIterator<Item = &'a Frame>) -> Option<usize> {
         let frames: Vec<&Frame> = frames.into_iter().collect();
         let roles: Vec<Role> = frames.iter().map(|frame| Role::of(frame)).collect();
-        self.among(|| frames.iter().copied().zip(roles.iter().copied()))
+        self.among(frames.iter().copied().zip(roles.iter().copied()))
     }
 
-    /// The same where it is known what each frame is.
-    pub fn among<'a, I>(&self, stack: impl Fn() -> I) -> Option<usize>
-    where
-        I: Iterator<Item = (&'a Frame, Role)>,
-    {
-        let managed = stack().any(|(_, role)| role.managed);
+    /// The same where it is known what each frame does.
+    pub fn among<'a>(
+        &self,
+        stack: impl Iterator<Item = (&'a Frame, Role)> + Clone,
+    ) -> Option<usize> {
+        let managed = stack.clone().any(|(_, role)| role.managed);
         let is_any = |patterns: &[String], frame: &Frame| {
             patterns.iter().any(|pattern| frame_matches(pattern, frame))
         };
         let mut first_user = None;
-        for (index, (frame, role)) in stack().enumerate() {
+        for (index, (frame, role)) in stack.clone().enumerate() {
             if is_any(&self.skip, frame) {
                 continue;
             }
@@ -57,7 +53,7 @@ impl Blame {
                 }
             }
         }
-        first_user.or_else(|| stack().next().map(|_| 0))
+        first_user.or_else(|| stack.clone().next().map(|_| 0))
     }
 }
 
@@ -94,10 +90,15 @@ impl Role {
 }
 
 /// For each frame of a stack whether it passes memory on.
-pub fn plumbing(frames: &[&Frame]) -> Vec<bool> {
-    let roles: Vec<Role> = frames.iter().map(|frame| Role::of(frame)).collect();
-    let managed = roles.iter().any(|role| role.managed);
-    roles.iter().map(|role| role.carries(managed)).collect()
+pub fn plumbing(frames: &[Frame]) -> Vec<bool> {
+    let roles: Vec<Role> = frames.iter().map(Role::of).collect();
+    carried(roles.iter().copied())
+}
+
+/// The same where it is known what each frame does.
+pub fn carried(roles: impl Iterator<Item = Role> + Clone) -> Vec<bool> {
+    let managed = roles.clone().any(|role| role.managed);
+    roles.map(|role| role.carries(managed)).collect()
 }
 
 /// The user's own code in a managed language: generated code with a name that is neither the
@@ -123,32 +124,9 @@ fn is_managed(frame: &Frame) -> bool {
     }
 }
 
-/// Answers of [`is_plumbing`] by what it looks at. The same frames are in thousands of stacks, and a live view
-/// reads them again and again.
-static KNOWN: LazyLock<RwLock<HashMap<String, bool>>> = LazyLock::new(RwLock::default);
-/// Answers that are kept at most.
-const MOST_KNOWN: usize = 100_000;
-
 /// True for frames that pass memory on to whoever called them: libc, standard libraries,
 /// allocators and allocation wrappers.
-pub fn is_plumbing(frame: &Frame) -> bool {
-    let [function, file] = [&frame.function, &frame.file].map(|it| it.as_deref().unwrap_or(""));
-    let key = format!("{}\0{file}\0{function}", frame.module);
-    let known = KNOWN.read().ok();
-    if let Some(answer) = known.and_then(|known| known.get(&key).copied()) {
-        return answer;
-    }
-    let answer = passes_memory_on(frame);
-    if let Ok(mut known) = KNOWN.write() {
-        if known.len() >= MOST_KNOWN {
-            known.clear();
-        }
-        known.insert(key, answer);
-    }
-    answer
-}
-
-fn passes_memory_on(frame: &Frame) -> bool {
+fn is_plumbing(frame: &Frame) -> bool {
     let module = crate::model::identity::file_name(&frame.module);
     if table::LIBRARIES
         .iter()

@@ -170,7 +170,7 @@ fn one(site: &SiteChange, number: usize, page: &mut Page) {
             ),
         ]);
     }
-    let plumbing = plumbing(&site.frames.iter().collect::<Vec<_>>());
+    let plumbing = plumbing(&site.frames);
     let callers: Vec<String> = site
         .frames
         .iter()

@@ -311,9 +311,6 @@ fn site(
         parts,
     };
     site.key = site_key(kind, site.stack.iter().flat_map(|machine| &machine.key));
-    site.blame = blame.among(|| {
-        let machines = site.stack.iter();
-        machines.flat_map(|machine| machine.frames.iter().zip(machine.roles.iter().copied()))
-    });
+    site.blame = blame.among(site.frames_and_roles());
     site
 }

@@ -88,8 +88,7 @@ impl History {
 
     /// As the counters stood at the first grid point.
     pub fn first(&self) -> Counters {
-        let first = self.changes.first().filter(|change| change.0 == 0);
-        first.map_or(self.base, |change| change.1)
+        self.at(0)
     }
 
     /// Adds what happened up to the grid point `at`, before the window if `None`.

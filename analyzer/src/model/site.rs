@@ -12,6 +12,7 @@ use super::process::Ages;
 use super::sampling::SampleBasis;
 use super::sizes::Sizes;
 use super::stacks::Stack;
+use crate::blame::Role;
 
 /// What a site did in one process.
 #[derive(Clone, Debug)]
@@ -85,6 +86,12 @@ impl Site {
     /// The stack as people read it, innermost first.
     pub fn frames(&self) -> impl Iterator<Item = &Frame> {
         self.stack.iter().flat_map(|machine| machine.frames.iter())
+    }
+
+    /// The same with what each frame does.
+    pub fn frames_and_roles(&self) -> impl Iterator<Item = (&Frame, Role)> + Clone {
+        let machines = self.stack.iter();
+        machines.flat_map(|machine| machine.frames.iter().zip(machine.roles.iter().copied()))
     }
 
     /// The frame to blame.

@@ -17,7 +17,7 @@ use super::{
     ReportOptions, account, correlate, coverage, faults, memory, places, scans, source, system,
     timeline,
 };
-use crate::blame::plumbing;
+use crate::blame::carried;
 use crate::model::{Family, Site};
 use crate::parallel;
 use crate::verdict::{self, Estimate, Opinion, Verdict};
@@ -87,21 +87,18 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
         extra.left_out += 1;
         extra.left_out_bytes = extra.left_out_bytes.saturating_add(site.live_bytes);
     }
-    let reports: Vec<SiteReport> = sites
-        .iter()
-        .filter(is_listed)
-        .take(top)
+    let listed = sites.iter().filter(is_listed).take(top);
+    let (reports, plumbing): (Vec<SiteReport>, _) = listed
         .filter_map(|site| {
-            Some(SiteReport {
+            let report = SiteReport {
                 finding: finding_of.get(&site.index).copied(),
                 ..site_report(family, &judgement, site)?
-            })
+            };
+            let frames = family.sites.get(site.index)?.frames_and_roles();
+            Some((report, carried(frames.map(|(_, role)| role))))
         })
-        .collect();
-    extra.plumbing = reports
-        .iter()
-        .map(|site| plumbing(&site.frames.iter().collect::<Vec<_>>()))
-        .collect();
+        .unzip();
+    extra.plumbing = plumbing;
     if !options.no_source {
         let places = reports
             .iter()

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Group;
-use super::growth::grown_bytes;
+use super::growth::{grown_bytes, is_freed};
 use super::judge::Judgement;
 use crate::model::site::Part;
 use crate::model::{Family, Frame, History, Site};
@@ -281,7 +281,7 @@ impl Members {
         let peak_live_bytes = self.peak_live_bytes(family);
         let sites = match verdict {
             Verdict::Growing => {
-                self.those_that_rose_first(family, opinions, live_bytes < peak_live_bytes / 2)
+                self.those_that_rose_first(family, opinions, is_freed(live_bytes, peak_live_bytes))
             }
             _ => self.sites.clone(),
         };

@@ -39,7 +39,8 @@ impl GrowingLine {
     }
 }
 
-fn is_freed(live_bytes: u64, peak_live_bytes: u64) -> bool {
+/// What something grew to is mostly gone.
+pub fn is_freed(live_bytes: u64, peak_live_bytes: u64) -> bool {
     live_bytes < peak_live_bytes / 2
 }
 

@@ -81,7 +81,9 @@ fn snapshot_beside() -> Answer {
     match snapshot::take_asked() {
         Ok(()) => Answer::done(b""),
         Err(snapshot::NO_ROOM) => {
-            Answer::done(b"but a snapshot finds no room (options memory, disk)")
+            let mut answer = Answer::done(b"but ");
+            answer.text.push_bytes(snapshot::NO_ROOM);
+            answer
         }
         Err(why) => Answer::refused(why),
     }
@@ -125,14 +127,9 @@ pub fn is_withdrawn() -> bool {
         return false;
     }
     let withdrawn = snapshot::with_recorder(|recorder| {
-        let mut word = |offset| {
-            let mut bytes = [0; 4];
-            let read = recorder.read_control(offset, &mut bytes);
-            read.is_ok().then_some(u32::from_le_bytes(bytes))
-        };
         // A page that cannot be read says nothing.
-        word(page::KIND) == Some(page::KIND_NONE)
-            || word(page::REQUEST).is_some_and(|number| number != ANSWERED.load(Relaxed))
+        word_at(recorder, page::KIND) == Ok(page::KIND_NONE)
+            || word_at(recorder, page::REQUEST).is_ok_and(|number| number != ANSWERED.load(Relaxed))
     });
     let withdrawn = withdrawn == Some(true);
     let next_ms = if withdrawn {
@@ -208,28 +205,26 @@ pub fn serve() -> bool {
     }
 }
 
+/// A word of the control page.
+fn word_at(recorder: &mut Recorder, offset: u64) -> Result<u32, Failure> {
+    let mut bytes = [0; 4];
+    recorder.read_control(offset, &mut bytes)?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
 /// The request that has not been looked at yet.
 fn next(recorder: &mut Recorder) -> Result<Option<Request>, Failure> {
-    let mut word = |offset| {
-        let mut bytes = [0; 4];
-        recorder.read_control(offset, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    };
-    let number = word(page::REQUEST)?;
+    let number = word_at(recorder, page::REQUEST)?;
     if ANSWERED.swap(number, Relaxed) == number {
         return Ok(None);
     }
     // In this order: who withdraws a request reads them in the other one, and so does not tell that
     // nothing was done when something was.
     recorder.write_control(page::BEGUN, &number.to_le_bytes())?;
-    let mut word = |offset| {
-        let mut bytes = [0; 4];
-        recorder.read_control(offset, &mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    };
-    let kind = word(page::KIND)?;
-    let argument = u64::from(word(page::ARGUMENT)?) | u64::from(word(page::ARGUMENT + 4)?) << 32;
-    let len = word(page::TEXT_LEN)?.min(page::TEXT_MAX as u32);
+    let kind = word_at(recorder, page::KIND)?;
+    let argument = u64::from(word_at(recorder, page::ARGUMENT)?)
+        | u64::from(word_at(recorder, page::ARGUMENT + 4)?) << 32;
+    let len = word_at(recorder, page::TEXT_LEN)?.min(page::TEXT_MAX as u32);
     let mut bytes = [0; page::TEXT_MAX as usize];
     let bytes = bytes.get_mut(..len as usize).unwrap_or_default();
     recorder.read_control(page::TEXT, bytes)?;

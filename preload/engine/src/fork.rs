@@ -81,6 +81,22 @@ pub fn noticed(t: &tls::Local) {
     }
 }
 
+/// Gives up the locks of all tables for threads that were in them when this copy of the process was made.
+///
+/// # Safety
+/// The calling thread is the only one and in none of the tables.
+pub unsafe fn abandon_tables() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        MAPPINGS.abandon_in_child();
+        HELD.abandon_in_child();
+        sites::abandon_in_child();
+        modules::abandon_in_child();
+        LIVE.abandon_in_child();
+        arena::abandon_in_child();
+    }
+}
+
 /// Makes what the child has its own. Not `whole`: it carries on in the middle of our code.
 fn begin(t: &tls::Local, whole: bool) {
     // A seccomp filter binds the child's own helper, too.
@@ -93,12 +109,7 @@ fn begin(t: &tls::Local, whole: bool) {
     // SAFETY: this thread is the only one here and holds none of the locks: their holders do not
     // exist in this process.
     unsafe {
-        MAPPINGS.abandon_in_child();
-        HELD.abandon_in_child();
-        sites::abandon_in_child();
-        modules::abandon_in_child();
-        LIVE.abandon_in_child();
-        arena::abandon_in_child();
+        abandon_tables();
         arena::renew_reserve_in_child();
         thread::reset_in_child(t);
         sampler::budget::forget_in_child(thread::countdowns());

@@ -6,6 +6,7 @@ use crate::human;
 use crate::verdict::{Estimate, Opinion, Verdict};
 
 use super::super::document::{Group, Report, SiteReport};
+use super::super::growth::is_freed;
 
 /// Further stacks named under the worst.
 const STACKS: usize = 4;
@@ -117,7 +118,7 @@ pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> 
 /// Of a line that gave back what it grew to, what a stack had at its peak.
 fn size_of_stack(group: &Group, site: &SiteReport) -> String {
     let was_freed =
-        group.verdict == Verdict::Growing && group.live_bytes < group.peak_live_bytes / 2;
+        group.verdict == Verdict::Growing && is_freed(group.live_bytes, group.peak_live_bytes);
     match was_freed && site.live_bytes.value < site.peak_live_bytes {
         true => format!("{} at its peak", human::bytes(site.peak_live_bytes)),
         false => site::size(site),

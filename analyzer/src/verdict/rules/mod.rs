@@ -41,7 +41,7 @@ pub fn all() -> [&'static dyn Rule; 9] {
 pub fn undecided(curve: &Curve<'_>) -> Opinion {
     let (first, last) = curve.ends();
     let moved = human::bytes_f(last - first);
-    let opinion = Opinion::new(
+    let mut opinion = Opinion::new(
         Verdict::Unclear,
         Pattern::Unclear,
         format!(
@@ -53,10 +53,8 @@ pub fn undecided(curve: &Curve<'_>) -> Opinion {
         "Recording for {} more would settle it.",
         human::duration(curve.span_s().max(curve.frame.interval_s))
     ));
-    match last > first {
-        true => opinion.that_rose(),
-        false => opinion,
-    }
+    opinion.rose = last > first;
+    opinion
 }
 
 /// True if the growth of the curve is more than a trifle.

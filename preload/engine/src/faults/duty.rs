@@ -194,7 +194,7 @@ impl Duty {
         self.owed = 0;
         Scale {
             by: self.share.of(all).min(all).max(seen),
-            of: seen.max(1),
+            of: seen,
         }
     }
 

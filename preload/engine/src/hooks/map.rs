@@ -65,9 +65,14 @@ fn held(t: &Local, start: usize, len: usize, sp: usize) {
 /// A range may be the allocator's, which is about to unmap it.
 fn let_go(t: &Local, start: usize, len: usize, sp: usize) {
     if HELD.total_bytes() != 0 {
-        note_held(t, sp, || {
-            HELD.remove(start, len, &mut |_, _| {});
-        });
+        note_held(t, sp, || no_allocators(start, len));
+    }
+}
+
+/// Nothing of a range is an allocator's any more. Signals are blocked.
+fn no_allocators(start: usize, len: usize) {
+    if HELD.total_bytes() != 0 {
+        HELD.remove(start, len, &mut |_, _| {});
     }
 }
 
@@ -117,7 +122,7 @@ fn settle(piece: Mapping, whole: bool) {
 fn add(t: &Local, start: usize, len: usize, entry: Entry, call: Call) {
     if HELD.total_bytes() != 0 {
         let signals = sys::block_signals();
-        HELD.remove(start, len, &mut |_, _| {}); // nobody saw the allocator unmap it
+        no_allocators(start, len); // nobody saw it unmap this
         sys::restore_signals(signals);
     }
     if state::is_paused() {
@@ -217,9 +222,7 @@ pub unsafe extern "C" fn munmap(addr: usize, len: usize, sp: usize, _bp: usize) 
     unsafe { guard::enter_hook(t, OURS, sp) };
     let signals = sys::block_signals();
     let taken = take(addr, len);
-    if HELD.total_bytes() != 0 {
-        HELD.remove(addr, len, &mut |_, _| {}); // a program may unmap for its allocator
-    }
+    no_allocators(addr, len); // a program may unmap for its allocator
     sys::restore_signals(signals);
     guard::turn(t, REAL);
     let r = real();

@@ -14,9 +14,8 @@ use super::memory::{Limits, Memory};
 use super::passes::Scan;
 use super::threads::{self, Doing, Thread};
 use super::{Failure, NO_MAPS, NO_MEMORY, Notes, SWAP_BYTES};
-use crate::arena::{self, AVec, PAGE_BYTES};
-use crate::state::{HELD, LIVE, MAPPINGS};
-use crate::{helper, modules, sites, sys};
+use crate::arena::{AVec, PAGE_BYTES};
+use crate::{fork, helper, sys};
 
 const OVERCOMMIT: &[u8] =
     b"the kernel refuses a copy of the process: memory (vm.overcommit_memory) does not suffice";
@@ -245,14 +244,7 @@ extern "C" fn in_copy(job: usize) -> i32 {
     sys::begin_copy();
     first_to_go(c"/proc/self/oom_score_adj");
     // SAFETY: this thread is the only one here, and its original was in none of them.
-    unsafe {
-        MAPPINGS.abandon_in_child();
-        HELD.abandon_in_child();
-        sites::abandon_in_child();
-        modules::abandon_in_child();
-        LIVE.abandon_in_child();
-        arena::abandon_in_child();
-    }
+    unsafe { fork::abandon_tables() };
     let done = job.area.read_threads(MOST_WAITS).zip(job.marks.take());
     let Some((threads, marks)) = done else {
         return 1;

@@ -150,13 +150,7 @@ mod tests {
             insert(0x20_0000_0010 + n * (1 << 18), 48, 2 - n as u32 % 2);
             insert(0x40_0000_0010 + n * (1 << 20), 20 << 10, 3);
         }
-        let limits = Limits {
-            deadline_ns: u64::MAX,
-            interrupted: || false,
-            swap_bytes: 0,
-            pace: None,
-        };
-        let mut memory = Memory::new(limits).expect("memory");
+        let mut memory = Memory::new(Limits::none()).expect("memory");
         let mut list = List::new().expect("memory");
         let mut again = List::new().expect("memory");
         let (mut found, mut place, mut lists) = (BTreeSet::new(), Place::default(), 0);

@@ -75,6 +75,19 @@ pub struct Limits {
     pub pace: Option<Pace>,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// None but that nothing is brought back from swap space.
+    pub fn none() -> Limits {
+        Limits {
+            deadline_ns: u64::MAX,
+            interrupted: || false,
+            swap_bytes: 0,
+            pace: None,
+        }
+    }
+}
+
 /// A share of a processor.
 #[derive(Clone, Copy)]
 pub struct Pace {
@@ -621,15 +634,6 @@ mod tests {
         assert_eq!(pace(0).owed_ms(5 * ms, 0), 500);
     }
 
-    fn limits() -> Limits {
-        Limits {
-            deadline_ns: u64::MAX,
-            interrupted: || false,
-            swap_bytes: 0,
-            pace: None,
-        }
-    }
-
     #[test]
     fn pieces_that_are_gone_read_as_zero_and_the_others_as_they_are() {
         let start = sys::map_anonymous(3 * PAGE_BYTES).unwrap();
@@ -662,7 +666,7 @@ mod tests {
             &[word(2 * PAGE_BYTES), word(2 * PAGE_BYTES + 8)],
         ]
         .concat();
-        let mut memory = Memory::new(limits()).unwrap();
+        let mut memory = Memory::new(Limits::none()).unwrap();
         assert!(memory.staging.is_some());
         assert_eq!(memory.gather(&pieces).unwrap(), expected);
         // As where the file is forbidden.

@@ -134,13 +134,7 @@ mod tests {
         for held in [address(&first), address(&second), address(&listed), next] {
             let _ = TABLE.insert(held, block);
         }
-        let limits = Limits {
-            deadline_ns: u64::MAX,
-            interrupted: || false,
-            swap_bytes: 0,
-            pace: None,
-        };
-        let mut memory = Memory::new(limits).expect("memory");
+        let mut memory = Memory::new(Limits::none()).expect("memory");
         let index = BlockIndex::build(&TABLE, &mut || Ok(())).expect("memory");
         assert_eq!(index.len(), 4);
         let marks = Marks::new(index.len()).expect("memory");

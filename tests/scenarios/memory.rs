@@ -236,6 +236,42 @@ fn what_trimming_returns_is_foretold_and_who_pins_the_rest() {
     }
 }
 
+/// What threads keep of what they freed for their next calls is not foretold, though it is free.
+#[test]
+fn what_threads_keep_for_themselves_is_not_foretold() {
+    for threads in [1, 8, 20] {
+        let mut running = Case::of("memory_trim.c")
+            .arg(threads.to_string())
+            .arg("go")
+            // No account but the one that is asked for.
+            .option("interval=1h")
+            .start_tracked();
+        running.wait_until("ready", |running| running.stdout_so_far().contains("ready"));
+        let asked = Command::new(&product().command)
+            .args(["snapshot", &running.pid().to_string(), "--wait", "60s"])
+            .output()
+            .expect("the command");
+        assert!(asked.status.success(), "{asked:?}");
+        let recordings = running.recordings();
+        let report = Report::read(&[recordings.first().expect("a recording")]);
+        expect_whole(&report);
+        std::fs::write(running.folder().join("go"), "").expect("a step");
+        let run = running.finish();
+        run.outcome.expect_code(0);
+        let text = run.outcome.text();
+        let trimmed = text.lines().find_map(|line| line.strip_prefix("trimmed "));
+        let trimmed: u64 = trimmed.and_then(|n| n.parse().ok()).expect("a number");
+        let foretold = report.json["fragmentation"]["releasable_bytes"]
+            .as_u64()
+            .expect("releasable");
+        println!("{threads} threads: {foretold} foretold, {trimmed} returned");
+        assert!(
+            foretold.abs_diff(trimmed) <= trimmed / 20,
+            "{threads} threads: {foretold} foretold, {trimmed} returned"
+        );
+    }
+}
+
 /// What threads gave back: at the ends of their arenas `malloc_trim` leaves it, between blocks it does not.
 #[test]
 fn what_threads_gave_back_is_told_with_what_returns_it() {

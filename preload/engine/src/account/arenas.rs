@@ -25,6 +25,13 @@ pub struct Heap {
     pub top: Option<usize>,
 }
 
+impl Heap {
+    /// The arena's address, if its state lies in this heap.
+    pub fn arena_inside(&self) -> Option<usize> {
+        (self.before == 0).then_some(self.arena)
+    }
+}
+
 /// Reads the header of a heap (`struct heap_info`); `None` if there is none.
 pub fn heap_at(start: usize) -> Option<Heap> {
     if !start.is_multiple_of(HEAP_BYTES) || start == 0 || !permit::copy_memory() {

@@ -14,6 +14,7 @@ mod arenas;
 mod blocks;
 mod choice;
 mod chunks;
+mod kept;
 mod known;
 mod layout;
 pub mod maps;

@@ -9,12 +9,14 @@ use super::areas;
 use super::arenas::{self, ArenaList, HEAP_BYTES};
 use super::blocks::{Rounding, Walk};
 use super::chunks::Chunks;
+use super::kept::{self, Gaps, Reader};
 use super::known::{Kind, Known};
 use super::layout::{Layout, Look};
 use super::regions::{MANY, Regions, Shown};
 use super::tally::{Kind as Backing, Parts, Tally};
 use crate::arena::AVec;
 use crate::lifecycle;
+use crate::state::LIVE;
 
 const PAGE: usize = 4096;
 /// A page pins memory if at least this much of it is free.
@@ -211,6 +213,13 @@ impl Pages {
         if rounding != Rounding::Glibc {
             self.find_heaps(layout);
         }
+        let tells = rounding == Rounding::Glibc && walk.complete;
+        let mut reader = Reader::new();
+        // Blocks are looked up by the thousand.
+        let _calm = tells.then(|| LIVE.calm());
+        if tells && !kept::has_key() {
+            self.learn_key(layout, arenas);
+        }
         for piece in self.list.as_mut_slice() {
             let Piece {
                 start, end, class, ..
@@ -238,13 +247,24 @@ impl Pages {
             sums.top = place.and_then(|heap| heap.top);
             let counted = walk.complete;
             let apart = !counted && heap == Sort::Single && rounding == Rounding::Glibc;
+            // Chunks that were swapped out are not read.
+            let walked =
+                tells && heap == Sort::Heap && layout.regions.count(start, end).swapped == 0;
+            let mut gaps = walked.then(|| Gaps::of(&layout.regions, start, end, place.as_ref()));
             layout.regions.for_each_page(start, end, &mut |page| {
                 let alone = apart && chunks.hold(&page, start, end);
                 match counted {
                     true => sums.page(&page, &mut |site, free| walk.pin(site, free)),
                     false => sums.page_of_some(&page, alone),
                 }
+                if let Some(gaps) = &mut gaps {
+                    gaps.page(&page, is_free(&page), &mut reader);
+                }
             });
+            if let Some(mut gaps) = gaps {
+                gaps.close(&mut reader);
+                sums.keep(gaps.kept_bytes);
+            }
             if let Some(heap) = &place {
                 sums.move_to_overhead(arenas::header_bytes(heap) as u64);
             }
@@ -271,6 +291,29 @@ impl Pages {
             }
         }
         stacks
+    }
+
+    /// Goes through heaps until a key is found.
+    fn learn_key(&self, layout: &Layout, arenas: &ArenaList) {
+        let mut reader = Reader::for_key();
+        for piece in self.list.as_slice() {
+            let place = match piece.class {
+                Class::Break => None,
+                Class::Heap(place) => arenas.heap(place),
+                _ => continue,
+            };
+            let (start, end) = (piece.start, piece.end);
+            if layout.regions.count(start, end).swapped != 0 {
+                continue;
+            }
+            let mut gaps = Gaps::of(&layout.regions, start, end, place);
+            layout.regions.for_each_page(start, end, &mut |page| {
+                if !reader.is_spent() && !kept::has_key() {
+                    gaps.page(&page, is_free(&page), &mut reader);
+                }
+            });
+            gaps.close(&mut reader);
+        }
     }
 
     /// Cuts a range into what was summed, with what it is told as, and the rest, in order.
@@ -300,6 +343,12 @@ impl Pages {
             each(at, end, None);
         }
     }
+}
+
+/// No block lies on a page, and nothing of the allocator's around one.
+fn is_free(page: &Shown) -> bool {
+    let on_it = page.on_it;
+    on_it.is_some_and(|on_it| on_it.live == 0 && on_it.overhead == 0)
 }
 
 /// Adds bytes of a page.
@@ -419,6 +468,11 @@ impl Sums {
             MANY => 0,
             site => site,
         }
+    }
+
+    /// So much of what is free on whole pages stays.
+    fn keep(&mut self, bytes: u64) {
+        self.releasable_bytes = self.releasable_bytes.saturating_sub(bytes);
     }
 
     /// So much of what looks free is the allocator's own.

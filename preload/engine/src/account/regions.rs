@@ -303,7 +303,7 @@ impl Regions {
 
     /// Shows the resident and swapped pages of a range, in order. `None` for the use of a page of
     /// which nothing is kept.
-    pub fn for_each_page(&mut self, start: usize, end: usize, show: &mut dyn FnMut(Shown)) {
+    pub fn for_each_page(&self, start: usize, end: usize, show: &mut dyn FnMut(Shown)) {
         let (from, to) = self.indices(start, end);
         for region in self.list.as_slice().get(from..to).unwrap_or_default() {
             let (low, high) = region.pages(start, end);
@@ -319,7 +319,7 @@ impl Regions {
                         site: region.covered_by,
                     })
                 } else {
-                    use_of(&mut self.uses, region.uses, page).map(|on_it| *on_it)
+                    use_at(&self.uses, region.uses, page)
                 };
                 show(Shown {
                     addr: (region.key << SHIFT) + page * PAGE,
@@ -398,6 +398,13 @@ fn use_of(uses: &mut Buffer, table: u32, page: usize) -> Option<&mut PageUse> {
     // SAFETY: the buffer is page-aligned and `at` a multiple of the size, any bytes are a valid
     // `PageUse`, and the borrow is exclusive.
     Some(unsafe { &mut *bytes.as_mut_ptr().cast::<PageUse>() })
+}
+
+fn use_at(uses: &Buffer, table: u32, page: usize) -> Option<PageUse> {
+    let at = (table.checked_sub(1)? as usize * PAGES + page) * size_of::<PageUse>();
+    let bytes = uses.as_slice().get(at..at + size_of::<PageUse>())?;
+    // SAFETY: as in `use_of`, but shared.
+    Some(unsafe { *bytes.as_ptr().cast::<PageUse>() })
 }
 
 #[cfg(test)]

@@ -645,8 +645,8 @@ impl Session {
             turn: since.turn,
         };
         let began_ns = state::started_ns();
-        // Blocks are looked up by the hundred.
-        let _calm = (waiting != 0).then(|| state::LIVE.calm());
+        // Blocks are looked up by the hundred, some times a second.
+        let _calm = (waiting != 0).then(|| state::LIVE.hush());
         let (libc_start, libc_end) = self.libc;
         let weight = scale.of(PERIOD.saturating_mul(step));
         for at in 0..self.rings.len() {

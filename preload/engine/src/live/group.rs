@@ -23,8 +23,14 @@ const FIRST_SHIFT: u32 = 4;
 
 /// Somebody was torn out: repair before use.
 const TORN: u16 = 1;
-/// Several threads use it: it belongs to nobody until it is empty.
+/// Several threads use it: it belongs to nobody until it is empty, or for good.
 const SHARED: u16 = 2;
+/// One of the times that a thread took it from another; they are counted up to [`MOST_LOSSES`].
+const LOSS: u16 = 4;
+/// After so many it stays [`SHARED`] when it is empty: memory that one thread allocates and another frees,
+/// again and again, would cost a fence each time.
+const MOST_LOSSES: u16 = 8;
+const LOSSES: u16 = 15 * LOSS;
 /// In the address of an owner: it is about to lose the group, with all others.
 const LEAVING: usize = 1;
 /// In the address of an owner: somebody who holds the lock is taking the group from it.
@@ -147,6 +153,9 @@ impl Group {
         self.owner.store(ptr::null_mut(), Relaxed);
         if for_thread {
             self.marks.fetch_or(SHARED, Relaxed);
+            if !self.goes_to_and_fro() {
+                self.marks.fetch_add(LOSS, Relaxed);
+            }
             holder::note_loss();
         }
     }
@@ -222,6 +231,11 @@ impl Group {
     /// Several threads use it.
     pub(super) fn is_shared(&self) -> bool {
         self.is_marked(SHARED)
+    }
+
+    /// Threads have taken it from each other so often that it belongs to nobody any more.
+    fn goes_to_and_fro(&self) -> bool {
+        self.marks.load(Relaxed) & LOSSES >= MOST_LOSSES * LOSS
     }
 
     pub(super) fn lock(&self) -> &WordLock {
@@ -375,7 +389,7 @@ impl Group {
                 self.shrink_at.store(len / 2, Relaxed);
             }
         }
-        if len == 0 {
+        if len == 0 && !self.goes_to_and_fro() {
             self.marks.fetch_and(!SHARED, Relaxed);
         }
         Some(word)

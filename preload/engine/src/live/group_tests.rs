@@ -34,6 +34,47 @@ fn an_owner_that_works_while_all_are_looked_at_gets_its_group_back() {
     assert!(owned(), "it gets the group again");
 }
 
+/// What one thread allocates and another frees may empty a group again and again: to take it away each time
+/// costs every processor that runs the program an interrupt.
+#[test]
+fn a_group_that_goes_to_and_fro_is_soon_taken_away_no_more() {
+    static ONE: Holder = Holder::new();
+    static OTHER: Holder = Holder::new();
+    // SAFETY: all zeroes is a group without blocks.
+    static GROUP: Group = unsafe { core::mem::zeroed() };
+    for holder in [&ONE, &OTHER] {
+        // SAFETY: statics, each given once.
+        unsafe { Holder::enlist(holder) };
+    }
+    holder::allow(true);
+    let block = pack(&Block {
+        size: 16,
+        site: 1,
+        epoch: 1,
+        class: 0,
+    });
+    // True if the group was the first one's, and so was taken from it.
+    let to_and_fro = || {
+        // As after each look at the whole table.
+        holder::give_credit();
+        let mut owned = false;
+        {
+            let _inside = GROUP.enter(Some(&ONE));
+            assert!(matches!(GROUP.put(1, block, Grow::Yes), Put::New));
+        }
+        if let Some(_inside) = GROUP.enter_as_owner(Some(&ONE)) {
+            owned = true;
+        }
+        let _inside = GROUP.enter(Some(&OTHER));
+        assert!(GROUP.take(1).is_some());
+        owned
+    };
+    // Other tests look at their tables meanwhile, when nothing is given.
+    let taken = (0..100_000).filter(|_| to_and_fro()).count();
+    assert!((1..20).contains(&taken), "{taken}");
+    assert!(GROUP.is_shared());
+}
+
 /// Blocks that are dense in few places may not fit half the table although they are few: then it is not
 /// tried again with each that goes.
 #[test]

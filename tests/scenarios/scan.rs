@@ -891,3 +891,119 @@ fn a_scan_for_which_there_is_too_little_room_is_declined() {
     pass(&running, "2");
     running.finish().outcome.expect_code(0);
 }
+
+/// Starts a program under a filter and returns it at its first step.
+fn filtered(how: &[&str]) -> Running {
+    let mut running = Case::of("filtered_scan.c").args(how).start_tracked();
+    reach(&mut running, "1");
+    running
+}
+
+/// Lets it end, as it would without leaktrack; its report.
+fn end_filtered(running: Running) -> Value {
+    pass(&running, "1");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    // Another one is of the image that installed the filter.
+    let reports = tracked.reports().into_iter();
+    let mut of_second = reports.filter(|report| report.live("hold_block").blocks > 0);
+    of_second.next().expect("a report").json
+}
+
+#[test]
+fn a_scan_that_a_filter_forbids_is_refused_with_its_reason() {
+    let process_vm_readv = libc::SYS_process_vm_readv.to_string();
+    let getdents = libc::SYS_getdents64.to_string();
+    for (how, number, words) in [
+        (
+            "kill",
+            &process_vm_readv,
+            "process_vm_readv is not permitted",
+        ),
+        (
+            "refuse",
+            &process_vm_readv,
+            "process_vm_readv is not permitted",
+        ),
+        ("kill", &getdents, "a seccomp filter forbids what it takes"),
+        (
+            "refuse",
+            &getdents,
+            "/proc/self/maps or task cannot be read",
+        ),
+    ] {
+        let running = filtered(&[how, number]);
+        let refused = leaktrack(&["scan", &running.pid().to_string()]);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{how} {number}: {why}");
+        assert!(why.contains(words), "{how} {number}: {why}");
+        let report = end_filtered(running);
+        let scans = report["scans"].as_array().expect("scans");
+        assert!(
+            scans
+                .iter()
+                .all(|scan| scan["complete"] == false && scan["why_not"] == words),
+            "{how} {number}: {scans:?}"
+        );
+        assert!(!scans.is_empty());
+        // Nobody looked: no number, not even 0.
+        for name in ["hold_block", "lose_block"] {
+            let sites = report["sites"].as_array().expect("sites");
+            assert!(sites.iter().all(|site| site["lost"].is_null()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_scan_does_without_what_a_filter_forbids_where_it_can() {
+    let [fence, file, waits] = [
+        libc::SYS_membarrier,
+        libc::SYS_memfd_create,
+        libc::SYS_futex_waitv,
+    ]
+    .map(|number| number.to_string());
+    for how in ["kill", "refuse"] {
+        let running = filtered(&[how, &fence, &file, &waits]);
+        let report = scan(running.pid(), &["--apart", "1ms", "--cpu", "100"]);
+        assert_eq!(last(&report)["complete"], true, "{how}: {}", last(&report));
+        let [held, lost] = ["hold_block", "lose_block"].map(|name| found(&report, name));
+        assert_eq!((held.lost, held.reachable), (0, 100), "{how}: {held:?}");
+        let hidden = last(&report)["excused_per_site"].as_u64().expect("a count");
+        assert!(lost.lost + hidden + 1 >= 100, "{how}: {lost:?}");
+        assert_eq!(last(&end_filtered(running))["complete"], true, "{how}");
+    }
+    // No copy, but a look in place.
+    let running = filtered(&["refuse", "copies"]);
+    let refused = leaktrack(&["scan", &running.pid().to_string(), "--fork"]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{why}");
+    assert!(why.contains("forbids a copy of the process"), "{why}");
+    let report = scan(running.pid(), &["--apart", "1ms", "--cpu", "100"]);
+    assert_eq!(last(&report)["complete"], true, "{}", last(&report));
+    end_filtered(running);
+}
+
+#[test]
+fn pages_that_were_never_touched_stay_so() {
+    for how in [&["--apart", "1ms", "--cpu", "100"][..], &["--fork"]] {
+        let mut running = Case::of("sparse.c").start_tracked();
+        reach(&mut running, "1");
+        for _ in 0..2 {
+            let report = scan(running.pid(), how);
+            let (told, held) = (last(&report), found(&report, "hold_far"));
+            assert_eq!(told["complete"], true, "{told}");
+            assert_eq!((held.lost, held.reachable), (0, 60), "{how:?}: {held:?}");
+        }
+        pass(&running, "1");
+        let tracked = running.finish();
+        let text = tracked.outcome.text();
+        let numbers = |line: &str| {
+            let (now, before) = line.strip_prefix("pages: ")?.split_once(", before: ")?;
+            Some((now.parse::<u64>().ok()?, before.parse::<u64>().ok()?))
+        };
+        let (now, before) = text.lines().find_map(numbers).expect("its pages");
+        assert_eq!(now, before, "{how:?}");
+        // All that it has set aside is more than a million.
+        assert!((60..2_000).contains(&before), "{before}");
+    }
+}

@@ -635,6 +635,45 @@ mod tests {
     }
 
     #[test]
+    fn no_more_is_brought_back_from_swap_space_than_may_be() {
+        const PAGES: usize = 8;
+        let start = sys::map_anonymous(PAGES * PAGE_BYTES).unwrap();
+        for at in (0..PAGES * PAGE_BYTES).step_by(PAGE_BYTES) {
+            // SAFETY: inside the mapping, aligned.
+            unsafe { start.add(at).cast::<u64>().write(7) };
+        }
+        // As the kernel tells it of pages that are all swapped out but for the first.
+        let mut entries = [SWAPPED; PAGES];
+        entries[0] = PRESENT;
+        let bytes = entries.map(u64::to_ne_bytes).concat();
+        let at = start.addr() / PAGE_BYTES * 8;
+        for (allowed, expected) in [(0, 1), (3, 4), (PAGES, PAGES)] {
+            let swap_bytes = (allowed * PAGE_BYTES) as u64;
+            let mut memory = Memory::new(Limits {
+                swap_bytes,
+                ..Limits::none()
+            })
+            .unwrap();
+            let file = sys::memory_file().unwrap();
+            assert_eq!(sys::pwrite(file, &bytes, at as u64), Ok(bytes.len()));
+            sys::close(memory.pagemap.replace(file).unwrap());
+            let mut seen = 0;
+            let (from, to) = (start.addr(), start.addr() + PAGES * PAGE_BYTES);
+            let manner = Manner {
+                shared: false,
+                file: false,
+                hidden: false,
+            };
+            let result = memory.each(from, to, manner, &mut |_, words| {
+                seen += words.iter().filter(|word| **word == 7).count();
+            });
+            assert_eq!((result, seen), (Ok(()), expected));
+            let left = (PAGES - expected) * PAGE_BYTES;
+            assert_eq!(memory.skipped_bytes, left as u64);
+        }
+    }
+
+    #[test]
     fn pieces_that_are_gone_read_as_zero_and_the_others_as_they_are() {
         let start = sys::map_anonymous(3 * PAGE_BYTES).unwrap();
         let word = |at: usize| (start.addr() + at) as u64;

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::model::process::Ended;
 use crate::model::{Family, LoadOptions, Process, link};
 use crate::read;
 use crate::report::document::{Extra, Glob};
@@ -18,6 +19,30 @@ const MOST_FILES: usize = 500;
 
 /// Recordings beside those of `family` that belong to it and are not in it.
 pub fn beside(family: &Family) -> Vec<PathBuf> {
+    let processes = processes_beside(family).into_iter();
+    processes.map(|process| process.path).collect()
+}
+
+/// Names them in the report, and what its program became by exec if that is in one of them.
+pub fn tell(family: &Family, extra: &mut Extra) {
+    let others = processes_beside(family);
+    let path = |process: &Process| process.path.display().to_string();
+    extra.relatives = others.iter().map(path).collect();
+    find_globs(extra);
+    let mut present = family.present().map(|(_, process)| process);
+    let left = present.find(|process| process.ended == Ended::Exec);
+    let image = left.and_then(|left| {
+        let later = others.iter().filter(|other| {
+            (other.pid, &other.host) == (left.pid, &left.host)
+                && other.started_unix_ns > left.started_unix_ns
+        });
+        later.max_by_key(|other| other.started_unix_ns)
+    });
+    extra.became = image.map(|image| (image.name().to_owned(), path(image)));
+}
+
+/// The processes of these recordings, as far as the beginning of each file tells; their paths as people write them.
+fn processes_beside(family: &Family) -> Vec<Process> {
     let known: BTreeSet<_> = family.processes.iter().map(|process| process.id).collect();
     let folder_of = |process: &Process| {
         let folder = process.path.parent().unwrap_or(Path::new(""));
@@ -37,15 +62,15 @@ pub fn beside(family: &Family) -> Vec<PathBuf> {
     let root = roots.first().copied();
     let others = processes.iter().zip(roots).skip(family.processes.len());
     let relatives = others.filter(|(_, of)| Some(*of) == root);
-    relatives
-        .map(|(process, _)| {
-            process
-                .path
-                .strip_prefix("./")
-                .unwrap_or(&process.path)
-                .to_owned()
-        })
-        .collect()
+    let ids: BTreeSet<_> = relatives.map(|(process, _)| process.id).collect();
+    let mut found = found;
+    found.retain(|process| ids.contains(&process.id));
+    for process in &mut found {
+        if let Ok(short) = process.path.strip_prefix("./") {
+            process.path = short.to_owned();
+        }
+    }
+    found
 }
 
 /// The recordings in a folder, by name.
@@ -67,7 +92,7 @@ pub fn recordings_in(folder: &Path) -> Vec<PathBuf> {
 const LISTED: usize = 12;
 
 /// Where the files are too many to be listed, looks for patterns that stand for them.
-pub fn find_globs(extra: &mut Extra) {
+fn find_globs(extra: &mut Extra) {
     extra.paths_glob = glob(&extra.paths);
     extra.family_glob = glob(&extra.family_files());
 }

@@ -184,6 +184,7 @@ fn memory() -> Value {
         ("peak_rss_at_s", or_null(number())),
         ("kernel_peak_rss_bytes", or_null(count())),
         ("parts", list(part)),
+        ("parts_of", or_null(one_of(&["rss", "pss"]))),
         ("unexplained_bytes", or_null(json!({"type": "integer"}))),
         ("verdict", or_null(string())),
         ("huge_page_bytes", or_null(count())),

@@ -8,6 +8,7 @@ use super::CheckOptions;
 use crate::diff::Run;
 use crate::human;
 use crate::model::Frame;
+use crate::report::Aliases;
 use crate::report::document::{BlameReport, Generator};
 use crate::verdict::{Estimate, Pattern, Verdict};
 
@@ -43,6 +44,9 @@ pub struct Outcome {
     pub suppressed_sites: u64,
     /// Sites of which too little is known.
     pub unclear_sites: u64,
+    /// What executables are called by people.
+    #[serde(skip)]
+    pub aliases: Aliases,
 }
 
 /// The answer of the gate.
@@ -153,7 +157,19 @@ impl Outcome {
             tolerated: Vec::new(),
             suppressed_sites: 0,
             unclear_sites: 0,
+            aliases: Aliases::default(),
         }
+    }
+
+    /// With modules called as their processes are; what is compared, such as keys, stays.
+    pub fn as_started(&self) -> Self {
+        let mut outcome = self.clone();
+        let aliases = &self.aliases;
+        for finding in outcome.findings.iter_mut().chain(&mut outcome.tolerated) {
+            finding.line = aliases.in_text(&finding.line);
+            aliases.in_frames(&mut finding.frames);
+        }
+        outcome
     }
 
     /// Draws the conclusion: findings are facts, whatever else was not seen.

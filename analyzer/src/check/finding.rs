@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::document::Finding;
 use crate::report::document::{Group, SiteReport};
-use crate::report::{Report, suppress};
+use crate::report::{Report, suppress, text};
 use crate::verdict::{Estimate, Verdict, advice};
 
 /// The findings of a report that is grouped by line, worst first.
@@ -69,10 +69,7 @@ fn finding(report: &Report, group: &Group, sites: &[&SiteReport]) -> Option<Find
         lost_bytes: group.lost_bytes,
         finding_bytes: group.finding_bytes,
         rate,
-        why: match of_line.filter(|_| !is_lost) {
-            Some(opinion) => opinion.why.clone(),
-            None => worst.why.clone(),
-        },
+        why: text::why_on(report, group, Some(worst)),
         advice: match of_line.filter(|_| !is_lost) {
             Some(opinion) => advice::advice(opinion, kind),
             None => worst.advice.clone(),

@@ -22,7 +22,7 @@ pub use document::{Finding, Outcome, Reason, SCHEMA, Status, Tolerated};
 
 use crate::diff::Run;
 use crate::model::Family;
-use crate::report::{Look, Report};
+use crate::report::{Aliases, Look, Report};
 use crate::verdict::Verdict;
 
 /// What fails the gate.
@@ -58,6 +58,7 @@ pub enum Format {
 pub fn judge(family: &Family, report: &Report, options: &CheckOptions) -> Outcome {
     let mut outcome = Outcome::new(report.generator.clone(), options);
     outcome.run = Some(Run::of(report));
+    outcome.aliases = Aliases::of(report);
     outcome.inconclusive = blind::reasons(family, report, options);
     let unsuppressed = |site: &&crate::report::document::SiteReport| {
         site.verdict.is_finding() && site.suppressed_by.is_some()
@@ -118,13 +119,13 @@ pub fn write(
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Text => text::write(outcome, look, out)?,
+        Format::Text => text::write(&outcome.as_started(), look, out)?,
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, outcome)?;
             writeln!(out)?;
         }
-        Format::Junit => junit::write(outcome, out)?,
-        Format::Sarif => sarif::write(outcome, out)?,
+        Format::Junit => junit::write(&outcome.as_started(), out)?,
+        Format::Sarif => sarif::write(&outcome.as_started(), out)?,
     }
     out.flush()?;
     Ok(())

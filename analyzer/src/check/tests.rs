@@ -583,3 +583,69 @@ fn lost_memory_is_sized_and_gated_by_what_is_lost() {
         assert_eq!(finding.size(), "300 B lost of 64.4 KiB live");
     }
 }
+
+#[test]
+fn of_a_line_that_lost_on_several_stacks_head_and_reason_tell_one_sum() {
+    let mut r = Recording::new();
+    let stacks = [0x100, 0x20].map(|caller| r.site(SiteKind::Heap, &[(1, 0x10), (1, caller)]));
+    r.every_second(3, |second| match second {
+        1 => stacks.iter().map(|site| (*site, 2, 200, 0, 0)).collect(),
+        _ => vec![],
+    });
+    let loss = |(site, blocks): (u32, u64)| SiteLoss {
+        site,
+        since_ms: 3000,
+        definite_blocks: blocks,
+        definite_bytes: 100 * blocks,
+        ..SiteLoss::default()
+    };
+    r.scan(3000, &[(stacks[0], 2), (stacks[1], 1)].map(loss));
+    let outcome = judged(&r, "", &asked(&[Verdict::Lost]));
+    let mut said = Vec::new();
+    let look = crate::report::Look {
+        colour: false,
+        width: None,
+        unicode: false,
+    };
+    write(&outcome, Format::Text, look, &mut said).expect("in memory");
+    let said = String::from_utf8(said).expect("text");
+    let why = said.lines().find(|line| line.contains("Why: "));
+    assert!(said.contains("300 B lost of 400 B live"), "{said}");
+    assert!(
+        why.is_some_and(
+            |line| line.contains("300 B in 3 blocks are lost on this line, in 2 call stacks")
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_program_goes_by_the_name_that_it_was_started_by() {
+    let mut r = Recording::new();
+    r.exe = "/opt/app".to_owned();
+    r.record(&leaktrack_recording::Record::Arg(b"store-server"));
+    let site = r.site(SiteKind::Heap, &[(1, 0x77)]);
+    r.every_second(60, |_| vec![(site, 10, 1000, 0, 0)]);
+    let outcome = judge(
+        &r.family(),
+        &assemble(&r.family(), &whole(Suppressions::default())),
+        &growing(),
+    );
+    let written = |format| {
+        let look = crate::report::Look {
+            colour: false,
+            width: None,
+            unicode: false,
+        };
+        let mut out = Vec::new();
+        write(&outcome, format, look, &mut out).expect("in memory");
+        String::from_utf8(out).expect("text")
+    };
+    for format in [Format::Text, Format::Junit, Format::Sarif] {
+        let said = written(format);
+        assert!(said.contains("store-server+0x76"), "{said}");
+        assert!(!said.contains("app+0x76"), "{said}");
+    }
+    // For programs the file is the file.
+    assert!(written(Format::Json).contains("/opt/app"));
+}

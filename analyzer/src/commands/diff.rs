@@ -75,7 +75,11 @@ enum Show {
 
 /// Reads both, compares, writes.
 pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
-    let (old, new) = (args.report(&args.old)?, args.report(&args.new)?);
+    let (mut old, mut new) = (args.report(&args.old)?, args.report(&args.new)?);
+    if args.format == Format::Text {
+        report::call_as_started(&mut old);
+        report::call_as_started(&mut new);
+    }
     let options = DiffOptions {
         top: args.top,
         min_bytes: args.min_bytes,

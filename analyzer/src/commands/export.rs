@@ -121,7 +121,15 @@ fn load(args: &Args) -> anyhow::Result<Report> {
         ..ReportOptions::default()
     };
     let family = read::load(&args.recordings, &load)?;
-    Ok(report::assemble(&family, &options))
+    let mut report = report::assemble(&family, &options);
+    // What people look at; data keep the files.
+    if matches!(
+        args.format,
+        Some(Format::Folded | Format::Flamegraph | Format::Firefox)
+    ) {
+        report::call_as_started(&mut report);
+    }
+    Ok(report)
 }
 
 /// Writes a file that appears under its name only when it is complete.

@@ -44,10 +44,10 @@ pub struct Args {
     /// Leave out what was after; as --since
     #[arg(long, value_name = "WHEN")]
     pub until: Option<Bound>,
-    /// Only sites whose oldest live block has at least this age, such as 5m
+    /// List only sites whose oldest live block has at least this age, such as 5m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub older_than: Option<u64>,
-    /// Only sites with at least so many live bytes, such as 64k
+    /// List only sites with at least so many live bytes, such as 64k
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_bytes: Option<u64>,
     /// List single live blocks, the largest N of those written down, 0: all; only of the given size (--min-bytes) and age (--older-than) [default: 20]
@@ -92,11 +92,7 @@ pub fn execute(args: &Args) -> anyhow::Result<ExitCode> {
     // Not dropped, here and at the end: to give millions of pieces back takes longer than to end.
     let family = ManuallyDrop::new(read::load(&args.recordings, &load_options(args))?);
     let mut report = ManuallyDrop::new(report::assemble(&family, &options));
-    report.extra.relatives = relatives::beside(&family)
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    relatives::find_globs(&mut report.extra);
+    relatives::tell(&family, &mut report.extra);
     match &args.output {
         None => {
             let stdout = io::stdout();

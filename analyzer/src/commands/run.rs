@@ -102,6 +102,7 @@ pub fn execute(args: Args, inherited: &Inherited) -> anyhow::Result<ExitCode> {
         report: args.report,
         error_exitcode: args.error_exitcode,
         output: place.output,
+        left_out: place.left_out,
     };
     waiting.run(&mut command, &target, inherited)
 }
@@ -192,6 +193,8 @@ struct Waiting {
     report: Option<PathBuf>,
     error_exitcode: Option<u8>,
     output: Output,
+    /// The option `only` leaves the command itself out.
+    left_out: bool,
 }
 
 impl Waiting {
@@ -215,6 +218,9 @@ impl Waiting {
 
     /// Writes the report if it was asked for; returns the number of findings.
     fn report(&self, recordings: &[PathBuf]) -> anyhow::Result<u64> {
+        if recordings.is_empty() && self.left_out {
+            bail!("nothing was recorded: nothing that it started matches `only` either");
+        }
         if recordings.is_empty() {
             bail!(
                 "nothing was recorded: the command ended too early, or the library could not start in it; \

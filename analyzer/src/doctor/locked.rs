@@ -36,7 +36,7 @@ pub fn locked(limit: Option<u64>) -> Vec<Finding> {
 fn share(locked: u64, total: u64, holders: &[(u64, String)]) -> Finding {
     let share = locked as f64 / total.max(1) as f64;
     let mut text = format!(
-        "{} of {} of the host ({:.0}%)",
+        "{} of the host's {} is locked in memory ({:.0}%)",
         human::bytes(locked),
         human::bytes(total),
         share * 100.0
@@ -47,7 +47,11 @@ fn share(locked: u64, total: u64, holders: &[(u64, String)]) -> Finding {
         .map(|(bytes, name)| format!("{name} {}", human::bytes(*bytes)))
         .collect();
     if !named.is_empty() {
-        text.push_str(&format!("; most by {}", named.join(", ")));
+        // Of a process the kernel tells address space, which may never have been touched.
+        text.push_str(&format!(
+            "; address space that is locked, touched or not: {}",
+            named.join(", ")
+        ));
     }
     if share > HIGH {
         text.push_str(": nearly nothing is left to reclaim, and processes are killed soon");
@@ -96,12 +100,13 @@ mod tests {
         assert_eq!((level(6), level(9)), (Level::Note, Level::Note));
         let high = share(9 << 30, 10 << 30, &holders);
         assert!(
-            high.text.contains("(90%); most by redis (7) 5.0 GiB"),
+            high.text
+                .contains("(90%); address space that is locked, touched or not: redis (7) 5.0 GiB"),
             "{}",
             high.text
         );
         assert!(high.text.contains("killed"));
-        assert!(!share(6 << 30, 10 << 30, &[]).text.contains("most by"));
+        assert!(!share(6 << 30, 10 << 30, &[]).text.contains("address space"));
     }
 
     #[test]

@@ -43,6 +43,7 @@ const COLUMNS: &[&str] = &[
     "temporary",
     "calls",
     "sizes",
+    "finding",
 ];
 
 /// Writes a heading and the rows.
@@ -100,6 +101,7 @@ fn row(site: &SiteReport) -> Vec<String> {
         known(site.temporary),
         words(Some(&site.calls.join(", "))),
         words(site.sizes.as_deref().map(sizes).as_deref()),
+        known(site.finding),
     ]
 }
 

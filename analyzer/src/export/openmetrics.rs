@@ -76,6 +76,7 @@ struct Series {
     verdict: Verdict,
     live_bytes: u64,
     rate: Option<f64>,
+    finding: Option<u64>,
 }
 
 fn series(report: &Report) -> Vec<(String, Series)> {
@@ -90,7 +91,12 @@ fn series(report: &Report) -> Vec<(String, Series)> {
             verdict: site.verdict,
             live_bytes: 0,
             rate: None,
+            finding: None,
         });
+        entry.finding = match (entry.finding, site.finding) {
+            (Some(known), Some(one)) => Some(known.min(one)),
+            (known, one) => known.or(one),
+        };
         entry.live_bytes = entry.live_bytes.saturating_add(site.live_bytes.value);
         entry.verdict = entry.verdict.min(site.verdict);
         if let Some(rate) = site.growth.rate {
@@ -169,6 +175,16 @@ impl Page {
                     ("verdict", site.verdict.name()),
                 ];
                 self.sample("leaktrack_site_live_bytes", &labels, site.live_bytes);
+            }
+        }
+        if sites.iter().any(|(_, site)| site.finding.is_some()) {
+            let name = "leaktrack_site_finding";
+            let what = "Number of the finding that a call site belongs to, 1 is the worst.";
+            self.head(name, "gauge", what);
+            for (key, site) in &sites {
+                if let Some(finding) = site.finding {
+                    self.sample(name, &[("key", key), ("blame", &site.blame)], finding);
+                }
             }
         }
         if sites.iter().any(|(_, site)| site.rate.is_some()) {

@@ -221,6 +221,9 @@ print(json.dumps([[s.name, s.labels, s.value, f.type] for f in parse(text) for s
                 value("leaktrack_site_live_bytes", key),
                 site.live_bytes.value as f64
             );
+            if let Some(finding) = site.finding {
+                assert_eq!(value("leaktrack_site_finding", key), finding as f64);
+            }
             if let Some(rate) = site.growth.rate {
                 assert_eq!(
                     value("leaktrack_site_growth_bytes_per_second", key),
@@ -295,12 +298,15 @@ print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='')))))";
         assert_eq!(row["allocations"], site.allocations.to_string());
         assert_eq!(row["verdict"], site.verdict.name());
         assert_eq!(row["lost_bytes"], "", "no scan was made");
+        let finding = site.finding.map_or_else(String::new, |it| it.to_string());
+        assert_eq!(row["finding"], finding);
         let rate = site
             .growth
             .rate
             .map_or_else(String::new, |rate| rate.value.to_string());
         assert_eq!(row["rate_bytes_per_s"], rate);
     }
+    assert!(rows.iter().any(|row| row["finding"] == "1"));
     assert_eq!(rows[0]["function"], format!("'{HOSTILE}"), "no formula");
 }
 

@@ -50,7 +50,7 @@ pub enum ControlError {
     #[error("process {0} does not record: {1}")]
     NotRecording(u32, String),
     /// Somebody else's.
-    #[error("process {0} belongs to another user or sandbox: ask as that user, or as root")]
+    #[error("process {0} {why}", why = closed(is_root()))]
     OtherUser(u32),
     /// The argument is a recording of the past.
     #[error("{0}: no running process records into it; `leaktrack report` tells what it holds")]
@@ -98,6 +98,21 @@ pub enum ControlError {
     /// It said no.
     #[error("process {0} cannot do that: {1}")]
     Refused(u32, String),
+}
+
+/// Why a process cannot be looked at, and what helps, for root and for others.
+fn closed(is_root: bool) -> &'static str {
+    match is_root {
+        true => {
+            "cannot be looked at from here, not even by root: it is in another sandbox or user namespace; ask there"
+        }
+        false => "belongs to another user or sandbox: ask as that user, or as root",
+    }
+}
+
+fn is_root() -> bool {
+    // SAFETY: it only returns a number.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// What becomes of a request that nobody waits for any more.

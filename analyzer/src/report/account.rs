@@ -18,6 +18,9 @@ const MOMENTS: usize = 200;
 /// Sites named for the pages they pin.
 const PINS: usize = 20;
 
+/// The part that is leaktrack itself.
+pub const OWN: &str = "leaktrack";
+
 /// How a part is known, by its number: name and measure.
 fn words(number: u32) -> (&'static str, &'static str) {
     let blocks = "pages in memory (pagemap) under the blocks of the live table";
@@ -64,7 +67,7 @@ fn words(number: u32) -> (&'static str, &'static str) {
             "pages in memory (pagemap) of other mapped files",
         ),
         part::OWN => (
-            "leaktrack",
+            OWN,
             "pages in memory (pagemap) of its library and of its own mappings",
         ),
         part::HEAP => (
@@ -181,6 +184,7 @@ impl<'a> Accounts<'a> {
             memory.rss_bytes = Some(self.sum(|account| account.head.rss_bytes));
             memory.swap_bytes = Some(self.sum(|account| account.head.swap_bytes));
             let found = memory.parts.iter().fold(0, |sum, part| sum + part.bytes);
+            memory.parts_of = Some(if proportional { "pss" } else { "rss" }.to_owned());
             memory.unexplained_bytes = Some(whole as i64 - found as i64);
         }
         let pss = self.list.iter().map(|(.., account)| account.head.pss_bytes);

@@ -1,6 +1,6 @@
 //! Puts the report together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::diagnosis::{self, Evidence};
 use super::document::*;
@@ -59,8 +59,19 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
             (place.min(1), number.unwrap_or(u64::MAX), place)
         })
     });
+    let filtered: HashSet<usize> = sites
+        .iter()
+        .filter(|site| site.is_filtered)
+        .map(|site| site.index)
+        .collect();
+    let is_left = |line: &Grouped| {
+        let mut sites = line.members.sites.iter();
+        sites.any(|index| !filtered.contains(index))
+    };
+    extra.filtered_findings = findings.iter().filter(|line| !is_left(line)).count() as u64;
     if options.curves {
-        extra.findings = findings.iter().map(|line| line.group.clone()).collect();
+        let left = findings.iter().filter(|line| is_left(line));
+        extra.findings = left.map(|line| line.group.clone()).collect();
     }
     let grouped = match options.group_by {
         GroupBy::Site | GroupBy::Line => lines,
@@ -69,15 +80,17 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
             grouped(family, &judgement, &all, by)
         }
     };
-    let mut groups: Vec<Group> = grouped.into_iter().map(|grouped| grouped.group).collect();
+    let left = grouped.into_iter().filter(is_left);
+    let mut groups: Vec<Group> = left.map(|grouped| grouped.group).collect();
     groups.sort_by(worst_first);
 
     let is_listed = |site: &&Selected| {
         let opinion = judgement.opinions.get(site.index);
         // Of a finding the stacks that make it one are told, whatever their own verdict.
-        options.show_healthy
-            || worst_stacks.contains_key(&site.index)
-            || opinion.is_some_and(|it| it.verdict != Verdict::Healthy)
+        !site.is_filtered
+            && (options.show_healthy
+                || worst_stacks.contains_key(&site.index)
+                || opinion.is_some_and(|it| it.verdict != Verdict::Healthy))
     };
     let top = match options.top {
         0 => usize::MAX,
@@ -250,6 +263,7 @@ fn fault_sites(family: &Family, judgement: &Judgement, sites: &[Selected]) -> Ve
     };
     let mut most: Vec<(u64, &Selected)> = sites
         .iter()
+        .filter(|site| !site.is_filtered)
         .map(|site| (faults(site), site))
         .filter(|(count, _)| *count > 0)
         .collect();
@@ -266,6 +280,7 @@ fn filled_sites(family: &Family, judgement: &Judgement, sites: &[Selected]) -> V
     let resident = |site: &Site| account::residency(site).map_or(0, |it| it.resident_bytes);
     let mut filled: Vec<(u64, &Selected)> = sites
         .iter()
+        .filter(|site| !site.is_filtered)
         .filter_map(|selected| Some((family.sites.get(selected.index)?, selected)))
         .filter(|(site, _)| faults::of_site(family, site).filled.is_some())
         .map(|(site, selected)| (resident(site), selected))

@@ -313,6 +313,10 @@ pub struct Memory {
     pub kernel_peak_rss_bytes: Option<u64>,
     /// Parts that were measured.
     pub parts: Vec<MemoryPart>,
+    /// What the parts and `unexplained_bytes` add up to: `rss`, or `pss` where several processes are told of;
+    /// unknown unless all parts were measured.
+    #[serde(default)]
+    pub parts_of: Option<String>,
     /// What no part explains; unknown unless all parts were measured. Below 0 if the parts were
     /// measured a moment later than the whole.
     pub unexplained_bytes: Option<i64>,
@@ -772,6 +776,8 @@ pub struct Extra {
     pub too_short: Option<String>,
     /// Recordings of the same family that lie beside the given ones.
     pub relatives: Vec<String>,
+    /// What the program became by exec, if that is in one of these: its name, and the file.
+    pub became: Option<(String, String)>,
     /// A shell's pattern for `paths`, where they are many.
     pub paths_glob: Option<Glob>,
     /// A shell's pattern for `paths` and `relatives`, where they are many.
@@ -794,6 +800,8 @@ pub struct Extra {
     pub left_out_bytes: u64,
     /// Sites left out by the filters.
     pub filtered: u64,
+    /// Findings of which the filters left no site.
+    pub filtered_findings: u64,
     /// Sites that a suppression matched.
     pub suppressed: u64,
     /// Recordings, as given.

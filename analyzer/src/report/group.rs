@@ -199,8 +199,9 @@ impl Members {
     }
 
     /// Its sites, those first that make it grow: that are findings themselves by their rate, then the others by
-    /// what they rose since their first snapshot (to their peak, if most of it `was_freed`), those that are known
-    /// to stay level last. What is largest may have been there from the start.
+    /// what they rose since their first snapshot (to their peak, if most of it `was_freed`). Those that are known
+    /// to stay level come after what rose, and by what they hold; what is gone comes last. What is largest may
+    /// have been there from the start.
     pub fn those_that_rose_first(
         &self,
         family: &Family,
@@ -223,7 +224,14 @@ impl Members {
             });
             // Whole bytes per second order as well as fractions of them.
             let rate = rate.map_or(0, |rate| rate.value.max(0.0) as u64);
-            (Reverse(rate), stays, Reverse(rose))
+            let still_rises = if stays { 0 } else { rose };
+            let held = family.sites.get(*index).map_or(0, Site::live_bytes);
+            (
+                Reverse(rate),
+                Reverse(still_rises),
+                Reverse(rose),
+                Reverse(held),
+            )
         };
         sites.sort_by_cached_key(rank);
         sites

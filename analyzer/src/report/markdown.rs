@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::document::{Report, SiteReport};
-use super::text::{blocks, name, not_seen, sentence, size};
+use super::text::{blocks, left_out, name, not_seen, sentence, size};
 use crate::human;
 
 /// Writes the report.
@@ -12,6 +12,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "**{}**\n", escape(&sentence(report)))?;
     for reason in not_seen(report) {
         writeln!(out, "{}\n", escape(&reason))?;
+    }
+    if let Some(words) = left_out(report) {
+        writeln!(out, "{}\n", escape(&words))?;
     }
     let shown: Vec<&SiteReport> = report.sites.iter().collect();
     if !shown.is_empty() {

@@ -2,7 +2,7 @@
 
 use leaktrack_recording::SnapshotHead;
 
-use super::account::Accounts;
+use super::account::{self, Accounts};
 use super::document::{Amount, Fragmentation, Memory, MemoryPart, Moment, Totals};
 use crate::model::identity::file_name;
 use crate::model::process::Ended;
@@ -151,7 +151,7 @@ pub fn memory(family: &Family, totals: &Totals, timeline: &[Moment]) -> Memory {
             ));
         }
         parts.push(part(
-            "leaktrack",
+            account::OWN,
             heads.iter().fold(0, |sum, (.., head)| {
                 sum.saturating_add(head.own_memory_bytes)
             }),

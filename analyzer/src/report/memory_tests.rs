@@ -1,11 +1,12 @@
 //! The memory section on hand-made accounts: what tests on real programs cannot bring about here.
 
 use leaktrack_recording::{
-    Account, AccountHead, Part, PartWriter, Record, Residency, ResidencyWriter, SiteKind,
-    SiteResidency, SliceSink, part,
+    Account, AccountHead, EventKind, Part, PartWriter, Record, Residency, ResidencyWriter,
+    SiteKind, SiteResidency, SliceSink, part,
 };
 
-use super::{ReportOptions, assemble};
+use super::{Format, ReportOptions, assemble, render};
+use crate::commands::report::file_look;
 use crate::model::{Family, LoadOptions};
 use crate::report::document::Report;
 use crate::testing::Recording;
@@ -134,10 +135,54 @@ fn a_family_is_told_in_proportional_shares() {
         ]
     );
     assert_eq!(memory.unexplained_bytes, Some(MIB as i64));
+    assert_eq!(memory.parts_of.as_deref(), Some("pss"));
     // Over time each process is told by itself, in what is resident there.
     let moment = memory.over_time.first().expect("an account");
     assert_eq!(moment.rss_bytes, 9 * MIB);
     assert_eq!(moment.parts["executable and libraries, unchanged"], 8 * MIB);
+}
+
+#[test]
+fn what_became_another_program_is_told_in_what_is_resident() {
+    let of = |number: u8, started_ms: u64| {
+        let mut r = Recording::new();
+        (r.number, r.started_ms) = (number, started_ms);
+        steady(&mut r, MIB);
+        let head = AccountHead {
+            at_ms: 30_000,
+            rss_bytes: 9 * MIB,
+            pss_bytes: Some(5 * MIB),
+            ..AccountHead::default()
+        };
+        let parts = [
+            (part::LIVE_BLOCKS, MIB, MIB),
+            (part::MODULES_SHARED, 8 * MIB, 4 * MIB),
+        ];
+        account(&mut r, head, &parts);
+        r
+    };
+    let mut shell = of(1, 0);
+    shell.event(30_000, EventKind::Exec, "/opt/app");
+    let options = LoadOptions::default();
+    let processes = vec![shell.process(&options), of(2, 30_100).process(&options)];
+    let family = Family::merge(processes, &options).expect("one family");
+    let report = report(&family);
+    let memory = &report.memory;
+    let parts: u64 = memory.parts.iter().map(|part| part.bytes).sum();
+    assert_eq!(
+        (memory.rss_bytes, parts, memory.unexplained_bytes),
+        (Some(9 * MIB), 9 * MIB, Some(0))
+    );
+    assert_eq!(memory.parts_of.as_deref(), Some("rss"));
+    let mut said = Vec::new();
+    let options = ReportOptions::default();
+    render(&report, &options, Format::Text, file_look(), &mut said).expect("written");
+    let said = String::from_utf8(said).expect("text");
+    let whole = said
+        .lines()
+        .find(|line| line.contains("resident set (RSS)"));
+    assert!(whole.is_some_and(|line| line.contains("9.0 MiB")), "{said}");
+    assert!(!said.contains("PSS"), "{said}");
 }
 
 /// An account in which live blocks are most of what is resident.

@@ -50,7 +50,7 @@ use crate::gc_log::Collection;
 pub use assemble::assemble;
 pub use document::Report;
 pub use group::GroupBy;
-pub use names::call_as_started;
+pub use names::{Aliases, call_as_started};
 pub use suppress::Suppressions;
 pub use text::{name as program, root, sentence};
 

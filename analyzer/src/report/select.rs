@@ -11,6 +11,8 @@ use crate::verdict::{Opinion, Verdict};
 pub struct Selected {
     /// Index into the family's sites.
     pub index: usize,
+    /// The filters leave it out of lists.
+    pub is_filtered: bool,
     /// The suppression that matched.
     pub suppressed_by: Option<String>,
     /// It is a finding by itself.
@@ -22,7 +24,7 @@ pub struct Selected {
     pub live_bytes: u64,
 }
 
-/// The sites that the filters let through, worst first.
+/// All sites, worst first: what the filters leave out is not listed, and is as true as before.
 pub fn select(
     family: &Family,
     opinions: &[Opinion],
@@ -46,10 +48,8 @@ pub fn select(
         let too_young = options.older_than_ms.is_some_and(|wanted| {
             live_bytes == 0 || oldest_ms.is_none_or(|oldest| oldest < wanted)
         });
-        if too_young || live_bytes < options.min_bytes {
-            extra.filtered += 1;
-            continue;
-        }
+        let is_filtered = too_young || live_bytes < options.min_bytes;
+        extra.filtered += u64::from(is_filtered);
         let suppressed_by = options.suppressions.of(site).map(str::to_owned);
         extra.suppressed += u64::from(suppressed_by.is_some());
         *extra.counts.entry(opinion.verdict).or_default() += 1;
@@ -61,6 +61,7 @@ pub fn select(
         };
         sites.push(Selected {
             index,
+            is_filtered,
             suppressed_by,
             is_finding,
             harm,

@@ -395,7 +395,22 @@ fn top_filters_and_healthy_sites() {
     );
     assert_eq!(
         (large.sites.len(), large.extra.filtered, large.finding_count),
-        (2, 3, 1)
+        (2, 3, 2),
+        "a filter is on what is listed, not on what is true"
+    );
+    assert_eq!(super::sentence(&large), super::sentence(&top));
+    assert_eq!(
+        (large.extra.filtered_findings, large.groups.len()),
+        (1, 2),
+        "the line of the others has no site left"
+    );
+    let said = text(&large, &all(), LOOK);
+    let one_line = said.replace('\n', " ");
+    assert!(
+        one_line.contains(
+            "Not listed: 3 call sites that --older-than or --min-bytes leave out, 1 finding among them"
+        ),
+        "{said}"
     );
     let old = assemble(
         &family,
@@ -552,11 +567,50 @@ fn the_worst_stack_of_a_line_that_grows_is_the_one_that_rose() {
         .expect("the stack that was there from the start");
     assert_eq!((stays.verdict, stays.finding), (Verdict::Retained, Some(1)));
     assert_eq!(report.groups[0].sites.last(), Some(&stays.id));
+    // What the others rose by stands with them.
+    assert!(text.contains("200 B (+200 B) through"), "{text}");
     // A report of one site has the worst stack.
     let short = assemble(&named(&r), &ReportOptions { top: 1, ..all() });
     assert_eq!(short.sites[0].id, report.groups[0].sites[0]);
     assert_eq!(short.sites[0].live_bytes.value, 200);
     assert_eq!((short.sites.len(), short.sites[0].finding), (1, Some(1)));
+}
+
+#[test]
+fn stacks_of_a_growing_line_that_hold_nothing_are_a_number() {
+    let mut r = Recording::new();
+    let mut stack = |caller: u64| {
+        r.site(
+            SiteKind::Heap,
+            &[(1, 0x1111), (1, 0x8000 + caller), (1, 0x100)],
+        )
+    };
+    let (grows, holds) = (stack(1), stack(2));
+    let come_and_gone: Vec<u32> = (3..9).map(&mut stack).collect();
+    r.every_second(48, |second| {
+        let mut did = vec![(grows, 1, 1000, 0, 0)];
+        match second {
+            1 => did.push((holds, 1, 1 << 20, 0, 0)),
+            2 => did.extend(come_and_gone.iter().map(|site| (*site, 1, 100, 1, 100))),
+            _ => {}
+        }
+        did
+    });
+    r.exit(48_000, 0);
+    let report = assemble(&named(&r), &all());
+    let said = text(&report, &all(), LOOK);
+    let (_, below) = said.split_once("the worst of them").expect("a line");
+    assert!(!below.contains("0 B through"), "{said}");
+    let others: Vec<&str> = below
+        .lines()
+        .filter(|line| line.contains(" through ") || line.contains("more stack"))
+        .collect();
+    assert!(
+        others.len() == 2
+            && others[0].contains("1.0 MiB (+0 B) through")
+            && others[1].contains("and 6 more stacks"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -1046,6 +1100,51 @@ fn recordings_of_relatives_are_found_beside() {
     );
     let both = crate::read::load(&[&first, &second], &LoadOptions::default()).expect("loaded");
     assert!(crate::relatives::beside(&both).is_empty());
+
+    let told = |family: &Family| {
+        let mut report = assemble(family, &all());
+        crate::relatives::tell(family, &mut report.extra);
+        text(&report, &all(), LOOK).replace('\n', " ")
+    };
+    let said = told(&family);
+    assert!(
+        said.contains("Not in this report: one other process of its family"),
+        "{said}"
+    );
+    assert!(!told(&both).contains("Not in this report"));
+}
+
+#[test]
+fn what_a_program_became_is_named_with_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let save = |name: &str, recording: &Recording| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, recording.bytes()).expect("written");
+        path
+    };
+    let mut shell = Recording::new();
+    shell.exe = "/bin/sh".to_owned();
+    shell.every_second(3, |_| Vec::new());
+    shell.event(3_000, EventKind::Exec, "/usr/bin/env");
+    let mut env = Recording::new();
+    (env.number, env.exe, env.started_ms) = (2, "/usr/bin/env".to_owned(), 3_100);
+    env.every_second(1, |_| Vec::new());
+    env.event(1_000, EventKind::Exec, "/opt/other");
+    let mut last = Recording::new();
+    (last.number, last.exe, last.started_ms) = (3, "/opt/other".to_owned(), 4_200);
+    last.every_second(3, |_| Vec::new());
+    let first = save("a.ltk", &shell);
+    save("a.ltk.2", &env);
+    let program = save("a.ltk.3", &last);
+    let family = crate::read::load(&[&first], &LoadOptions::default()).expect("loaded");
+    let mut report = assemble(&family, &all());
+    crate::relatives::tell(&family, &mut report.extra);
+    let said = text(&report, &all(), LOOK).replace('\n', " ");
+    let command = format!("leaktrack report {}", program.display());
+    assert!(
+        said.contains("It became other by exec") && said.contains(&command),
+        "{said}"
+    );
 }
 
 /// RLIMIT_AS is on address space: of that 500,000 bytes are left here, and 900,000,000 of memory.
@@ -1485,11 +1584,7 @@ fn commands_at_the_end_name_every_file_in_one_line() {
     let taken = |given: &[String]| {
         let family = crate::read::load(given, &LoadOptions::default()).expect("loaded");
         let mut report = assemble(&family, &all());
-        report.extra.relatives = crate::relatives::beside(&family)
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        crate::relatives::find_globs(&mut report.extra);
+        crate::relatives::tell(&family, &mut report.extra);
         let look = Look {
             width: Some(40),
             ..LOOK

@@ -205,7 +205,8 @@ fn answer(report: &Report) -> io::Result<Value> {
         "counts": extra.counts,
         "left_out": extra.left_out,
         "left_out_bytes": extra.left_out_bytes,
-        "filtered": extra.filtered,
+        "filtered_findings": extra.filtered_findings,
+        "not_listed": text::left_out(report),
         "suppressed": extra.suppressed,
         "live": extra.live_growth.as_ref().map(|opinion| json!({
             "verdict": opinion.verdict, "pattern": opinion.pattern, "rate": opinion.rate,
@@ -240,10 +241,7 @@ fn findings(report: &Report) -> io::Result<Value> {
                 || opinion.and_then(|opinion| opinion.limit_in_s),
                 |site| site.growth.limit_in_s,
             ),
-            "why": match (alone, opinion) {
-                (None, Some(opinion)) => opinion.why.clone(),
-                _ => first.map(|site| site.why.clone()).unwrap_or_default(),
-            },
+            "why": text::why_on(report, group, first),
             "advice": text::advice_on(report, group, first),
         })
     };

@@ -1,5 +1,6 @@
 //! The answer, in the first sentences.
 
+use super::footer;
 use super::page::{Page, Style};
 use crate::human;
 use crate::verdict::{Estimate, Verdict};
@@ -162,7 +163,7 @@ pub fn not_seen(report: &Report) -> Vec<String> {
 
 /// What follows the sentence.
 pub fn details(report: &Report) -> Vec<String> {
-    let mut details = Vec::new();
+    let mut details: Vec<String> = elsewhere(report).into_iter().collect();
     // Between an exec and the next image's first snapshot there is nothing to be seen.
     let first = report.timeline.iter().find(|moment| moment.rss_bytes > 0);
     let last = report.timeline.last();
@@ -204,6 +205,28 @@ pub fn details(report: &Report) -> Vec<String> {
         ));
     }
     details
+}
+
+/// What belongs to the program and is not in this report.
+fn elsewhere(report: &Report) -> Option<String> {
+    let extra = &report.extra;
+    if let Some((name, path)) = &extra.became {
+        return Some(format!(
+            "It became {name} by exec, which has a recording of its own: leaktrack report {}",
+            footer::quote(path)
+        ));
+    }
+    let more = extra.relatives.len();
+    (more > 0).then(|| {
+        let (others, have) = match more {
+            1 => ("one other process".to_owned(), "has"),
+            _ => (format!("{more} other processes"), "have"),
+        };
+        format!(
+            "Not in this report: {others} of its family, which {have} recordings of their own \
+             (the command is at \"How to go on\")."
+        )
+    })
 }
 
 /// The highest resident set, if it was above `shown`: the kernel's own figure, else that of the snapshots.

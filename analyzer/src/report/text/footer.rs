@@ -5,9 +5,9 @@ use super::system;
 use crate::human;
 use crate::verdict::Verdict;
 
-use super::super::ReportOptions;
 use super::super::document::{Glob, Report, SiteReport};
 use super::super::suppress;
+use super::super::{ReportOptions, account};
 
 /// Writes what stands under the sites.
 pub fn write(report: &Report, options: &ReportOptions, page: &mut Page) {
@@ -90,7 +90,12 @@ fn totals(report: &Report, page: &mut Page) {
             "  Allocator  ",
             Style::Plain,
             &format!(
-                "{allocator} holds {}, of which {} are free{releasable}",
+                "{allocator} {} {}, of which {} are free{releasable}",
+                // Without a look at its pages there is only its own word.
+                match fragmentation.arenas.is_empty() {
+                    true => "holds",
+                    false => "has in memory",
+                },
                 human::bytes(held),
                 human::bytes(free)
             ),
@@ -130,7 +135,7 @@ fn sites(report: &Report, options: &ReportOptions) -> String {
     }
     if extra.filtered > 0 {
         words.push_str(&format!(
-            "; {} left out by --older-than or --min-bytes",
+            "; {} of them not listed (--older-than, --min-bytes)",
             human::count(extra.filtered)
         ));
     }
@@ -145,9 +150,18 @@ fn recording(report: &Report) -> String {
         .map_or(String::new(), |seconds| {
             format!(", {} in the program's", human::duration(seconds))
         });
+    let part = report.memory.parts.iter();
+    let part =
+        part.filter(|part| part.name == account::OWN && report.memory.measured_at_s.is_some());
+    let mapped = human::bytes(recording.own_memory_bytes);
+    let memory = match part.map(|part| human::bytes(part.bytes)).next() {
+        Some(resident) => {
+            format!("{resident} of resident memory, with its library ({mapped} mapped)")
+        }
+        None => format!("{mapped} of memory"),
+    };
     format!(
-        "used {} of memory and {} of CPU in its own thread{hooks}; {} in {}",
-        human::bytes(recording.own_memory_bytes),
+        "used {memory} and {} of CPU in its own thread{hooks}; {} in {}",
         human::duration(recording.own_cpu_s),
         human::plural(recording.snapshots, "snapshot"),
         human::bytes(recording.size_bytes)
@@ -257,7 +271,7 @@ fn not_an_option(path: &str) -> String {
 }
 
 /// As a shell takes it.
-fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = !word.is_empty()
         && word
             .chars()

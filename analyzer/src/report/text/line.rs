@@ -66,17 +66,19 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
         &format!("     the worst of them, {}:", size_of_stack(group, worst)),
     );
     site::stack(report, *index, page);
-    for (other, index) in sites().zip(members).skip(1).take(STACKS) {
+    let others = sites().zip(members).skip(1);
+    let others = others.filter(|(site, _)| holds_or_grew(group, site));
+    let others: Vec<_> = others.take(STACKS).collect();
+    for (other, index) in &others {
         page.line(
             Style::Dim,
-            &format!("     {}", another(report, group, other, *index, page)),
+            &format!("     {}", another(report, group, other, **index, page)),
         );
     }
-    let named = members.len().min(STACKS + 1);
     if let Some(more) = group
         .sites
         .len()
-        .checked_sub(named)
+        .checked_sub(others.len() + 1)
         .filter(|more| *more > 0)
     {
         page.line(
@@ -84,10 +86,11 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
             &format!("     and {}", human::plural(more as u64, "more stack")),
         );
     }
-    // Growth of the whole line says nothing of what nothing points to.
-    let judged = judged.filter(|_| group.verdict != Verdict::Lost);
-    let why = judged.map_or_else(|| worst.why.join(" "), |opinion| opinion.why.join(" "));
-    page.prose("     Why: ", Style::Plain, &why);
+    page.prose(
+        "     Why: ",
+        Style::Plain,
+        &why_on(report, group, Some(worst)).join(" "),
+    );
     page.prose(
         "     Do:  ",
         Style::Plain,
@@ -100,6 +103,31 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
 pub fn opinion_on<'a>(report: &'a Report, group: &Group) -> Option<&'a Opinion> {
     let opinion = report.extra.lines.get(&group.key);
     opinion.filter(|opinion| opinion.verdict.is_finding())
+}
+
+/// Why a line whose worst site is `worst` is a finding.
+pub fn why_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> Vec<String> {
+    let of_line = group.sites.len() > 1;
+    // Growth of the whole line says nothing of what nothing points to.
+    let is_lost = group.verdict == Verdict::Lost;
+    if let Some(opinion) = opinion_on(report, group).filter(|_| of_line && !is_lost) {
+        return opinion.why.clone();
+    }
+    let mut why = worst.map_or_else(Vec::new, |site| site.why.clone());
+    if of_line
+        && is_lost
+        && let Some((bytes, _)) = worst.and_then(site::lost)
+        && bytes < group.lost_bytes
+    {
+        let sum = format!(
+            "{} in {} are lost on this line, in {}; of the worst of them:",
+            human::bytes(group.lost_bytes),
+            human::plural(group.lost_blocks, "block"),
+            human::plural(group.lost_sites, "call stack")
+        );
+        why.insert(0, sum);
+    }
+    why
 }
 
 /// What to do about a line whose worst site is `worst`.
@@ -125,9 +153,29 @@ fn size_of_stack(group: &Group, site: &SiteReport) -> String {
     }
 }
 
+/// What a stack rose by since its first snapshot, where that is why its line is told.
+fn grown_bytes(group: &Group, site: &SiteReport) -> Option<u64> {
+    let was_freed = is_freed(group.live_bytes, group.peak_live_bytes);
+    let (first, last) = (site.series.first()?, site.series.last()?);
+    let grown = last.1.saturating_sub(first.1);
+    (group.verdict == Verdict::Growing && !was_freed).then_some(grown)
+}
+
+/// Stacks that neither hold nor lost anything are a number.
+fn holds_or_grew(group: &Group, site: &SiteReport) -> bool {
+    let was_freed = is_freed(group.live_bytes, group.peak_live_bytes);
+    match site::lost(site) {
+        Some((bytes, _)) => bytes > 0,
+        None => site.live_bytes.value > 0 || was_freed && site.peak_live_bytes > 0,
+    }
+}
+
 fn another(report: &Report, group: &Group, site: &SiteReport, index: usize, page: &Page) -> String {
     let callers = site::callers(report, index, page);
-    let size = size_of_stack(group, site);
+    let mut size = size_of_stack(group, site);
+    if let Some(grown) = grown_bytes(group, site) {
+        size.push_str(&format!(" (+{})", human::bytes(grown)));
+    }
     if callers.is_empty() {
         format!("{size} through no other function (id {})", site.id)
     } else {

@@ -69,7 +69,7 @@ fn since(memory: &Memory, measured_at_s: f64) -> Option<String> {
 }
 
 fn proportional(report: &Report) -> bool {
-    report.processes.len() > 1 && report.memory.pss_bytes.is_some()
+    report.memory.parts_of.as_deref() == Some("pss")
 }
 
 fn whole(memory: &Memory) -> Option<u64> {
@@ -189,7 +189,7 @@ fn beside(report: &Report) -> Vec<String> {
         fragmentation.own_free_bytes,
     ) {
         lines.push(format!(
-            "{name} itself says: {} held, {} of it free.",
+            "{name} itself says, of what is in memory and what is not: {} held, {} of it free.",
             human::bytes(held),
             human::bytes(free)
         ));

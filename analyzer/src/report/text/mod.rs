@@ -33,6 +33,10 @@ pub fn write(
     let mut page = Page::new(look);
     answer::write(report, &mut page);
     memory::write(report, &mut page);
+    if let Some(words) = left_out(report) {
+        page.prose("", Style::Caution, &words);
+        page.blank();
+    }
     if options.group_by == GroupBy::Site {
         sites(report, options, &mut page);
     } else {
@@ -44,6 +48,19 @@ pub fn write(
     footer::write(report, options, &mut page);
     out.write_all(page.finish().as_bytes())?;
     out.flush()
+}
+
+/// What the filters leave out of the lists. All else counts it.
+pub fn left_out(report: &Report) -> Option<String> {
+    let extra = &report.extra;
+    let sites = (extra.filtered > 0).then(|| human::plural(extra.filtered, "call site"))?;
+    let findings = match extra.filtered_findings {
+        0 => String::new(),
+        findings => format!(", {} among them", human::plural(findings, "finding")),
+    };
+    Some(format!(
+        "Not listed: {sites} that --older-than or --min-bytes leave out{findings}; all else counts them."
+    ))
 }
 
 /// Sites other than findings that are shown with their stack if there is no finding.
@@ -149,7 +166,7 @@ pub fn site_in_full(report: &Report, index: usize, number: usize, look: Look) ->
 
 pub use answer::{details, name, not_seen, root, sentence, subjects};
 pub use footer::commands;
-pub use line::{advice_on, opinion_on};
+pub use line::{advice_on, opinion_on, why_on};
 pub use losses::write as scan;
 pub use site::{blocks, lost, size};
 pub use stack::place;

@@ -98,7 +98,12 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
                 true => format!(" of {} live", amount(&site.live_bytes)),
                 false => String::new(),
             };
-            format!("  {} in {blocks}{of_live}", human::bytes(bytes))
+            // All of it: then its interval is that of what is live.
+            let bytes = match site.live_bytes.value == bytes {
+                true => amount(&site.live_bytes),
+                false => human::bytes(bytes),
+            };
+            format!("  {bytes} in {blocks}{of_live}")
         }
         // Given back at exit: what it had grown to tells more than what is left.
         None if is_gone(site) => {

@@ -6,6 +6,12 @@ function sizeOf(site) {
   return field('verdict', site) === 'lost' ? `${bytes(lostIn(site))} lost` : bytes(field('live_bytes.value', site));
 }
 
+// By how much it is larger than at its first snapshot.
+function grownBy(site) {
+  const points = livePoints(site);
+  return points.length < 2 ? 0 : Math.max(0, points[points.length - 1][1] - points[0][1]);
+}
+
 function card(finding, number) {
   const [worst] = finding.sites;
   const of = worst == null ? null : blamed(worst);
@@ -34,6 +40,9 @@ function card(finding, number) {
   draw();
   onRange(draw);
   const others = finding.sites.slice(1);
+  const more = finding.stacks - 1;
+  const rises = finding.verdict === 'growing' && !isGone;
+  const listed = others.filter((site) => field('live_bytes.value', site) > 0 || isGone).slice(0, 30);
   const suppression = (worst == null ? null : field('suppression', worst)) ?? [];
   return h('article', { class: `card ${finding.verdict}`, 'aria-labelledby': `finding-${number}` },
     h('header', null,
@@ -53,11 +62,12 @@ function card(finding, number) {
     h('p', null, h('b', null, 'Why '), finding.why.join(' ')),
     finding.advice && h('p', { class: 'advice' }, h('b', null, 'Do '), finding.advice),
     worst != null && h('details', { class: 'on-paper' }, h('summary', null, 'Stack and figures'), facts(worst), stackList(worst)),
-    others.length > 0 && h('details', null,
-      h('summary', null, `${plural(others.length, 'other call stack')} of this line`),
-      h('ul', { class: 'others' }, others.slice(0, 30).map((site) => h('li', null,
+    worst != null && more > 0 && h('details', null,
+      h('summary', null, `${plural(more, 'other call stack')} of this line`),
+      h('ul', { class: 'others' }, listed.map((site) => h('li', null,
         h('button', { type: 'button', class: 'link', on: { click: () => showSite(site) } },
-          `${sizeOf(site)} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`))))),
+          `${sizeOf(site)}${rises ? ` (+${bytes(grownBy(site))})` : ''} through ${frames(site).slice((field('blame', site) ?? 0) + 1).filter((one) => !one.plumbing).slice(0, 3).map((one) => shortFunction(frameName(one))).join(' ← ') || field('id', site)}`)))),
+      more > listed.length && h('p', { class: 'muted' }, `${listed.length > 0 ? 'And ' : ''}${plural(more - listed.length, 'more stack')} with less of it.`)),
     suppression.length > 0 && h('details', null, h('summary', null, 'If this is known and meant to be'),
       h('p', null, 'For a file given to ', h('code', null, '--suppressions'), ':'),
       h('pre', { class: 'source' }, h('code', null, suppression.join('\n')))));
@@ -81,10 +91,11 @@ function findingsSection() {
   const rest = DATA.findings.slice(shown);
   showMoreFindings = () => more.replaceWith(...rest.map((finding, at) => card(finding, shown + at + 1)));
   const more = rest.length > 0 && h('button', { type: 'button', on: { click: showMoreFindings } }, `Show ${plural(rest.length, 'more finding')}`);
-  const unshown = all - DATA.findings.length;
+  const unshown = all - DATA.findings.length - DATA.answer.filtered_findings;
   const none = REPORT.coverage.usable
     ? 'No call site is lost or keeps growing. All sites are in the table below.'
     : 'This recording cannot say whether it leaks; see what could not be seen.';
-  return section('findings', title, cards.length > 0 ? cards : h('p', null, none), more || '',
+  return section('findings', title, cards.length > 0 ? cards : all === 0 && h('p', null, none), more || '',
+    DATA.answer.not_listed && missing(DATA.answer.not_listed),
     unshown > 0 && missing(`${plural(unshown, 'lesser finding')} ${unshown === 1 ? 'is' : 'are'} in the table below only.`));
 }

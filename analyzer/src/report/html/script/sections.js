@@ -270,7 +270,7 @@ function coverageSection() {
     ['Stacks cut', count(coverage.cut_stacks)],
     ['Stacks folded', count(coverage.folded_stacks)],
     ['Allocator out of sight', coverage.untracked_allocator ?? 'none found'],
-    ['leaktrack’s own memory', bytes(recording.own_memory_bytes)],
+    ['leaktrack’s own memory', `${bytes(recording.own_memory_bytes)} mapped`],
     ['leaktrack’s own CPU time', duration(recording.own_cpu_s)],
     ['Size of the recording', bytes(recording.size_bytes)],
   ];

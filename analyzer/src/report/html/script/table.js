@@ -234,7 +234,7 @@ function tableSection() {
       h('label', null, 'Filter ', filter), h('label', null, 'Verdict ', verdict), h('label', null, 'One row per ', by), says),
     view,
     left > 0 && missing(`${plural(left, 'more site')} with ${bytes(DATA.answer.left_out_bytes)} live ${left === 1 ? 'is' : 'are'} not in this page: --top 0 puts all in.`),
-    DATA.answer.filtered > 0 && missing(`${plural(DATA.answer.filtered, 'site')} left out by --older-than or --min-bytes.`));
+    DATA.answer.not_listed && missing(DATA.answer.not_listed));
   element.start = refresh;
   return element;
 }

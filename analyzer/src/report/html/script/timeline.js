@@ -333,7 +333,7 @@ function account(memory) {
   const rows = memory.parts.map((part) => [part.name, bytes(part.bytes), part.measured_by]);
   if (memory.unexplained_bytes != null) rows.push(['unexplained', bytes(memory.unexplained_bytes), 'the whole less all parts']);
   // A family's parts are shares: what several processes have in common counts once.
-  const shared = memory.pss_bytes != null && REPORT.processes.length > 1;
+  const shared = memory.parts_of === 'pss';
   if (shared) rows.push(['all, shared pages once (PSS)', bytes(memory.pss_bytes), 'the kernel: shared pages divided by their users; the parts add up to this']);
   if (memory.rss_bytes != null) {
     rows.push(shared ? ['added up (RSS)', bytes(memory.rss_bytes), 'the kernel: shared pages count in each process that has them']

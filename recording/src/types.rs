@@ -111,7 +111,7 @@ pub struct Node {
 }
 
 /// What kind of memory a site hands out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SiteKind {
     /// The malloc family.
     Heap,

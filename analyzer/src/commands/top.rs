@@ -35,7 +35,7 @@ pub struct Args {
     /// First order of call sites
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
-    /// Show only call sites with these words in their functions, files, modules, threads or verdict
+    /// Show only call sites with these words in their functions, files, modules, threads or verdict; a word with a slash is looked for in whole paths
     #[arg(long, value_name = "WORDS")]
     filter: Option<String>,
     /// Write one block of text after the other, as in a pipe

@@ -154,7 +154,7 @@ fn merge_sites(
     stacks: &mut Stacks,
     blame: &Blame,
 ) -> Vec<Site> {
-    let mut order: Vec<(String, Stack, Members<'_>)> = Vec::new();
+    let mut order: Vec<(String, Option<String>, Stack, Members<'_>)> = Vec::new();
     let mut by_id: HashMap<String, usize> = HashMap::new();
     for (index, process) in processes.iter().enumerate() {
         if superseded.get(index) == Some(&true) {
@@ -165,36 +165,53 @@ fn merge_sites(
         let mut resolved: Vec<(Stack, &RawSite)> = sites
             .map(|raw| (of_process.resolve(raw.site.leaf), raw))
             .collect();
-        let ids = parallel::map(&mut resolved, |(stack, raw)| {
-            site_id(raw.site.kind, stack.iter().map(|machine| &machine.place))
+        let seen = stacks.identities();
+        let names = parallel::map(&mut resolved, |(stack, raw)| {
+            let kind = raw.site.kind;
+            let id = || site_id(kind, stack.iter().map(|machine| &machine.place));
+            match &seen {
+                None => (id(), None),
+                Some(seen) => seen.get(kind, stack).map_or_else(
+                    || (id(), Some(key_of(kind, stack))),
+                    |(id, key)| (id, Some(key)),
+                ),
+            }
         });
-        for (id, (stack, raw)) in ids.into_iter().zip(resolved) {
+        let mut seen = stacks.identities();
+        for ((id, key), (stack, raw)) in names.into_iter().zip(resolved) {
+            if let (Some(seen), Some(key)) = (&mut seen, &key) {
+                seen.keep(raw.site.kind, &stack, &id, key);
+            }
             match by_id.get(&id).and_then(|known| order.get_mut(*known)) {
-                Some((_, _, members)) => members.push((index, raw)),
+                Some((.., members)) => members.push((index, raw)),
                 None => {
                     by_id.insert(id.clone(), order.len());
-                    order.push((id, stack, vec![(index, raw)]));
+                    order.push((id, key, stack, vec![(index, raw)]));
                 }
             }
         }
     }
-    let mut sites = parallel::map(&mut order, |(id, stack, members)| {
+    let mut sites = parallel::map(&mut order, |(id, key, stack, members)| {
         site(
             processes,
-            std::mem::take(id),
+            (std::mem::take(id), std::mem::take(key)),
             std::mem::take(stack),
             members,
             blame,
         )
     });
     // Names of instructions that touched memory first are looked up one after the other.
-    for (site, (_, _, members)) in sites.iter_mut().zip(&order) {
+    for (site, (.., members)) in sites.iter_mut().zip(&order) {
         for (part, run) in site.parts.iter_mut().zip(by_process(members)) {
             let process = processes.get(part.process);
             part.faults = process.and_then(|it| part_faults(it, run, stacks));
         }
     }
     sites
+}
+
+fn key_of(kind: leaktrack_recording::SiteKind, stack: &Stack) -> String {
+    site_key(kind, stack.iter().flat_map(|machine| &machine.key))
 }
 
 /// The members of each process, which lie together: one part of the site each.
@@ -229,7 +246,7 @@ fn part_faults(
 
 fn site(
     processes: &[Process],
-    id: String,
+    (id, key): (String, Option<String>),
     stack: Stack,
     members: &[(usize, &RawSite)],
     blame: &Blame,
@@ -310,7 +327,7 @@ fn site(
         threads,
         parts,
     };
-    site.key = site_key(kind, site.stack.iter().flat_map(|machine| &machine.key));
+    site.key = key.unwrap_or_else(|| key_of(kind, &site.stack));
     site.blame = blame.among(site.frames_and_roles());
     site
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 // Faster than std's hash function; nobody gains by collisions in a report on a recording of theirs.
 use hashbrown::HashMap;
 use leaktrack_recording as format;
+use leaktrack_recording::SiteKind;
 
 use super::frame::Frame;
 use super::identity::{ContentHashes, KeyPart, Place, file_name};
@@ -52,6 +53,33 @@ pub struct Stacks {
     symbolizer: Symbolizer,
     hashes: ContentHashes,
     known: HashMap<(Place, u64), Arc<MachineFrame>>,
+    /// Ids and keys of whole stacks; `None`: not kept.
+    identities: Option<Identities>,
+}
+
+/// Ids and keys of stacks that were seen before. To compute them is most of what it takes to read a recording again.
+#[derive(Debug, Default)]
+pub struct Identities(HashMap<StackAddresses, (String, String)>);
+
+/// Kind of the memory, and the addresses of the frames: made once, they stay, so that they tell stacks apart.
+type StackAddresses = (SiteKind, Box<[usize]>);
+
+impl Identities {
+    fn of(kind: SiteKind, stack: &[Arc<MachineFrame>]) -> StackAddresses {
+        let address = |frame: &Arc<MachineFrame>| Arc::as_ptr(frame) as usize;
+        (kind, stack.iter().map(address).collect())
+    }
+
+    /// Id and key of a stack seen before.
+    pub fn get(&self, kind: SiteKind, stack: &Stack) -> Option<(String, String)> {
+        self.0.get(&Self::of(kind, stack)).cloned()
+    }
+
+    /// Keeps them.
+    pub fn keep(&mut self, kind: SiteKind, stack: &Stack, id: &str, key: &str) {
+        let names = || (id.to_owned(), key.to_owned());
+        self.0.entry(Self::of(kind, stack)).or_insert_with(names);
+    }
 }
 
 /// Resolves the stacks of one process, which share most of their nodes.
@@ -71,7 +99,19 @@ impl Stacks {
             symbolizer: Symbolizer::new(options),
             hashes: ContentHashes::default(),
             known: HashMap::new(),
+            identities: None,
         }
+    }
+
+    /// For who reads the same recordings, or those of one program, again and again.
+    pub fn remembering(mut self) -> Self {
+        self.identities = Some(Identities::default());
+        self
+    }
+
+    /// What is remembered, if anything is.
+    pub fn identities(&mut self) -> Option<&mut Identities> {
+        self.identities.as_mut()
     }
 
     /// Takes names from a recording that has them inside.

@@ -379,6 +379,18 @@ fn json_reads_back() {
 }
 
 #[test]
+fn frames_stand_on_one_line_each_in_json() {
+    let report = assemble(&named(&server()), &all());
+    let mut out = Vec::new();
+    render(&report, &all(), Format::Json, LOOK, &mut out).expect("in memory");
+    let written = String::from_utf8(out).expect("text");
+    let frames: usize = report.sites.iter().map(|site| site.frames.len()).sum();
+    let lines = written.lines();
+    let of_frames = lines.filter(|line| line.trim_start().starts_with("{\"function\": "));
+    assert_eq!(of_frames.count(), frames);
+}
+
+#[test]
 fn top_filters_and_healthy_sites() {
     let family = named(&server());
     let top = assemble(&family, &ReportOptions { top: 1, ..all() });

@@ -18,6 +18,8 @@ const SITES: usize = 1_000;
 const SHARE: u32 = 4;
 /// All processes of the host are looked at this often.
 const LOOK: Duration = Duration::from_secs(2);
+/// What has been read is shown this often while the rest is read.
+const TELL: Duration = Duration::from_millis(300);
 
 /// Which recordings are shown.
 #[derive(Clone, Debug)]
@@ -43,9 +45,8 @@ pub struct Loader {
 /// A recording that was read before.
 struct Known {
     stamp: Option<(u64, SystemTime)>,
-    report: Result<Arc<Report>, String>,
-    /// What was read before that failed: shown with the reason.
-    last: Option<Arc<Report>>,
+    /// What is shown of it. Where it could not be read, what was read before, with the reason.
+    view: View,
     /// Its process was there then: when it is gone, the recording says how it ended.
     was_alive: bool,
 }
@@ -61,7 +62,7 @@ impl Loader {
         };
         Self {
             subject,
-            stacks: Stacks::new(load.symbols.clone()),
+            stacks: Stacks::new(load.symbols.clone()).remembering(),
             load,
             report,
             known: BTreeMap::new(),
@@ -88,9 +89,10 @@ impl Loader {
             }
             loop {
                 let begun = Instant::now();
-                let views = self.load();
+                let mut goes_on = true;
+                let views = self.load_telling(&mut |views| goes_on = goes_on && loaded(views));
                 let took = begun.elapsed();
-                if !loaded(views) {
+                if !goes_on || !loaded(views) {
                     return;
                 }
                 std::thread::sleep(interval.saturating_sub(took).max(took * (SHARE - 1)));
@@ -127,17 +129,33 @@ impl Loader {
 
     /// All views as they are now.
     pub fn load(&mut self) -> Vec<View> {
+        self.load_telling(&mut |_| {})
+    }
+
+    /// The same; where reading takes long, tells now and then what there is by then.
+    fn load_telling(&mut self, tell: &mut dyn FnMut(Vec<View>)) -> Vec<View> {
         let subjects = self.subjects();
         self.known.retain(|path, _| {
             subjects
                 .iter()
                 .any(|subject| subject.0.as_ref() == Some(path))
         });
-        let views = subjects.into_iter().map(|(path, pid, bare)| match path {
-            Some(path) => self.view(path, pid, bare),
-            None => bare,
-        });
-        views.collect()
+        let as_known = |(path, _, bare): &(Option<PathBuf>, u32, View)| {
+            let known = path.as_ref().and_then(|path| self.known.get(path));
+            known.map_or_else(|| bare.clone(), |known| known.view.clone())
+        };
+        let mut views: Vec<View> = subjects.iter().map(as_known).collect();
+        let mut told = Instant::now();
+        for (at, (path, pid, bare)) in subjects.into_iter().enumerate() {
+            if let Some((path, place)) = path.zip(views.get_mut(at)) {
+                *place = self.view(path, pid, bare);
+            }
+            if told.elapsed() >= TELL {
+                tell(views.clone());
+                told = Instant::now();
+            }
+        }
+        views
     }
 
     fn view(&mut self, path: PathBuf, pid: u32, bare: View) -> View {
@@ -151,34 +169,27 @@ impl Loader {
             .get(&path)
             .is_some_and(|known| known.stamp == stamp && known.was_alive == is_alive);
         if !is_known {
-            let last = self.known.remove(&path);
-            let last = last.and_then(|known| known.report.ok().or(known.last));
-            let report = self.read(&path);
+            let last = self.known.remove(&path).map(|known| known.view);
+            let view = match self.read(&path) {
+                Ok(report) => {
+                    let pid = if is_open(&report) && is_alive { pid } else { 0 };
+                    View::of(path.clone(), pid, report)
+                }
+                Err(error) => View {
+                    condition: Condition::Not(error),
+                    recording: Some(path.clone()),
+                    ..last.unwrap_or_else(|| bare.clone())
+                },
+            };
             let known = Known {
                 stamp,
-                report,
-                last,
+                view,
                 was_alive: is_alive,
             };
             self.known.insert(path.clone(), known);
         }
         let known = self.known.get(&path);
-        match known.map(|known| (&known.report, &known.last)) {
-            Some((Ok(report), _)) => {
-                let pid = if is_open(report) && is_alive { pid } else { 0 };
-                View::of(path, pid, Arc::clone(report))
-            }
-            Some((Err(error), Some(last))) => View {
-                condition: Condition::Not(error.clone()),
-                ..View::of(path, pid, Arc::clone(last))
-            },
-            Some((Err(error), None)) => View {
-                condition: Condition::Not(error.clone()),
-                recording: Some(path),
-                ..bare
-            },
-            None => bare,
-        }
+        known.map_or(bare, |known| known.view.clone())
     }
 
     fn read(&mut self, path: &Path) -> Result<Arc<Report>, String> {

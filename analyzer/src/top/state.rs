@@ -3,7 +3,8 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::requests::{Answer, Request, What};
-use super::view::{Condition, Row, View};
+use super::view::{Condition, Row, View, has};
+use crate::model::identity::file_name;
 use crate::report::document::SiteReport;
 
 /// Order of call sites and of processes.
@@ -212,8 +213,14 @@ impl State {
     pub fn processes(&self) -> Vec<&View> {
         let words = self.filter_words();
         let is_shown = |view: &&View| {
-            let text = format!("{} {} {}", view.pid, view.name, view.key).to_lowercase();
-            self.page != Page::Processes || words.iter().all(|word| text.contains(word.as_str()))
+            let path = view.key.to_lowercase();
+            let names = format!(
+                "{} {} {}",
+                view.pid,
+                view.name.to_lowercase(),
+                file_name(&path)
+            );
+            self.page != Page::Processes || words.iter().all(|word| has(&names, &path, word))
         };
         let mut found: Vec<&View> = self.views.iter().flatten().filter(is_shown).collect();
         found.sort_by(|a, b| {
@@ -246,7 +253,7 @@ impl State {
             return Vec::new();
         };
         let words = self.filter_words();
-        let is_shown = |row: &&Row| words.iter().all(|word| row.words.contains(word.as_str()));
+        let is_shown = |row: &&Row| view.has(row, &words);
         let shown = view.rows.iter().filter(is_shown);
         let mut rows: Vec<(&Row, &SiteReport)> = shown
             .filter_map(|row| Some((row, view.site(row)?)))

@@ -152,6 +152,12 @@ fn sites_are_sorted_and_filtered() {
     assert_eq!(order(&state).len(), 3);
     press(&mut state, "/growing\n");
     assert_eq!(order(&state), ["session"]);
+    // Every file is in this folder, which nobody means who does not say so.
+    press(&mut state, "\x1b/src");
+    assert_eq!(order(&state), [""; 0]);
+    press(&mut state, "\x1b/src/cache");
+    assert_eq!(order(&state), ["cache"]);
+    press(&mut state, "\x1b");
     assert_eq!(press(&mut state, "q"), Effect::Quit);
 }
 
@@ -301,6 +307,16 @@ fn every_size_is_drawn() {
             let text = drawn(&mut state, width, height, LOOK);
             let longest = text.lines().map(|line| line.chars().count()).max();
             assert!(longest <= Some(usize::from(width)));
+        }
+    }
+    // On a terminal of 80 or 100 columns the last column of each table has room.
+    for width in [80, 100] {
+        for (page, last) in [(Page::Processes, "STATE"), (Page::Sites, "session::keep")] {
+            state.page = page;
+            let text = drawn(&mut state, width, 24, LOOK);
+            assert!(text.contains(last), "{text}");
+            let keys = text.lines().last().unwrap_or_default();
+            assert!(keys.contains("s snap") && keys.contains("S scan"), "{text}");
         }
     }
     // What must be seen is seen on a terminal of the usual size.

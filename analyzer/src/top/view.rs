@@ -1,9 +1,10 @@
 //! A process as it was last seen: its report, and what a live view derives from it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::model::frame::Frame;
+use crate::model::identity::file_name;
 use crate::report::document::{EventReport, Moment, SiteReport};
 use crate::report::text;
 use crate::report::{self, Report};
@@ -40,7 +41,7 @@ pub struct View {
     /// What was read last.
     pub report: Option<Arc<Report>>,
     /// A row for each site of the report.
-    pub rows: Vec<Row>,
+    pub rows: Arc<[Row]>,
     /// When the last record was written, Unix seconds.
     pub written_unix_s: f64,
     /// Sums and rates over all rows.
@@ -62,8 +63,49 @@ pub struct Row {
     pub allocations_per_s: Option<f64>,
     /// Page faults, if they are attributed.
     pub faults: Option<u64>,
-    /// Everything that a filter looks at, in lower case.
-    pub words: String,
+    /// Everything that a filter looks at, made when one does: whole stacks of a thousand sites.
+    words: OnceLock<Words>,
+}
+
+/// What a filter looks at, in lower case.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Words {
+    /// Names of functions, files, modules, threads, the verdict.
+    names: String,
+    /// Files and modules with their folders.
+    paths: String,
+}
+
+impl Words {
+    fn of(site: &SiteReport) -> Self {
+        let mut names = format!("{} {} {}", site.verdict.name(), site.id, site.kind);
+        let mut paths = String::new();
+        for frame in &site.frames {
+            let place = text::place(frame);
+            for part in [&place, &frame.module] {
+                names.push(' ');
+                names.push_str(file_name(part));
+                paths.push(' ');
+                paths.push_str(part);
+            }
+            names.push(' ');
+            names.push_str(frame.function.as_deref().unwrap_or_default());
+        }
+        for thread in &site.threads {
+            names.push(' ');
+            names.push_str(thread);
+        }
+        Self {
+            names: names.to_lowercase(),
+            paths: paths.to_lowercase(),
+        }
+    }
+}
+
+/// True if a text has a word of a filter. Folders are in nearly every path: they are looked at for words
+/// with a slash alone.
+pub fn has(names: &str, paths: &str, word: &str) -> bool {
+    names.contains(word) || word.contains('/') && paths.contains(word)
 }
 
 /// What the table of processes shows.
@@ -89,7 +131,7 @@ impl View {
             condition,
             recording: None,
             report: None,
-            rows: Vec::new(),
+            rows: Arc::default(),
             written_unix_s: 0.0,
             sums: Sums::default(),
         }
@@ -113,7 +155,7 @@ impl View {
             (0, _) => Condition::Ended("ended without a word".to_owned()),
         };
         let rows = report.sites.iter().enumerate();
-        let rows: Vec<Row> = rows.map(|(at, site)| row(&report, at, site)).collect();
+        let rows: Arc<[Row]> = rows.map(|(at, site)| row(&report, at, site)).collect();
         let sums = sums(&report, &rows);
         Self {
             key: recording.display().to_string(),
@@ -159,6 +201,15 @@ impl View {
         events.filter(|event| event.kind == "alert").collect()
     }
 
+    /// True if the site of a row has all these words, which are in lower case.
+    pub fn has(&self, row: &Row, words: &[String]) -> bool {
+        let Some(site) = self.site(row).filter(|_| !words.is_empty()) else {
+            return words.is_empty();
+        };
+        let of = row.words.get_or_init(|| Words::of(site));
+        words.iter().all(|word| has(&of.names, &of.paths, word))
+    }
+
     /// The site of a row.
     pub fn site(&self, row: &Row) -> Option<&SiteReport> {
         self.report.as_ref()?.sites.get(row.site)
@@ -179,19 +230,6 @@ fn row(report: &Report, at: usize, site: &SiteReport) -> Row {
         .flatten()
         .map(|moment| (moment.t_s, moment.allocations))
         .collect();
-    let mut words = format!("{} {} {}", site.verdict.name(), site.id, site.kind);
-    for frame in &site.frames {
-        words.push(' ');
-        words.push_str(&text::place(frame));
-        words.push(' ');
-        words.push_str(frame.function.as_deref().unwrap_or_default());
-        words.push(' ');
-        words.push_str(&frame.module);
-    }
-    for thread in &site.threads {
-        words.push(' ');
-        words.push_str(thread);
-    }
     Row {
         site: at,
         name,
@@ -202,7 +240,7 @@ fn row(report: &Report, at: usize, site: &SiteReport) -> Row {
             (None, None) => None,
             (minor, major) => Some(minor.unwrap_or(0).saturating_add(major.unwrap_or(0))),
         },
-        words: words.to_lowercase(),
+        words: OnceLock::new(),
     }
 }
 

@@ -90,13 +90,13 @@ fn totals(report: &Report, page: &mut Page) {
             "  Allocator  ",
             Style::Plain,
             &format!(
-                "{allocator} {} {}, of which {} are free{releasable}",
+                "{allocator} holds {}{}, of which {} are free{releasable}",
+                human::bytes(held),
                 // Without a look at its pages there is only its own word.
                 match fragmentation.arenas.is_empty() {
-                    true => "holds",
-                    false => "has in memory",
+                    true => "",
+                    false => " in memory",
                 },
-                human::bytes(held),
                 human::bytes(free)
             ),
         );

@@ -1,5 +1,7 @@
 //! A finding that is a blamed line with several call stacks.
 
+use std::cmp::Reverse;
+
 use super::page::{Page, Style};
 use super::site;
 use crate::human;
@@ -68,7 +70,12 @@ pub fn write(report: &Report, group: &Group, members: &[usize], number: usize, p
     site::stack(report, *index, page);
     let others = sites().zip(members).skip(1);
     let others = others.filter(|(site, _)| holds_or_grew(group, site));
-    let others: Vec<_> = others.take(STACKS).collect();
+    let mut others: Vec<_> = others.take(STACKS).collect();
+    // As the figures that stand there.
+    others.sort_by_key(|(site, _)| {
+        let grown = grown_bytes(group, site);
+        (Reverse(grown), Reverse(size_bytes(group, site)))
+    });
     for (other, index) in &others {
         page.line(
             Style::Dim,
@@ -141,6 +148,15 @@ pub fn advice_on(report: &Report, group: &Group, worst: Option<&SiteReport>) -> 
         _ => leaktrack_recording::SiteKind::Heap,
     };
     crate::verdict::advice::advice(opinion, kind)
+}
+
+/// What [`size_of_stack`] tells.
+fn size_bytes(group: &Group, site: &SiteReport) -> u64 {
+    match site::lost(site) {
+        Some((bytes, _)) => bytes,
+        None if is_freed(group.live_bytes, group.peak_live_bytes) => site.peak_live_bytes,
+        None => site.live_bytes.value,
+    }
 }
 
 /// Of a line that gave back what it grew to, what a stack had at its peak.

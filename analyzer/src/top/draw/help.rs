@@ -16,7 +16,7 @@ const KEYS: [(&str, &str); 18] = [
     ("Esc, Left, Backspace", "back; clears the filter first"),
     (
         "/",
-        "show only rows with these words: functions, files, modules, threads, verdicts",
+        "show only rows with these words: functions, files, threads, verdicts; folders if with a slash",
     ),
     (
         "g",

@@ -157,9 +157,9 @@ fn keys(state: &State, theme: &Theme, width: usize) -> Line<'static> {
         Page::Processes => &[
             ("Enter", "open"),
             ("/", "filter"),
-            ("g l R f n", "sort"),
+            ("glRfn", "sort"),
             ("m", "mark"),
-            ("s", "snapshot"),
+            ("s", "snap"),
             ("S", "scan"),
             ("?", "help"),
             ("q", "quit"),
@@ -167,9 +167,9 @@ fn keys(state: &State, theme: &Theme, width: usize) -> Line<'static> {
         Page::Sites => &[
             ("Enter", "stack"),
             ("/", "filter"),
-            ("g l b R a f n", "sort"),
+            ("glbRafn", "sort"),
             ("m", "mark"),
-            ("s", "snapshot"),
+            ("s", "snap"),
             ("S", "scan"),
             ("t", "time"),
             ("p", "pause"),
@@ -180,7 +180,7 @@ fn keys(state: &State, theme: &Theme, width: usize) -> Line<'static> {
             ("Esc", "back"),
             ("Up Down", "scroll"),
             ("m", "mark"),
-            ("s", "snapshot"),
+            ("s", "snap"),
             ("S", "scan"),
             ("?", "help"),
             ("q", "quit"),
@@ -190,7 +190,7 @@ fn keys(state: &State, theme: &Theme, width: usize) -> Line<'static> {
     let mut spans = Vec::new();
     let mut used = 0;
     // Those that matter most are last: they stay when others do not fit.
-    let room = |key: &str, does: &str| key.len() + does.len() + 4;
+    let room = |key: &str, does: &str| key.len() + does.len() + 3;
     let (must, may): (Vec<_>, Vec<_>) = all
         .iter()
         .partition(|(key, _)| matches!(*key, "?" | "q" | "any key"));
@@ -208,7 +208,7 @@ fn keys(state: &State, theme: &Theme, width: usize) -> Line<'static> {
         used += room(key, does);
         spans.push(Span::raw(" "));
         spans.push(Span::styled((*key).to_owned(), theme.bold));
-        spans.push(Span::styled(format!(" {does}  "), theme.dim));
+        spans.push(Span::styled(format!(" {does} "), theme.dim));
     }
     Line::from(spans)
 }

@@ -19,13 +19,13 @@ const TREND: usize = 12;
 const COLUMNS: [Column; 10] = [
     column("PID", 8, true, 0),
     column("PROGRAM", 18, false, 0),
-    column("RECORDED", 11, true, 96),
+    column("RECORDED", 11, true, 106),
     column("RSS", 9, true, 0),
-    column("", TREND, false, 72),
+    column("", TREND, false, 88),
     column("LIVE", 9, true, 50),
-    column("", TREND, false, 110),
-    column("FINDINGS", 22, false, 0),
-    column("FAULTS/s", 8, true, 120),
+    column("", TREND, false, 124),
+    column("FINDINGS", 18, false, 0),
+    column("FAULTS/s", 8, true, 136),
     column("STATE", 0, false, 0),
 ];
 

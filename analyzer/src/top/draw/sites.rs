@@ -23,12 +23,12 @@ const COLUMNS: [Column; 11] = [
     column("RATE", 11, true, 0),
     column("LAST 60 s", 10, true, 64),
     column("LIVE", 9, true, 0),
-    column("LOST", 9, true, 76),
-    column("BLOCKS", 9, true, 84),
-    column("ALLOC/s", 8, true, 94),
-    column("FAULTS", 8, true, 140),
-    column("RESIDENT", 9, true, 160),
-    column("TREND", TREND, false, 124),
+    column("LOST", 9, true, 90),
+    column("BLOCKS", 9, true, 110),
+    column("ALLOC/s", 8, true, 120),
+    column("FAULTS", 8, true, 156),
+    column("RESIDENT", 9, true, 170),
+    column("TREND", TREND, false, 138),
     column("WHERE", 0, false, 0),
 ];
 

@@ -43,6 +43,7 @@ function card(finding, number) {
   const more = finding.stacks - 1;
   const rises = finding.verdict === 'growing' && !isGone;
   const listed = others.filter((site) => field('live_bytes.value', site) > 0 || isGone).slice(0, 30);
+  if (rises) listed.sort((a, b) => grownBy(b) - grownBy(a));
   const suppression = (worst == null ? null : field('suppression', worst)) ?? [];
   return h('article', { class: `card ${finding.verdict}`, 'aria-labelledby': `finding-${number}` },
     h('header', null,

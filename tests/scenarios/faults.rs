@@ -107,6 +107,30 @@ fn planted_faults_are_found_at_their_sites() {
     );
 }
 
+/// Then nothing is an estimate: what a site has is off by what else happens on its pages.
+#[test]
+fn each_fault_has_its_name_where_each_is_looked_at() {
+    if !allowed() {
+        return told_where_refused();
+    }
+    let run = Case::of("faults_by_site.c").option("faults=every").check();
+    let report = run.report();
+    let faults = &report.json["faults"];
+    assert_eq!(faults["source"], "perf", "{faults}");
+    assert_eq!(faults["sampled_one_in"], 1, "{faults}");
+    for (function, planted) in [
+        ("map_area", 20_000),
+        ("large_block", 8_000),
+        ("small_block", 9_844),
+        ("churn", 10_000),
+        ("short_blocks", 10_000),
+    ] {
+        near(function, minor(&report, function), planted, 1, &report);
+    }
+    let (sum, all) = parts(&report);
+    near("all parts together", sum, all, 1, &report);
+}
+
 #[test]
 fn a_forked_child_counts_its_own() {
     if !allowed() {

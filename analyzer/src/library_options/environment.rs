@@ -307,7 +307,7 @@ mod tests {
             ),
             (
                 "scan=auto,faults=on",
-                Some("faults=on; allowed is auto, off"),
+                Some("faults=on; allowed is auto, every, off"),
             ),
             (
                 "output=%z",

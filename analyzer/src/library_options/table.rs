@@ -126,9 +126,9 @@ pub static OPTIONS: &[LibraryOption] = &[
     option(
         "faults",
         "WHEN",
-        Kind::OneOf(&["auto", "off"]),
+        Kind::OneOf(&["auto", "every", "off"]),
         "auto",
-        "Attribute page faults to allocation sites when the kernel allows",
+        "Attribute page faults to allocation sites when the kernel allows: a sample of them, each one, or none",
     ),
     option(
         "children",

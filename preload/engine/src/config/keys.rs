@@ -24,6 +24,17 @@ pub enum Scan {
     EveryMs(u64),
 }
 
+/// Which page faults are attributed, where the kernel allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFaults {
+    /// As many as cost next to nothing.
+    Auto,
+    /// Each of them, whatever it costs.
+    Every,
+    /// None.
+    Off,
+}
+
 /// What is kept of the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argv {
@@ -88,7 +99,7 @@ const KEYS: &[(&[u8], &[u8])] = &[
     (b"family-disk", b"a size from 256k, such as 64m or 1g"),
     (b"depth", b"a number from 1 to 256"),
     (b"scan", b"auto, off, or a time from 1s, such as 10m or 2h"),
-    (b"faults", b"auto or off"),
+    (b"faults", b"auto, every or off"),
     (b"children", b"follow or ignore"),
     (
         b"only",
@@ -157,7 +168,14 @@ pub fn apply(config: &mut Config, key: &[u8], value: &[u8]) -> Option<()> {
                 time => Scan::EveryMs(within(units::duration_ms(time)?, 1_000, u64::MAX)?),
             }
         }
-        b"faults" => config.faults = either(value, b"auto", b"off")?,
+        b"faults" => {
+            config.faults = match value {
+                b"auto" => PageFaults::Auto,
+                b"every" => PageFaults::Every,
+                b"off" => PageFaults::Off,
+                _ => return None,
+            }
+        }
         b"children" => config.follow_children = either(value, b"follow", b"ignore")?,
         b"only" => store(&mut config.only, value, !value.is_empty())?,
         b"helper" => config.helper = either(value, b"auto", b"off")?,

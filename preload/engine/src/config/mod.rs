@@ -16,7 +16,7 @@ pub mod units;
 use core::cell::UnsafeCell;
 
 use crate::text::Text;
-pub use keys::{Alerts, Argv, Memory, Scan};
+pub use keys::{Alerts, Argv, Memory, PageFaults, Scan};
 pub use leaktrack_recording::Mode;
 
 /// All options, with their defaults until [`Config::read`] changes them.
@@ -39,7 +39,7 @@ pub struct Config {
     /// Reachability scans.
     pub scan: Scan,
     /// Attribute page faults when the kernel allows.
-    pub faults: bool,
+    pub faults: PageFaults,
     /// Record forked and executed children too.
     pub follow_children: bool,
     /// Globs of executables to record, `:` between them; empty: all.
@@ -121,7 +121,7 @@ impl Config {
             family_disk_bytes: 1 << 30,
             depth: 128,
             scan: Scan::Auto,
-            faults: true,
+            faults: PageFaults::Auto,
             follow_children: true,
             only: Text::new(),
             helper: true,

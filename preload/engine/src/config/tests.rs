@@ -34,7 +34,8 @@ fn nothing_given_means_the_defaults() {
     assert_eq!(config.family_disk_bytes, 1 << 30);
     assert_eq!(config.depth, 128);
     assert_eq!(config.scan, Scan::Auto);
-    assert!(config.faults && config.follow_children && config.helper);
+    assert_eq!(config.faults, PageFaults::Auto);
+    assert!(config.follow_children && config.helper);
     assert_eq!(config.argv, Argv::Masked);
     assert_eq!(config.perm, 0o600);
     assert_eq!(config.verbose, 0);
@@ -67,7 +68,7 @@ fn every_key_takes_its_values() {
     );
     assert_eq!(
         (c.faults, c.follow_children, c.helper),
-        (false, false, false)
+        (PageFaults::Off, false, false)
     );
     assert!(c.records(b"/usr/bin/python3") && !c.records(b"/bin/sh"));
     assert_eq!((c.argv, c.perm, c.verbose), (Argv::None, 0o640, 2));

@@ -21,6 +21,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use leaktrack_recording::{FaultCount, FaultSource, Faults};
 
 use crate::arena::{self, AVec, PAGE_BYTES};
+use crate::config::PageFaults;
 use crate::facts::{process, system, tasks};
 use crate::lock::WordLock;
 use crate::permit::{self, means::PERF};
@@ -29,7 +30,7 @@ use crate::sys::{self, Errno, perf};
 use crate::{config, helper, modules, state};
 use duty::{Duty, Reading, Scale, Step};
 use owner::Since;
-use perf::{Event, PageFaults, Ring, Sample};
+use perf::{Event, Ring, Sample};
 use regions::Regions;
 pub use tally::OfSite;
 use tally::{Tally, Touch};
@@ -40,6 +41,10 @@ pub const PERIOD: u64 = 61;
 /// Pages of a ring: minor faults, and major ones, each of which is sampled. 16 pages hold 1,638
 /// samples: 99,000 minor faults, or as many major ones as a fast disk serves between two looks.
 const RING_PAGES: [usize; 5] = [16, 8, 4, 2, 1];
+/// Of minor faults, where each is sampled.
+const RING_PAGES_OF_EVERY: [usize; 5] = [2048, 1024, 512, 256, 128];
+/// All rings of minor faults together are no larger then: 64 MiB.
+const MOST_PAGES_OF_EVERY: usize = 16 << 10;
 /// One part in so many of what a user may lock.
 const LOCKED_SHARE: u64 = 32;
 /// Inherited events cost the kernel about 1.2 KiB each, per thread: no more of them than this.
@@ -55,11 +60,16 @@ const MOST_UNPLACED: usize = 1024;
 /// tell. Looks take at most one part in so many of the time.
 const LEAST_WAIT_MS: u64 = 10;
 const LOOK_COST_SHARE: u64 = 500;
+/// Between two looks where each fault is sampled.
+const WAIT_OF_EVERY_MS: u64 = 1;
 /// Time for looks that may be saved up, so that a burst is looked at often.
 const LOOK_SAVED_US: u64 = 20_000;
 /// No processor takes more minor faults in this time than a ring holds, so that a burst after a quiet
 /// time is not lost.
 const MOST_WAIT_MS: u64 = 50;
+
+/// Likewise, where each fault is sampled.
+const MOST_UNPLACED_OF_EVERY: usize = 64 << 10;
 
 /// A ring, the processor that it is of, and the event that it belongs to.
 #[derive(Clone, Copy)]
@@ -95,6 +105,8 @@ struct Session {
     rings: AVec<MinorOrMajor>,
     /// Most pages of each.
     ring_pages: usize,
+    /// One of so many minor faults is sampled; 1: each is looked at, whatever it costs.
+    period: u64,
     /// All events, to be counted and closed.
     events: AVec<Opened>,
     /// Without forked children in their counts.
@@ -139,6 +151,7 @@ impl Session {
             error: 0,
             rings: AVec::new(),
             ring_pages: 0,
+            period: PERIOD,
             events: AVec::new(),
             counts_exactly: false,
             cpus: 0,
@@ -188,7 +201,7 @@ fn with<R>(f: impl FnOnce(&mut Session) -> R) -> R {
 /// Begins, in a helper with a descriptor table of its own.
 pub fn attach() {
     // What the kernel does for it at each fault of the program's cannot be measured.
-    if !config::get().faults || budget::is_on() {
+    if config::get().faults == PageFaults::Off || budget::is_on() {
         return;
     }
     with(|session| {
@@ -290,7 +303,7 @@ pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
             let filled = filled.min(all.minor.saturating_sub(told));
             let sampled = seen
                 .minor
-                .saturating_sub(session.lost.saturating_mul(PERIOD));
+                .saturating_sub(session.lost.saturating_mul(session.period));
             // The reader scales all of it to what was seen.
             let weight = filled.saturating_mul(session.tally.minor());
             if let (Some(weight), Some(own)) =
@@ -305,7 +318,7 @@ pub fn show<R>(at_ms: u64, f: impl FnOnce(&Faults<'_>, &[OfSite]) -> R) -> R {
             at_ms,
             source: session.source,
             error: session.error,
-            period: PERIOD,
+            period: session.period,
             since_ms: session.since_ms,
             before: session.before,
             all,
@@ -342,9 +355,13 @@ impl Session {
     }
 
     fn open(&mut self) -> sys::Result<()> {
+        self.period = match config::get().faults {
+            PageFaults::Every => 1,
+            _ => PERIOD,
+        };
         let mut event = Event {
-            kind: PageFaults::Minor,
-            period: PERIOD,
+            kind: perf::PageFaults::Minor,
+            period: self.period,
             user_only: false,
             threads_only: true,
         };
@@ -365,7 +382,9 @@ impl Session {
         let first = tids.get(0).copied().unwrap_or_else(state::pid);
         let cpus = tasks::processors(MOST_CPUS).ok_or(Errno::EMFILE)?;
         let rings = cpus.iter().count().saturating_mul(2);
-        self.ring_pages = most_ring_pages(rings, locked_limit_bytes()).ok_or(Errno::ENOMEM)?;
+        let sizes = ring_sizes(self.period == 1);
+        self.ring_pages =
+            most_ring_pages(rings, locked_limit_bytes(), sizes).ok_or(Errno::ENOMEM)?;
         // The first attempt tells what is allowed.
         let mut opened = perf::open_page_faults(&event, first, cpus.iter().next());
         for (user_only, threads_only) in [(true, true), (false, false), (true, false)] {
@@ -414,6 +433,10 @@ impl Session {
         self.wait_ms = LEAST_WAIT_MS;
         self.drained_ms = state::tick();
         self.map.forget();
+        if self.period == 1 {
+            self.map.is_of_every();
+            self.wait_ms = WAIT_OF_EVERY_MS;
+        }
         Ok(())
     }
 
@@ -422,9 +445,9 @@ impl Session {
         for major in [false, true] {
             let event = Event {
                 kind: if major {
-                    PageFaults::Major
+                    perf::PageFaults::Major
                 } else {
-                    PageFaults::Minor
+                    perf::PageFaults::Minor
                 },
                 period: if major { 1 } else { event.period },
                 ..*event
@@ -440,7 +463,7 @@ impl Session {
                 perf::redirect(fd, first.fd)?;
                 continue;
             }
-            let ring = map_ring(fd, self.ring_pages)?;
+            let ring = map_ring(fd, self.ring_pages, self.period == 1 && !major)?;
             let made = MinorOrMajor {
                 ring,
                 major,
@@ -528,8 +551,9 @@ impl Session {
         self.lookups = self.lookups.saturating_add(earned).min(LOOKUPS_SAVED);
         let earned_us = passed_ms.saturating_mul(1_000) / LOOK_COST_SHARE;
         self.look_us = self.look_us.saturating_add(earned_us).min(LOOK_SAVED_US);
-        let waiting = self.waiting().saturating_mul(PERIOD);
-        let spent = if self.duty.is_whole() { waiting } else { 0 };
+        let waiting = self.waiting().saturating_mul(self.period);
+        let bounded = self.period != 1 && self.duty.is_whole();
+        let spent = if bounded { waiting } else { 0 };
         match self.duty.step(now_ms, spent, ends) {
             Step::Take => {
                 self.set_wait();
@@ -613,6 +637,8 @@ impl Session {
         let fill = self.rings.as_slice().iter().map(fullest).max().unwrap_or(0);
         let dear_ms = self.cost_us.saturating_mul(LOOK_COST_SHARE) / 1_000;
         self.wait_ms = match fill {
+            _ if self.period == 1 && self.waits() => WAIT_OF_EVERY_MS,
+            _ if self.period == 1 => (self.wait_ms * 2).min(LEAST_WAIT_MS),
             26.. => (self.wait_ms / 2).max(LEAST_WAIT_MS),
             _ if self.waits() && self.look_us > self.cost_us => LEAST_WAIT_MS,
             _ if self.waits() => dear_ms.clamp(LEAST_WAIT_MS, MOST_WAIT_MS),
@@ -632,7 +658,10 @@ impl Session {
     fn take_in(&mut self, minor: bool, scale: Scale) {
         // Where there are more than may be looked up, one of so many is.
         let waiting = self.waiting();
-        let step = waiting.div_ceil(self.lookups.max(64)).max(1);
+        let (step, most_unplaced) = match self.period {
+            1 => (1, MOST_UNPLACED_OF_EVERY),
+            _ => (waiting.div_ceil(self.lookups.max(64)).max(1), MOST_UNPLACED),
+        };
         let (pid, mut turn) = (state::pid(), 0u64);
         let (own_start, own_end) = self.own;
         // What was freed while nothing was looked at may still be asked for.
@@ -648,7 +677,7 @@ impl Session {
         // Blocks are looked up by the hundred, some times a second.
         let _calm = (waiting != 0).then(|| state::LIVE.hush());
         let (libc_start, libc_end) = self.libc;
-        let weight = scale.of(PERIOD.saturating_mul(step));
+        let weight = scale.of(self.period.saturating_mul(step));
         for at in 0..self.rings.len() {
             let Some(&MinorOrMajor { ring, major, .. }) = self.rings.get(at) else {
                 break;
@@ -685,7 +714,7 @@ impl Session {
                     touch,
                 };
                 let unknown = owner == owner::Owner::Region(regions::UNKNOWN);
-                if !unknown || unplaced.len() >= MOST_UNPLACED || !unplaced.try_push(again) {
+                if !unknown || unplaced.len() >= most_unplaced || !unplaced.try_push(again) {
                     tally.count(owner, weight, major, &touch);
                 }
             });
@@ -740,14 +769,25 @@ impl Session {
     }
 }
 
+/// How many pages a ring may have, the most first.
+fn ring_sizes(of_every: bool) -> &'static [usize] {
+    match of_every {
+        true => &RING_PAGES_OF_EVERY,
+        false => &RING_PAGES,
+    }
+}
+
 /// Pages that a ring may have, of so many. The kernel counts them against what a user may lock, where io_uring and
 /// others look as well, of all of the user's processes: each takes a small part of it. `None`: not even the
 /// smallest rings are that.
-fn most_ring_pages(rings: usize, locked_limit_bytes: u64) -> Option<usize> {
+fn most_ring_pages(rings: usize, locked_limit_bytes: u64, sizes: &[usize]) -> Option<usize> {
     let room_pages = locked_limit_bytes / LOCKED_SHARE / PAGE_BYTES as u64;
     let each = usize::try_from(room_pages).unwrap_or(usize::MAX) / rings.max(1);
     // Beside its pages a ring has one that says how far it is.
-    RING_PAGES.into_iter().find(|pages| *pages < each)
+    let most = MOST_PAGES_OF_EVERY / rings.div_ceil(2).max(1);
+    let may = |pages: &usize| *pages < each && (*pages <= most || RING_PAGES.contains(pages));
+    let mut sizes = sizes.iter().chain(&RING_PAGES).copied();
+    sizes.find(may)
 }
 
 /// What this process may lock; all that there is, if the limit does not hold for it.
@@ -758,10 +798,11 @@ fn locked_limit_bytes() -> u64 {
     }
 }
 
-fn map_ring(fd: i32, most: usize) -> sys::Result<Ring> {
+fn map_ring(fd: i32, most: usize, of_every: bool) -> sys::Result<Ring> {
     let mut last = Err(Errno::ENOMEM);
-    for pages in RING_PAGES.into_iter().filter(|pages| *pages <= most) {
-        last = Ring::map(fd, pages);
+    let sizes = ring_sizes(of_every).iter().chain(&RING_PAGES);
+    for pages in sizes.filter(|pages| **pages <= most) {
+        last = Ring::map(fd, *pages);
         if last.is_ok() {
             break;
         }
@@ -775,14 +816,21 @@ mod tests {
 
     #[test]
     fn rings_leave_what_a_user_may_lock_to_others() {
-        assert_eq!(most_ring_pages(4, u64::MAX), Some(16));
+        assert_eq!(most_ring_pages(4, u64::MAX, &RING_PAGES), Some(16));
         // 8 MiB: 256 KiB are 16 pages for each of four rings, one of which is the header.
-        assert_eq!(most_ring_pages(4, 8 << 20), Some(8));
-        assert_eq!(most_ring_pages(32, 8 << 20), Some(1));
-        assert_eq!(most_ring_pages(34, 8 << 20), None);
-        assert_eq!(most_ring_pages(4, 64 << 10), None);
+        assert_eq!(most_ring_pages(4, 8 << 20, &RING_PAGES), Some(8));
+        assert_eq!(most_ring_pages(32, 8 << 20, &RING_PAGES), Some(1));
+        assert_eq!(most_ring_pages(34, 8 << 20, &RING_PAGES), None);
+        assert_eq!(most_ring_pages(4, 64 << 10, &RING_PAGES), None);
+        // Where each fault is sampled rings are larger, if there is room.
+        let of_every = |limit| most_ring_pages(4, limit, ring_sizes(true));
+        assert_eq!(of_every(u64::MAX), Some(2048));
+        let many = most_ring_pages(128, u64::MAX, ring_sizes(true));
+        assert_eq!(many, Some(256));
+        assert_eq!(of_every(256 << 20), Some(256));
+        assert_eq!(of_every(8 << 20), Some(8));
         for (rings, limit) in [(2, 1 << 20), (4, 3 << 20), (16, 20 << 20), (128, 1 << 28)] {
-            let pages = most_ring_pages(rings, limit).map_or(0, |pages| pages + 1);
+            let pages = most_ring_pages(rings, limit, &RING_PAGES).map_or(0, |pages| pages + 1);
             assert!((rings * pages * PAGE_BYTES) as u64 <= limit / LOCKED_SHARE);
         }
     }

@@ -18,6 +18,8 @@ pub const UNKNOWN: usize = 6;
 const ARENA_BYTES: usize = 64 << 20;
 /// At most one part in so many of the time goes into reading.
 const COST_SHARE: u64 = 500;
+/// Likewise, where each fault is to have its name.
+const COST_SHARE_OF_EVERY: u64 = 10;
 /// Ranges kept.
 const MOST: usize = 1 << 16;
 
@@ -33,6 +35,7 @@ struct Range {
 pub struct Regions {
     ranges: AVec<Range>,
     not_before_ms: u64,
+    cost_share: u64,
 }
 
 impl Regions {
@@ -40,7 +43,13 @@ impl Regions {
         Regions {
             ranges: AVec::new(),
             not_before_ms: 0,
+            cost_share: COST_SHARE,
         }
+    }
+
+    /// Each fault is to have its name, whatever it costs.
+    pub fn is_of_every(&mut self) {
+        self.cost_share = COST_SHARE_OF_EVERY;
     }
 
     /// The kind of memory at an address.
@@ -54,7 +63,7 @@ impl Regions {
         }
         self.read();
         let cost_ms = state::tick().saturating_sub(now_ms).max(1);
-        self.not_before_ms = now_ms + cost_ms.saturating_mul(COST_SHARE).min(60_000);
+        self.not_before_ms = now_ms + cost_ms.saturating_mul(self.cost_share).min(60_000);
         self.find(addr).unwrap_or(UNKNOWN)
     }
 

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use leaktrack_recording::{EventKind, Mode};
+use leaktrack_recording::{EventKind, Mode, Record, Recording, SegmentKind};
 use serde_json::{Value, json};
 
 use crate::host::{ProcessFiles, State, Tracked, printable, tracked};
-use crate::model::LoadOptions;
-use crate::{human, read, say};
+use crate::{human, say};
 
 /// How to write it down.
 #[derive(Debug, clap::Args)]
@@ -74,19 +73,33 @@ fn state(tracked: &Tracked) -> Option<&'static str> {
     }
 }
 
-/// True if new blocks are recorded, as of the last record.
+/// True if new blocks are recorded, as of the last record. Only definitions, as far as the first, and events are
+/// looked at: snapshots are nearly all of a recording.
 fn is_on(path: &Path) -> Option<bool> {
-    let process = read::process(path, &LoadOptions::default()).ok()?;
-    let switched = process
-        .events
-        .iter()
-        .rev()
-        .find_map(|event| match event.kind {
-            EventKind::Enable => Some(true),
-            EventKind::Disable => Some(false),
+    let bytes = std::fs::read(path).ok()?;
+    let recording = Recording::open(&bytes).ok()?;
+    let of_kind = |kind| {
+        recording
+            .segments()
+            .filter(move |it| it.header.kind == kind)
+    };
+    let mut definitions = of_kind(SegmentKind::Defs).flat_map(|segment| segment.records());
+    let mode = definitions.find_map(|record| match record {
+        Record::Process(process) => Some(process.mode),
+        _ => None,
+    })?;
+    let events = of_kind(SegmentKind::Events).flat_map(|segment| segment.records());
+    let switches = events.filter_map(|record| match record {
+        Record::Event { at_ms, kind, .. } => match kind {
+            EventKind::Enable => Some((at_ms, true)),
+            EventKind::Disable => Some((at_ms, false)),
             _ => None,
-        });
-    Some(switched.unwrap_or(process.mode != Mode::Dormant))
+        },
+        _ => None,
+    });
+    // Of two at one moment the later one in the file.
+    let last = switches.max_by_key(|(at_ms, _)| *at_ms);
+    Some(last.map_or(mode != Mode::Dormant, |(_, is_on)| is_on))
 }
 
 /// Why it does not record.

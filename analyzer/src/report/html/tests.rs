@@ -925,6 +925,7 @@ fn one_line() -> crate::report::Report {
         }
         did
     });
+    r.event(25_000, EventKind::Mark, "new prices");
     r.exit(48_000, 0);
     let mut family = r.family();
     let names = [
@@ -967,6 +968,10 @@ fn a_page_fits_every_width_and_tells_one_story_of_a_line() {
             "const page = document.documentElement; return page.scrollWidth - page.clientWidth",
         );
         assert_eq!(too_wide, 0, "at {width}");
+        let sections = browser.run(
+            "const nav = document.querySelector('.top nav'); return nav.clientWidth / innerWidth > (innerWidth < 700 ? 0.8 : 0.5)",
+        );
+        assert_eq!(sections, true, "sections have room at {width}");
         let labels = browser.run(
             "return [...document.querySelectorAll('.plot .time')].map((label) => label.textContent)",
         );
@@ -1015,6 +1020,13 @@ fn a_page_fits_every_width_and_tells_one_story_of_a_line() {
             "live blocks 1.0 MiB"
         ]
     );
+    // What happened where the pointer is stands with the figures.
+    let happened = |t: f64| {
+        shown(t);
+        browser.run("return document.querySelector('.legend .happened')?.textContent ?? ''")
+    };
+    assert_eq!(happened(25.2), "mark after 25 s: new prices");
+    assert_eq!(happened(35.2), "");
     let marks = browser.run("return document.querySelectorAll('.plot .measured').length");
     assert_eq!(marks, 2);
 

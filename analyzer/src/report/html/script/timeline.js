@@ -205,14 +205,18 @@ function drawChart(chart, legend) {
   }
   const entries = [...lines.map((line) => [line.name, `swatch ${line.className}`, line.values, times]),
     ...layers.map((layer) => [layer.name, `swatch tone-${layer.tone}`, layer.values, layerTimes])];
-  const show = (t) => {
+  // What happened where the pointer is: the lines are too thin to be pointed at.
+  const happened = (t) => REPORT.events.filter((event) => Math.abs(x(event.t_s) - x(t)) <= 5).slice(0, 4);
+  const show = (t, pointed = false) => {
     const at = Math.max(0, lastUpTo(times, t));
     legend.replaceChildren(
       h('li', { class: 'moment' }, `after ${duration(times[at])}`),
       ...entries.map(([name, className, values, of]) =>
         h('li', null, h('span', { class: className, 'aria-hidden': 'true' }), `${name} `,
           h('b', null, chart.unit(values[Math.max(0, lastUpTo(of, t))])))),
-      accounts.length > 0 && h('li', null, h('span', { class: 'measured-sign', 'aria-hidden': 'true' }, '▲ '), 'measured part by part'));
+      accounts.length > 0 && h('li', null, h('span', { class: 'measured-sign', 'aria-hidden': 'true' }, '▲ '), 'measured part by part'),
+      ...(pointed ? happened(t) : []).map((event) =>
+        h('li', { class: 'happened' }, `${event.type} after ${duration(event.t_s)}: ${event.text}`)));
   };
   show(times.at(-1));
   return { ...drawing, show, times };
@@ -234,7 +238,7 @@ function brush(drawing) {
   let start = null;
   element.addEventListener('pointermove', (event) => {
     const t = timeAt(event);
-    drawing.show(t);
+    drawing.show(t, true);
     const at = Math.min(Math.max(x(t), left), width - right);
     cursor.setAttribute('x1', at);
     cursor.setAttribute('x2', at);

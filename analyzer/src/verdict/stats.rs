@@ -47,8 +47,11 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
         });
     }
     let values: Vec<f64> = points.iter().map(|point| point.1).collect();
-    let (s, variance) = kendall(&values);
     let mut slopes = Slopes::of(points);
+    let ascending = points.windows(2).all(|pair| pair[1].0 > pair[0].0);
+    // Of all pairs the signs are known by now.
+    let s = if ascending { slopes.balance() } else { kendall(&values) };
+    let variance = variance_of_s(&values);
     let last = slopes.count() - 1;
     let place = |q: f64| (q.clamp(0.0, 1.0) * last as f64).round() as usize;
     let slope = slopes.at(place(0.5));
@@ -56,8 +59,7 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
     let inflation = autocorrelation_factor(&ranks(&residuals));
     let deviation = (variance * inflation).sqrt();
     let half_share = Z95 * deviation / 2.0 / (last + 1) as f64;
-    let low = slopes.at(place(0.5 - half_share));
-    let high = slopes.at(place(0.5 + half_share));
+    let [low, high] = [0.5 - half_share, 0.5 + half_share].map(|q| slopes.at(place(q)));
     Some(Trend {
         slope,
         low,
@@ -71,9 +73,30 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
 /// mostly stays where it is they are nearly all.
 struct Slopes {
     /// Below and above 0, as whole numbers of the same order: these are sorted in half the time.
-    below: Vec<i64>,
-    above: Vec<i64>,
+    below: Side,
+    above: Side,
     level: usize,
+}
+
+/// Slopes of one sign, in no order but for what was asked for before.
+struct Side {
+    keys: Vec<i64>,
+    /// A place whose key has those below it before it, and those above it behind.
+    parted: Option<usize>,
+}
+
+impl Side {
+    /// The key that so many are below.
+    fn at(&mut self, place: usize) -> i64 {
+        let (from, until) = match self.parted {
+            Some(parted) if place < parted => (0, parted),
+            Some(parted) => (parted, self.keys.len()),
+            None => (0, self.keys.len()),
+        };
+        self.parted.get_or_insert(place);
+        let some = &mut self.keys[from..until];
+        *some.select_nth_unstable(place - from).1
+    }
 }
 
 impl Slopes {
@@ -91,26 +114,33 @@ impl Slopes {
                 }
             }
         }
+        let side = |keys| Side { keys, parted: None };
         Self {
-            below,
-            above,
+            below: side(below),
+            above: side(above),
             level,
         }
     }
 
     fn count(&self) -> usize {
-        self.below.len() + self.level + self.above.len()
+        self.below.keys.len() + self.level + self.above.keys.len()
+    }
+
+    /// How many more are above 0 than below.
+    fn balance(&self) -> f64 {
+        self.above.keys.len() as f64 - self.below.keys.len() as f64
     }
 
     /// The slope that so many are below.
     fn at(&mut self, place: usize) -> f64 {
-        let (below, flat) = (self.below.len(), self.below.len() + self.level);
+        let below = self.below.keys.len();
+        let flat = below + self.level;
         let (side, place) = match place {
             _ if place < below => (&mut self.below, place),
             _ if place < flat => return 0.0,
             _ => (&mut self.above, place - flat),
         };
-        from_key(*side.select_nth_unstable(place).1)
+        from_key(side.at(place))
     }
 }
 
@@ -166,15 +196,19 @@ pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     *values.select_nth_unstable_by(position, f64::total_cmp).1
 }
 
-/// Kendall's S of a sequence and its variance under independence, corrected for ties.
-fn kendall(values: &[f64]) -> (f64, f64) {
+/// Kendall's S of a sequence.
+fn kendall(values: &[f64]) -> f64 {
     let mut s = 0_i64;
     for (i, a) in values.iter().enumerate() {
         let later = values.get(i + 1..).unwrap_or(&[]);
         let signs = later.iter().map(|b| i64::from(b > a) - i64::from(b < a));
         s += signs.sum::<i64>();
     }
-    let s = s as f64;
+    s as f64
+}
+
+/// The variance of Kendall's S under independence, corrected for ties.
+fn variance_of_s(values: &[f64]) -> f64 {
     let spread = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -182,7 +216,7 @@ fn kendall(values: &[f64]) -> (f64, f64) {
         .chunk_by(|a, b| a == b)
         .map(|run| spread(run.len() as f64))
         .sum();
-    (s, (spread(values.len() as f64) - ties) / 18.0)
+    (spread(values.len() as f64) - ties) / 18.0
 }
 
 /// Two-sided p-value of S with continuity correction.

@@ -20,6 +20,9 @@ pub const MAX_COLUMNS: usize = 28;
 /// Entries of a lower triangle with a row more than there are columns.
 const ENTRIES: usize = (MAX_COLUMNS + 1) * (MAX_COLUMNS + 2) / 2;
 
+/// A lower triangle, row after row. Made once for many values of rho: to make one takes as long as to solve.
+type Lower = [f64; ENTRIES];
+
 fn entry(row: usize, column: usize) -> usize {
     row * (row + 1) / 2 + column
 }
@@ -106,11 +109,11 @@ impl Gram {
         one - rho * minus_rho + rho * rho * rho_squared
     }
 
-    /// Cholesky's factor of the Gram matrix bordered by y for a given rho; `None` if the columns are
-    /// not independent. Its last row holds the projection of y, its last pivot what is left of it.
-    fn solve(&self, rho: f64) -> Option<Solved> {
+    /// The residual sum of squares, of innovations, for a given rho; `None` if the columns are not independent.
+    /// `lower` becomes Cholesky's factor of the Gram matrix bordered by y: its last row holds the projection of
+    /// y, its last pivot what is left of it.
+    fn solve(&self, rho: f64, lower: &mut Lower) -> Option<f64> {
         let p = self.columns;
-        let mut lower = [0.0_f64; ENTRIES];
         for i in 0..=p {
             let row = entry(i, 0);
             for j in 0..=i {
@@ -129,25 +132,23 @@ impl Gram {
             }
         }
         let left = lower[entry(p, p)];
-        let rss = (left * left).max(self.floor * (1.0 - rho * rho));
-        Some(Solved { rss, lower })
+        Some((left * left).max(self.floor * (1.0 - rho * rho)))
     }
 
-    fn objective(&self, rho: f64, restricted: bool) -> Option<f64> {
-        Some(self.worth(&self.solve(rho)?, rho, restricted))
+    fn objective(&self, rho: f64, restricted: bool, lower: &mut Lower) -> Option<f64> {
+        let rss = self.solve(rho, lower)?;
+        Some(self.worth(rss, lower, rho, restricted))
     }
 
-    fn worth(&self, solved: &Solved, rho: f64, restricted: bool) -> f64 {
+    fn worth(&self, rss: f64, lower: &Lower, rho: f64, restricted: bool) -> f64 {
         let n = self.points as f64;
         let jacobian = (1.0 - rho * rho).ln();
         if restricted {
             let free = n - self.columns as f64;
-            let pivots: f64 = (0..self.columns)
-                .map(|i| solved.lower[entry(i, i)])
-                .product();
-            jacobian - free * (solved.rss / free).ln() - 2.0 * pivots.ln()
+            let pivots: f64 = (0..self.columns).map(|i| lower[entry(i, i)]).product();
+            jacobian - free * (rss / free).ln() - 2.0 * pivots.ln()
         } else {
-            jacobian - n * (solved.rss / n).ln()
+            jacobian - n * (rss / n).ln()
         }
     }
 
@@ -156,7 +157,11 @@ impl Gram {
         if self.points < self.columns + 3 || self.columns > MAX_COLUMNS {
             return None;
         }
-        let value = |rho: f64| self.objective(rho, restricted).unwrap_or(f64::NEG_INFINITY);
+        let mut lower = [0.0; ENTRIES];
+        let mut value = |rho: f64| {
+            let objective = self.objective(rho, restricted, &mut lower);
+            objective.unwrap_or(f64::NEG_INFINITY)
+        };
         // A grid that is refined around its best value.
         let (mut rho, mut best, mut reach) = (0.0, value(0.0), MAX_RHO / 6.0);
         for i in 1..=6 {
@@ -168,8 +173,12 @@ impl Gram {
         for _ in 0..4 {
             reach *= 0.5;
             for at in [rho - reach, rho + reach] {
-                if (0.0..=MAX_RHO).contains(&at) && value(at) > best {
-                    (rho, best) = (at, value(at));
+                if !(0.0..=MAX_RHO).contains(&at) {
+                    continue;
+                }
+                let now = value(at);
+                if now > best {
+                    (rho, best) = (at, now);
                 }
             }
         }
@@ -178,7 +187,8 @@ impl Gram {
 
     /// Twice the log-likelihood at the best of three values of rho: for searches.
     pub fn about(&self) -> Option<f64> {
-        let values = [0.0, 0.5, 0.85].map(|rho| self.objective(rho, false));
+        let mut lower = [0.0; ENTRIES];
+        let values = [0.0, 0.5, 0.85].map(|rho| self.objective(rho, false, &mut lower));
         values.into_iter().flatten().reduce(f64::max)
     }
 
@@ -188,11 +198,13 @@ impl Gram {
         let free = self.points as f64 - self.columns as f64;
         // Even steps of atanh(rho), where the likelihood is about equally wide everywhere.
         let rhos = (0..GRID).map(|i| (MAX_RHO.atanh() * i as f64 / (GRID - 1) as f64).tanh());
+        let mut lower = [0.0; ENTRIES];
         let parts: Vec<(f64, Part)> = rhos
             .filter_map(|rho| {
-                let solved = self.solve(rho)?;
-                let weight = 0.5 * self.worth(&solved, rho, true) + PRIOR * (1.0 - rho * rho).ln();
-                let (mean, error) = self.coefficient(&solved, column)?;
+                let rss = self.solve(rho, &mut lower)?;
+                let worth = self.worth(rss, &lower, rho, true);
+                let weight = 0.5 * worth + PRIOR * (1.0 - rho * rho).ln();
+                let (mean, error) = self.coefficient(rss, &lower, column)?;
                 Some((
                     weight,
                     Part {
@@ -216,13 +228,13 @@ impl Gram {
         (sum > 0.0).then_some(Marginal { parts, free })
     }
 
-    fn innovation(&self, solved: &Solved) -> f64 {
-        solved.rss / (self.points as f64 - self.columns as f64).max(1.0)
+    fn innovation(&self, rss: f64) -> f64 {
+        rss / (self.points as f64 - self.columns as f64).max(1.0)
     }
 
     /// Coefficient and standard error of one column.
-    fn coefficient(&self, solved: &Solved, column: usize) -> Option<(f64, f64)> {
-        let (p, lower) = (self.columns, &solved.lower);
+    fn coefficient(&self, rss: f64, lower: &Lower, column: usize) -> Option<(f64, f64)> {
+        let p = self.columns;
         if column >= p {
             return None;
         }
@@ -238,16 +250,17 @@ impl Gram {
             beta += value * lower[entry(p, i)];
             squares += value * value;
         }
-        Some((beta, (self.innovation(solved) * squares).sqrt()))
+        Some((beta, (self.innovation(rss) * squares).sqrt()))
     }
 
     /// The fit for a given rho.
     pub fn at_rho(&self, rho: f64) -> Option<Fit> {
-        let solved = self.solve(rho)?;
+        let mut lower = [0.0; ENTRIES];
+        let rss = self.solve(rho, &mut lower)?;
         let (n, p) = (self.points as f64, self.columns);
-        let innovation = self.innovation(&solved);
+        let innovation = self.innovation(rss);
         let both: Vec<(f64, f64)> = (0..p)
-            .map(|column| self.coefficient(&solved, column))
+            .map(|column| self.coefficient(rss, &lower, column))
             .collect::<Option<_>>()?;
         let (beta, errors) = both.into_iter().unzip();
         Some(Fit {
@@ -255,7 +268,7 @@ impl Gram {
             errors,
             rho,
             sd: (innovation / (1.0 - rho * rho)).sqrt(),
-            likelihood2: (1.0 - rho * rho).ln() - n * (solved.rss / n).ln(),
+            likelihood2: (1.0 - rho * rho).ln() - n * (rss / n).ln(),
         })
     }
 }
@@ -366,13 +379,6 @@ fn student(t: f64, free: f64) -> f64 {
     let z = (8.0 * free + 1.0) / (8.0 * free + 3.0) * (free * (t * t / free).ln_1p()).sqrt();
     let tail = 0.5 * super::super::stats::erfc(z / std::f64::consts::SQRT_2);
     if t < 0.0 { tail } else { 1.0 - tail }
-}
-
-struct Solved {
-    /// Residual sum of squares, of innovations.
-    rss: f64,
-    /// Lower triangle, row after row.
-    lower: [f64; ENTRIES],
 }
 
 /// Inner products from which that of the whitened columns is had for any rho: coefficients of 1, -rho

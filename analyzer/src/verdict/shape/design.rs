@@ -68,10 +68,9 @@ pub fn waves(x: &[f64], cycles: f64, harmonics: usize) -> Vec<Vec<f64>> {
         let angle = |x: f64| std::f64::consts::TAU * cycles * k as f64 * x;
         let (turn_sine, turn_cosine) = angle(apart(x)).sin_cos();
         let (mut sine, mut cosine) = angle(x.first().copied().unwrap_or(0.0)).sin_cos();
-        let (mut cosines, mut sines) = (Vec::with_capacity(x.len()), Vec::with_capacity(x.len()));
-        for _ in x {
-            cosines.push(cosine);
-            sines.push(sine);
+        let (mut cosines, mut sines) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for (cosines, sines) in cosines.iter_mut().zip(&mut sines) {
+            (*cosines, *sines) = (cosine, sine);
             (cosine, sine) = (
                 cosine * turn_cosine - sine * turn_sine,
                 sine * turn_cosine + cosine * turn_sine,

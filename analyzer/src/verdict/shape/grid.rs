@@ -2,6 +2,7 @@
 //! many points is compared with. Made once and kept, since the sites of a recording share their times.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::ar1::products;
@@ -95,21 +96,27 @@ pub struct Waves {
 }
 
 impl Grid {
-    /// The grid of `points` points; that of the last curve, if it had as many.
+    /// The grid of `points` points; that of one of the last curves, if it had as many.
     pub fn of(points: usize) -> Rc<Self> {
+        /// Most sites are there from the beginning, and the others began at a few moments.
+        const KEPT: usize = 8;
         thread_local! {
-            static LAST: RefCell<Option<Rc<Grid>>> = const { RefCell::new(None) };
+            static LAST: RefCell<VecDeque<Rc<Grid>>> = const { RefCell::new(VecDeque::new()) };
         }
-        LAST.with_borrow_mut(|last| match last {
-            Some(grid) if grid.x.len() == points => grid.clone(),
-            _ => last
-                .insert(Rc::new(Self {
+        LAST.with_borrow_mut(|last| {
+            let known = last.iter().position(|grid| grid.x.len() == points);
+            let make = || {
+                Rc::new(Self {
                     x: design::times(points).into(),
                     one: vec![1.0; points].into(),
                     stairs: OnceCell::new(),
                     waves: OnceCell::new(),
-                }))
-                .clone(),
+                })
+            };
+            let grid = known.and_then(|at| last.remove(at)).unwrap_or_else(make);
+            last.truncate(KEPT - 1);
+            last.push_front(grid.clone());
+            grid
         })
     }
 

@@ -1,7 +1,9 @@
-//! AVX2: registers of four numbers instead of two.
+//! AVX2 and AVX-512: registers of four or eight numbers instead of two.
 
 use std::arch::x86_64::{
     __m256d, _mm256_add_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_setzero_pd, _mm256_storeu_pd,
+    _mm512_add_pd, _mm512_castpd512_pd256, _mm512_extractf64x4_pd, _mm512_loadu_pd, _mm512_mul_pd,
+    _mm512_setzero_pd,
 };
 
 use super::Work;
@@ -10,10 +12,18 @@ fn has_avx2() -> bool {
     std::arch::is_x86_feature_detected!("avx2")
 }
 
+fn has_avx512() -> bool {
+    has_avx2() && std::arch::is_x86_feature_detected!("avx512f")
+}
+
 /// See [`super::dots`].
 pub fn dots<const N: usize>(a: &[f64], others: [&[f64]; N]) -> Option<[f64; N]> {
-    // SAFETY: the processor has what the function is compiled for, which is all that it asks for.
-    has_avx2().then(|| unsafe { dots_avx2(a, others) })
+    // SAFETY: the processor has what the functions are compiled for, which is all that they ask for.
+    match has_avx512() {
+        true => Some(unsafe { dots_avx512(a, others) }),
+        // SAFETY: as above.
+        false => has_avx2().then(|| unsafe { dots_avx2(a, others) }),
+    }
 }
 
 /// See [`super::compiled`].
@@ -39,10 +49,7 @@ fn dots_avx2<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
         // SAFETY: four numbers follow both, and the loads ask for no alignment.
         unsafe { [_mm256_loadu_pd(low), _mm256_loadu_pd(high)] }
     };
-    let parts = others.map(|other| other.as_chunks::<8>());
-    let (chunks, rest) = a.as_chunks::<8>();
-    let all = parts.iter().map(|(chunks, _)| chunks.len());
-    let chunks = &chunks[..all.fold(chunks.len(), usize::min)];
+    let (chunks, rest, parts) = in_chunks(a, others);
     let mut sums = [[_mm256_setzero_pd(); 2]; N];
     for (at, chunk) in chunks.iter().enumerate() {
         let [low, high] = halves(chunk);
@@ -53,13 +60,59 @@ fn dots_avx2<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
         }
     }
     let mut results = [0.0; N];
-    for (result, (sums, (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
-        let rest: f64 = rest.iter().zip(*other).map(|(a, b)| a * b).sum();
-        let mut four = [0.0; 4];
-        // SAFETY: there is room for four numbers, and the store asks for no alignment.
-        unsafe { _mm256_storeu_pd(four.as_mut_ptr(), _mm256_add_pd(sums[0], sums[1])) };
-        let [a, b, c, d] = four;
-        *result = rest + ((a + b) + (c + d));
+    for (result, ([low, high], (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
+        *result = summed(_mm256_add_pd(*low, *high), rest, other);
     }
     results
+}
+
+/// The same with registers of eight numbers.
+#[target_feature(enable = "avx2,avx512f")]
+fn dots_avx512<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
+    // SAFETY: eight numbers are there, and the load asks for no alignment.
+    let load = |chunk: &[f64; 8]| unsafe { _mm512_loadu_pd(chunk.as_ptr()) };
+    let (chunks, rest, parts) = in_chunks(a, others);
+    let mut sums = [_mm512_setzero_pd(); N];
+    for (at, chunk) in chunks.iter().enumerate() {
+        let own = load(chunk);
+        for (sum, (others, _)) in sums.iter_mut().zip(&parts) {
+            *sum = _mm512_add_pd(*sum, _mm512_mul_pd(own, load(&others[at])));
+        }
+    }
+    let mut results = [0.0; N];
+    for (result, (sum, (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
+        let low = _mm512_castpd512_pd256(*sum);
+        let high = _mm512_extractf64x4_pd::<1>(*sum);
+        *result = summed(_mm256_add_pd(low, high), rest, other);
+    }
+    results
+}
+
+/// A column in whole registers, and what is left of it.
+type Chunks<'a> = (&'a [[f64; 8]], &'a [f64]);
+
+/// `a`, and each of `others` with as many chunks.
+#[inline(always)]
+fn in_chunks<'a, const N: usize>(
+    a: &'a [f64],
+    others: [&'a [f64]; N],
+) -> (&'a [[f64; 8]], &'a [f64], [Chunks<'a>; N]) {
+    let parts = others.map(|other| other.as_chunks::<8>());
+    let (chunks, rest) = a.as_chunks::<8>();
+    let all = parts.iter().map(|(chunks, _)| chunks.len());
+    let count = all.fold(chunks.len(), usize::min);
+    let parts = parts.map(|(chunks, rest)| (&chunks[..count], rest));
+    (&chunks[..count], rest, parts)
+}
+
+/// The sum of `four`, and of what did not fill a register.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn summed(four: __m256d, rest: &[f64], other: &[f64]) -> f64 {
+    let rest: f64 = rest.iter().zip(other).map(|(a, b)| a * b).sum();
+    let mut parts = [0.0; 4];
+    // SAFETY: there is room for four numbers, and the store asks for no alignment.
+    unsafe { _mm256_storeu_pd(parts.as_mut_ptr(), four) };
+    let [a, b, c, d] = parts;
+    rest + ((a + b) + (c + d))
 }

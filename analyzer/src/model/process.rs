@@ -366,17 +366,17 @@ impl Process {
             ..LONG => 1,
             _ => 2,
         };
-        let parts = parallel::shares(shares, |share| {
-            self.sites_over_time(definitions, records, |site| {
-                // Neighbours stay together.
-                (site >> 6) % shares == share
-            })
+        // Neighbours stay together.
+        let share_of = |site: u32| (site >> 6) % shares;
+        let mut parts = parallel::shares(shares, |share| {
+            self.sites_over_time(definitions, records, |site| share_of(site) == share)
         });
-        let mut sites: ById = parts.into_iter().flatten().collect();
         self.scans.retain(|scan| scan.at_ms <= self.to_ms);
         // A forked child touches memory of its parent's sites, where it never allocated itself.
         for id in self.faults.iter().flat_map(|faults| faults.sites.keys()) {
-            if let Some(site) = definitions.get(id) {
+            if let Some(site) = definitions.get(id)
+                && let Some(sites) = parts.get_mut(share_of(*id) as usize)
+            {
                 sites.entry(*id).or_insert_with(|| RawSite::idle(*site));
             }
         }
@@ -391,7 +391,7 @@ impl Process {
         if let Some(mean_bytes) = used.max(asked) {
             head.mean_bytes = head.mean_bytes.max(mean_bytes);
             let most_unseen_bytes = self.most_unseen_bytes();
-            for (id, raw) in &mut sites {
+            for (id, raw) in parts.iter_mut().flatten() {
                 if raw.site.kind == format::SiteKind::Heap {
                     let spread = spreads.get(id);
                     raw.basis = Some(SampleBasis::of(
@@ -404,7 +404,8 @@ impl Process {
             }
         }
         self.sample_mean_bytes = head.mean_bytes;
-        self.sites = sites.into_values().collect();
+        let sites = parts.into_iter().flat_map(ById::into_values);
+        self.sites = sites.collect();
         self.sites.sort_by_key(|site| site.site.id);
     }
 

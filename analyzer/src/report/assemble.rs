@@ -48,7 +48,7 @@ pub fn assemble(family: &Family, options: &ReportOptions) -> Report {
     let finding_count = findings.len() as u64;
     let (finding_of, worst_stacks) = stacks_of_findings(&findings);
     // Findings first: the worst stack of each, then the others that make it one; then all that is none.
-    sites.sort_by_key(|site| {
+    sites.sort_by_cached_key(|site| {
         let number = finding_of.get(&site.index).copied();
         let place = match (worst_stacks.get(&site.index), site.is_finding) {
             (Some(place), _) => Some(*place),
@@ -313,17 +313,18 @@ struct Grouped {
 
 fn grouped(family: &Family, judgement: &Judgement, sites: &[usize], by: GroupBy) -> Vec<Grouped> {
     let mut members = group::members(family, sites, by);
-    let opinions = parallel::map(&mut members, |members| members.judge(family, judgement));
-    let pairs = members.into_iter().zip(opinions);
+    let reported = parallel::map(&mut members, |members| {
+        let opinion = members.judge(family, judgement);
+        let report = members.report(by, family, opinion.as_ref(), &judgement.opinions);
+        (opinion, report)
+    });
+    let pairs = members.into_iter().zip(reported);
     pairs
-        .map(|(members, opinion)| {
-            let (group, order) = members.report(by, family, opinion.as_ref(), &judgement.opinions);
-            Grouped {
-                group,
-                members,
-                opinion,
-                order,
-            }
+        .map(|(members, (opinion, (group, order)))| Grouped {
+            group,
+            members,
+            opinion,
+            order,
         })
         .collect()
 }
@@ -348,7 +349,7 @@ fn worst_first(a: &Group, b: &Group) -> std::cmp::Ordering {
 fn growth(family: &Family, lines: &[Grouped], opinions: &[Opinion]) -> Growth {
     let of_finding = |opinion: &Opinion| opinion.rate.filter(|_| opinion.verdict.is_finding());
     let of_line = |line: &Grouped| {
-        let sites = line.order.clone();
+        let sites = &line.order;
         let speed = |index: &usize| opinions.get(*index).and_then(of_finding);
         let rate = line
             .opinion
@@ -366,7 +367,7 @@ fn growth(family: &Family, lines: &[Grouped], opinions: &[Opinion]) -> Growth {
             peak_live_bytes: line.group.peak_live_bytes,
             first_live_bytes: sites.iter().map(first).fold(0, u64::saturating_add),
             kind: family.sites.get(*sites.first()?)?.kind,
-            sites,
+            sites: sites.clone(),
         })
     };
     Growth {

@@ -50,7 +50,11 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
     let mut slopes = Slopes::of(points);
     let ascending = points.windows(2).all(|pair| pair[1].0 > pair[0].0);
     // Of all pairs the signs are known by now.
-    let s = if ascending { slopes.balance() } else { kendall(&values) };
+    let s = if ascending {
+        slopes.balance()
+    } else {
+        kendall(&values)
+    };
     let variance = variance_of_s(&values);
     let last = slopes.count() - 1;
     let place = |q: f64| (q.clamp(0.0, 1.0) * last as f64).round() as usize;

@@ -14,6 +14,8 @@ const MAX_RHO: f64 = 0.95;
 const GRID: usize = 24;
 /// Exponent of 1 - rho² in the prior over atanh(rho); chosen so that intervals hold in 95%.
 const PRIOR: f64 = 0.5;
+/// A weight that is lost beside 1 in rounding.
+const NEXT_TO_NOTHING: f64 = 1e-17;
 /// Most columns of a design.
 pub const MAX_COLUMNS: usize = 28;
 
@@ -225,6 +227,8 @@ impl Gram {
             .for_each(|part| part.weight = (part.weight - highest).exp());
         let sum: f64 = parts.iter().map(|part| part.weight).sum();
         parts.iter_mut().for_each(|part| part.weight /= sum);
+        // What no sum of probabilities would show is not worth its logarithms.
+        parts.retain(|part| part.weight > NEXT_TO_NOTHING);
         (sum > 0.0).then_some(Marginal { parts, free })
     }
 

@@ -30,6 +30,48 @@ pub struct Around {
     pub waves: u32,
 }
 
+/// Which things happen around a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    only: Option<Beside>,
+    warm: bool,
+    restart: bool,
+    waves: u32,
+}
+
+impl Parts {
+    const NONE: Self = Self {
+        only: None,
+        warm: false,
+        restart: false,
+        waves: 0,
+    };
+    /// A warm-up, a restart, a cycle.
+    const EACH: [Self; 3] = [
+        Self {
+            warm: true,
+            ..Self::NONE
+        },
+        Self {
+            restart: true,
+            ..Self::NONE
+        },
+        Self {
+            waves: 1,
+            ..Self::NONE
+        },
+    ];
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            only: self.only.or(other.only),
+            warm: self.warm || other.warm,
+            restart: self.restart || other.restart,
+            waves: self.waves + other.waves,
+        }
+    }
+}
+
 /// What something was found beside: it fits there, and would lend other shapes a freedom that they do not
 /// have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +119,12 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
             base.push(grid.x.clone());
             let space = Space::new(grid, &base, y, floor);
             let plain = space.plain();
-            let warm = warm_up(&space, x, plain).filter(|_| known.warm_until.is_none());
+            // What two orders lead to is looked for in the first.
+            let is_new = |more: Parts| !all.iter().any(|it| it.parts() == more.and(known.parts()));
+            let [warm_is_new, restart_is_new, cycle_is_new] = Parts::EACH.map(is_new);
+            let warm = (warm_is_new && known.warm_until.is_none())
+                .then(|| warm_up(&space, x, plain))
+                .flatten();
             if warm.is_some() && from == 0 {
                 // Another one may stand beside a bend, or beside nothing else.
                 for only in [Beside::Bend, Beside::Rest] {
@@ -93,17 +140,14 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
                     }));
                 }
             }
-            let parts = [
-                warm,
-                restart(&space, y, x, plain).filter(|_| known.restart.is_none()),
-                cycles(y, grid, floor, &known, &grid.x)
-                    .filter(|_| known.columns.len() < MOST_COLUMNS),
-            ];
-            for more in parts.into_iter().flatten().map(|part| known.and(&part)) {
-                if !all.iter().any(|other| other.same_parts(&more)) {
-                    all.push(more);
-                }
-            }
+            let restart = (restart_is_new && known.restart.is_none())
+                .then(|| restart(&space, y, x, plain))
+                .flatten();
+            let cycle = (cycle_is_new && known.columns.len() < MOST_COLUMNS)
+                .then(|| cycles(y, grid, floor, &known, &grid.x))
+                .flatten();
+            let found = [warm, restart, cycle].into_iter().flatten();
+            all.extend(found.map(|part| known.and(&part)));
         }
         from = until;
     }
@@ -149,18 +193,13 @@ impl Around {
         }
     }
 
-    fn same_parts(&self, other: &Self) -> bool {
-        (
-            self.only,
-            self.warm_until.is_some(),
-            self.restart.is_some(),
-            self.waves,
-        ) == (
-            other.only,
-            other.warm_until.is_some(),
-            other.restart.is_some(),
-            other.waves,
-        )
+    fn parts(&self) -> Parts {
+        Parts {
+            only: self.only,
+            warm: self.warm_until.is_some(),
+            restart: self.restart.is_some(),
+            waves: self.waves,
+        }
     }
 
     /// The columns of a design with a constant, and without a shape.

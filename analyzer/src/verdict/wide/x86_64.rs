@@ -1,9 +1,7 @@
-//! AVX2 and AVX-512: registers of four or eight numbers instead of two.
+//! AVX2: registers of four numbers instead of two.
 
 use std::arch::x86_64::{
     __m256d, _mm256_add_pd, _mm256_loadu_pd, _mm256_mul_pd, _mm256_setzero_pd, _mm256_storeu_pd,
-    _mm512_add_pd, _mm512_castpd512_pd256, _mm512_extractf64x4_pd, _mm512_loadu_pd, _mm512_mul_pd,
-    _mm512_setzero_pd,
 };
 
 use super::Work;
@@ -12,18 +10,10 @@ fn has_avx2() -> bool {
     std::arch::is_x86_feature_detected!("avx2")
 }
 
-fn has_avx512() -> bool {
-    has_avx2() && std::arch::is_x86_feature_detected!("avx512f")
-}
-
 /// See [`super::dots`].
 pub fn dots<const N: usize>(a: &[f64], others: [&[f64]; N]) -> Option<[f64; N]> {
-    // SAFETY: the processor has what the functions are compiled for, which is all that they ask for.
-    match has_avx512() {
-        true => Some(unsafe { dots_avx512(a, others) }),
-        // SAFETY: as above.
-        false => has_avx2().then(|| unsafe { dots_avx2(a, others) }),
-    }
+    // SAFETY: the processor has what the function is compiled for, which is all that it asks for.
+    has_avx2().then(|| unsafe { dots_avx2(a, others) })
 }
 
 /// See [`super::compiled`].
@@ -62,28 +52,6 @@ fn dots_avx2<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
     let mut results = [0.0; N];
     for (result, ([low, high], (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
         *result = summed(_mm256_add_pd(*low, *high), rest, other);
-    }
-    results
-}
-
-/// The same with registers of eight numbers.
-#[target_feature(enable = "avx2,avx512f")]
-fn dots_avx512<const N: usize>(a: &[f64], others: [&[f64]; N]) -> [f64; N] {
-    // SAFETY: eight numbers are there, and the load asks for no alignment.
-    let load = |chunk: &[f64; 8]| unsafe { _mm512_loadu_pd(chunk.as_ptr()) };
-    let (chunks, rest, parts) = in_chunks(a, others);
-    let mut sums = [_mm512_setzero_pd(); N];
-    for (at, chunk) in chunks.iter().enumerate() {
-        let own = load(chunk);
-        for (sum, (others, _)) in sums.iter_mut().zip(&parts) {
-            *sum = _mm512_add_pd(*sum, _mm512_mul_pd(own, load(&others[at])));
-        }
-    }
-    let mut results = [0.0; N];
-    for (result, (sum, (_, other))) in results.iter_mut().zip(sums.iter().zip(&parts)) {
-        let low = _mm512_castpd512_pd256(*sum);
-        let high = _mm512_extractf64x4_pd::<1>(*sum);
-        *result = summed(_mm256_add_pd(low, high), rest, other);
     }
     results
 }

@@ -223,7 +223,10 @@ fn subject(tracked: Tracked) -> (Option<PathBuf>, u32, View) {
     let name = printable(&tracked.process.name());
     let without = |key: String, why: String| {
         let condition = Condition::Not(printable(&why));
-        View::without(key, pid, name.clone(), condition)
+        View {
+            seen_resident_bytes: tracked.process.resident_bytes(),
+            ..View::without(key, pid, name.clone(), condition)
+        }
     };
     match tracked.state {
         State::Recording { path, .. } => {

@@ -132,6 +132,18 @@ fn a_single_process_is_opened_and_several_are_listed() {
 }
 
 #[test]
+fn a_process_that_was_not_read_yet_has_its_resident_memory() {
+    let waiting = View {
+        seen_resident_bytes: Some(7 << 20),
+        ..View::without("w".to_owned(), 9, "late".to_owned(), Condition::Recording)
+    };
+    let mut state = state(vec![view("shop", 7), waiting]);
+    let text = drawn(&mut state, 80, 24, LOOK);
+    let line = text.lines().find(|line| line.contains("late"));
+    assert!(line.is_some_and(|line| line.contains("7.0 MiB")), "{text}");
+}
+
+#[test]
 fn sites_are_sorted_and_filtered() {
     let mut state = state(vec![view("shop", 7)]);
     assert_eq!(order(&state), ["session", "cache", "request"]);

@@ -38,6 +38,8 @@ pub struct View {
     pub condition: Condition,
     /// Where it records to.
     pub recording: Option<PathBuf>,
+    /// Resident memory as the kernel tells it, until something was read.
+    pub seen_resident_bytes: Option<u64>,
     /// What was read last.
     pub report: Option<Arc<Report>>,
     /// A row for each site of the report.
@@ -130,6 +132,7 @@ impl View {
             name,
             condition,
             recording: None,
+            seen_resident_bytes: None,
             report: None,
             rows: Arc::default(),
             written_unix_s: 0.0,
@@ -167,6 +170,7 @@ impl View {
             name: report::program(&report),
             condition,
             recording: Some(recording),
+            seen_resident_bytes: None,
             written_unix_s: root.map_or(0.0, |root| root.started_unix_s + root.last_record_s),
             report: Some(report),
             rows,
@@ -181,8 +185,10 @@ impl View {
 
     /// Resident memory at the last snapshot; the report's own figure is as old as its last account.
     pub fn resident_bytes(&self) -> Option<u64> {
-        let last = self.report.as_ref()?.timeline.last()?;
-        Some(last.rss_bytes)
+        let report = self.report.as_ref();
+        let last = report.and_then(|report| report.timeline.last());
+        last.map(|moment| moment.rss_bytes)
+            .or(self.seen_resident_bytes)
     }
 
     /// Live memory over time: the malloc family's.

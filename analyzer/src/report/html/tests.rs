@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::blame::Blame;
 use crate::human;
-use crate::report::document::MemoryMoment;
+use crate::report::document::{MemoryMoment, MemoryPart};
 use crate::report::{Format, Look, ReportOptions, assemble, render};
 use crate::testing::browser::Browser;
 use crate::testing::{self, Recording};
@@ -943,11 +943,17 @@ fn one_line() -> crate::report::Report {
             parts: [
                 ("live blocks".to_owned(), live),
                 ("leaktrack".to_owned(), 1 << 20),
+                ("program's mappings".to_owned(), 1 << 20),
             ]
             .into(),
             unexplained_bytes: 0,
         })
         .into();
+    report.memory.parts.push(MemoryPart {
+        name: "V8 heap".to_owned(),
+        bytes: 1 << 20,
+        measured_by: String::new(),
+    });
     report
 }
 
@@ -1019,6 +1025,12 @@ fn a_page_fits_every_width_and_tells_one_story_of_a_line() {
             "live blocks 2.0 MiB",
             "live blocks 1.0 MiB"
         ]
+    );
+    // A runtime's heap has its name in the chart, too.
+    let legend = browser.text("//section[@id='timeline']//ul[contains(@class, 'legend')]");
+    assert!(
+        legend.contains("program's mappings, with V8 heap 1.0 MiB"),
+        "{legend}"
     );
     // What happened where the pointer is stands with the figures.
     let happened = |t: f64| {

@@ -22,6 +22,13 @@ function partsOverTime() {
       }
     }
   });
+  // Over time a runtime's own heap is among the mappings; at the end it is told apart.
+  const heaps = REPORT.memory.parts.map((part) => part.name).filter((name) => /^(V8|JVM|Go) heap$|^CPython arenas$/.test(name));
+  const mappings = sums.get("program's mappings");
+  if (mappings && heaps.length > 0) {
+    sums.delete("program's mappings");
+    sums.set(`program's mappings, with ${heaps.join(', ')}`, mappings);
+  }
   const order = [...sums].filter(([name]) => name !== 'unexplained')
     .sort((a, b) => Math.max(...b[1]) - Math.max(...a[1])).filter(([, values]) => Math.max(...values) > 0);
   const layers = order.slice(0, 8).map(([name, values], tone) => ({ name, tone, values }));

@@ -48,6 +48,15 @@ fn children_of(pid: i32) -> String {
         .collect()
 }
 
+/// What the files are that a process has open.
+fn files_of(pid: &str) -> Vec<PathBuf> {
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let links = links.into_iter().flatten().flatten();
+    links
+        .filter_map(|link| std::fs::read_link(link.path()).ok())
+        .collect()
+}
+
 /// What was found of the sites in a function.
 #[derive(Debug, Default, PartialEq)]
 struct Found {
@@ -832,7 +841,9 @@ fn a_copy_is_the_first_to_be_killed_and_the_last_to_run() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("the command");
-    let mut seen = Vec::new();
+    let of_program = files_of(&pid.to_string());
+    assert!(!of_program.is_empty());
+    let (mut seen, mut inherited, mut files_seen) = (Vec::new(), Vec::new(), 0);
     while asker.try_wait().expect("its state").is_none() {
         for copy in children_of(pid).split_whitespace() {
             let read = |name: &str| std::fs::read_to_string(format!("/proc/{copy}/{name}"));
@@ -845,8 +856,13 @@ fn a_copy_is_the_first_to_be_killed_and_the_last_to_run() {
                 .next()
                 .and_then(|rest| rest.split(' ').nth(16));
             seen.push((adjusted.trim().to_owned(), nice.map(str::to_owned)));
+            // A pipe that it held open would not end for whoever reads from it.
+            let files = files_of(copy).into_iter();
+            inherited.extend(files.filter(|file| of_program.contains(file)));
+            files_seen += 1;
         }
     }
+    assert!(files_seen > 0 && inherited.is_empty(), "{inherited:?}");
     let expected = ("1000".to_owned(), Some("19".to_owned()));
     assert!(seen.contains(&expected), "{seen:?}");
     assert_eq!(children_of(pid), "", "nothing is left behind");

@@ -164,6 +164,7 @@ fn totals() -> Value {
         ("mapped_bytes", count()),
         ("temporary", or_null(count())),
         ("live_bytes_estimate", estimate(&count())),
+        ("peak_live_bytes_estimate", estimate(&count())),
     ]);
     object(&fields)
 }
@@ -440,6 +441,7 @@ fn site() -> Value {
         ("allocations", count()),
         ("frees", count()),
         ("peak_live_bytes", count()),
+        ("peak_live_bytes_estimate", estimate(&count())),
         ("first_seen_s", number()),
         ("oldest_s", or_null(number())),
         ("median_age_s", or_null(number())),

@@ -69,6 +69,38 @@ fn intervals_hold_what_the_program_really_keeps() {
     assert!(held >= asked * 38 / 48, "{held} of {asked}");
 }
 
+/// What was there at the highest point and given back: its interval holds it, and the report tells the interval.
+#[test]
+fn intervals_of_peaks_hold_what_was_there() {
+    const BLOCKS: u64 = 12_000;
+    let bytes = BLOCKS * 900;
+    let case = Case::of("peak_gone.c")
+        .option("mode=sample:64k")
+        .option("interval=200ms");
+    let (mut held, mut asked) = (0, 0);
+    for _ in 0..12 {
+        let tracked = case.tracked();
+        tracked.outcome.expect_code(0);
+        let report = tracked.report();
+        let whole = &report.json["totals"]["peak_live_bytes_estimate"];
+        let bound = |bound: &str| whole[bound].as_f64().expect("a number");
+        let site = estimate(&report, "come_and_go", "peak_live_bytes_estimate").expect("samples");
+        let gone = estimate(&report, "come_and_go", "live_bytes").expect("samples");
+        assert_eq!(gone.high, 0.0);
+        for (low, high) in [(site.low, site.high), (bound("low"), bound("high"))] {
+            assert!(low < high, "{low} to {high}");
+            asked += 1;
+            held += usize::from(low <= bytes as f64 && bytes as f64 <= high);
+        }
+        assert!(
+            tracked.text().contains("peak") && tracked.text().contains("(95%: "),
+            "{}",
+            tracked.text()
+        );
+    }
+    assert!(held >= asked * 9 / 12, "{held} of {asked}");
+}
+
 #[test]
 fn totals_stay_exact() {
     let case = Case::of("sampled.c");

@@ -86,6 +86,13 @@ impl History {
         end.saturating_sub(self.first().live_bytes())
     }
 
+    /// The counters at the grid point with most live bytes.
+    pub fn peak_counters(&self) -> Counters {
+        let changes = self.changes.iter().map(|change| change.1);
+        let all = std::iter::once(self.base).chain(changes);
+        all.max_by_key(Counters::live_bytes).unwrap_or_default()
+    }
+
     /// As the counters stood at the first grid point.
     pub fn first(&self) -> Counters {
         self.at(0)

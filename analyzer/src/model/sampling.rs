@@ -175,6 +175,56 @@ impl SampleBasis {
     }
 }
 
+/// What a peak rests on: its samples are long gone, so it is what such blocks rest on by the rule by which they are sampled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// Bytes at the peak.
+    pub bytes: u64,
+    /// Bytes of a block, on average.
+    pub block_bytes: f64,
+    /// The coarsest mean.
+    pub mean_bytes: u64,
+    /// Bytes allocated in all, while the highest of the snapshots was looked for.
+    pub allocated_bytes: u64,
+    /// No more than that were live, for certain.
+    pub most_bytes: u64,
+    /// Snapshots of which it is the highest.
+    pub snapshots: usize,
+}
+
+impl Peak {
+    /// The 95% interval. The highest of many estimates is more often too high than too low: from below each of those that are
+    /// independent, since other blocks were live, must hold.
+    pub fn interval(&self) -> (u64, u64) {
+        let (bytes, unit) = (self.bytes as f64, unit_bytes(self.mean_bytes));
+        if self.bytes == 0 || unit == 0.0 {
+            return (self.bytes, self.bytes);
+        }
+        let block_bytes = self.block_bytes.max(1.0);
+        let basis = SampleBasis {
+            samples: bytes / block_bytes * -(-block_bytes / unit).exp_m1(),
+            bytes_variance: bytes * block_bytes / (block_bytes / unit).exp_m1(),
+            unit_bytes: unit,
+            block_bytes,
+            most_unseen_bytes: self.most_bytes,
+            ..SampleBasis::default()
+        };
+        let (_, high) = basis.bytes(self.bytes);
+        let turns = 1.0 + self.allocated_bytes as f64 / bytes;
+        let moments = turns.min(self.snapshots.max(1) as f64);
+        let low = lower(bytes, basis.bytes_variance, TAIL / moments);
+        ((low.floor() as u64).min(self.bytes), high)
+    }
+}
+
+/// The standard normal quantile of `1 - tail`, to three digits (Abramowitz and Stegun 26.2.23).
+fn normal_quantile(tail: f64) -> f64 {
+    let t = (-2.0 * tail.ln()).sqrt();
+    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
+    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
+    t - above / below
+}
+
 /// The most that one sample can stand for. A mean of one byte, the finest, misses a block of 16 bytes once in 24
 /// million: it hides nothing.
 fn unit_bytes(mean_bytes: u64) -> f64 {
@@ -188,7 +238,7 @@ fn unit_bytes(mean_bytes: u64) -> f64 {
 fn interval(value: u64, certain: u64, variance: f64, unit: f64) -> (u64, u64) {
     let certain = certain.min(value);
     let beyond = (value - certain) as f64;
-    let low = certain as f64 + lower(beyond, variance);
+    let low = certain as f64 + lower(beyond, variance, TAIL);
     let high = certain as f64 + upper(beyond, variance, unit);
     (
         (low.floor() as u64).min(value),
@@ -196,8 +246,8 @@ fn interval(value: u64, certain: u64, variance: f64, unit: f64) -> (u64, u64) {
     )
 }
 
-/// From `y` with this variance, which is not 0 by chance alone.
-fn lower(y: f64, variance: f64) -> f64 {
+/// From `y` with this variance, which is not 0 by chance alone; `tail`: how often it may be less.
+fn lower(y: f64, variance: f64, tail: f64) -> f64 {
     /// From here on it makes no difference that it is not 0.
     const MANY: f64 = 30.0;
     if y <= 0.0 || variance <= 0.0 {
@@ -205,14 +255,14 @@ fn lower(y: f64, variance: f64) -> f64 {
     }
     let (k, n) = (variance / y, y * y / variance);
     if n > MANY {
-        return k * byar(n, -Z);
+        return k * byar(n, -normal_quantile(tail));
     }
     // The count that gives n and more in one of forty cases in which it gives anything at all.
     let chance = |count: f64| gamma_share(n, count) / -(-count).exp_m1();
     let (mut low, mut high) = (0.0, n);
     for _ in 0..60 {
         let middle = (low + high) / 2.0;
-        match chance(middle) < TAIL {
+        match chance(middle) < tail {
             true => low = middle,
             false => high = middle,
         }
@@ -415,6 +465,75 @@ mod tests {
         }
     }
 
+    /// A site whose blocks go and are replaced: its peak at the snapshots, and what samples say of it.
+    #[test]
+    fn intervals_of_peaks_hold_the_highest_of_the_snapshots() {
+        let mut random = Random(9);
+        for (samples, snapshots, share) in [
+            (3.0, 60, 0.0),
+            (3.0, 60, 0.02),
+            (3.0, 60, 0.3),
+            (20.0, 60, 0.3),
+            (60.0, 200, 1.0),
+            (200.0, 60, 0.1),
+        ] {
+            let (mut held, mut asked) = (0, 0);
+            while asked < 600 {
+                // The weight of a block, 0 for those without a sample.
+                let weigh = |size: u64, random: &mut Random| {
+                    let p = -(-(size as f64 + 1.0) / MEAN).exp_m1();
+                    match random.next() < p {
+                        true => (1.0 / p).round() as u64,
+                        false => 0,
+                    }
+                };
+                let count = (samples * MEAN / 4_000.0) as usize;
+                let mut live = Vec::new();
+                for _ in 0..count {
+                    let size = (1_500.0 * 5f64.powf(random.next())) as u64;
+                    live.push((size, weigh(size, &mut random)));
+                }
+                let (mut truth, mut peak) = (0, 0);
+                let mut allocated: u64 = live.iter().map(|(size, _)| size).sum();
+                let block_bytes = allocated as f64 / live.len() as f64;
+                for turn in 0..snapshots {
+                    let full = 3 * live.len() / 4 + live.len() * turn % (live.len() / 4 + 1);
+                    let front = &live[..full.max(1)];
+                    truth = truth.max(front.iter().map(|(size, _)| size).sum::<u64>());
+                    peak = peak.max(front.iter().map(|(size, weight)| size * weight).sum());
+                    for block in &mut live {
+                        if random.next() < share {
+                            block.1 = weigh(block.0, &mut random);
+                            allocated += block.0;
+                        }
+                    }
+                }
+                if peak == 0 {
+                    continue;
+                }
+                asked += 1;
+                let found = Peak {
+                    bytes: peak,
+                    block_bytes,
+                    mean_bytes: MEAN as u64,
+                    allocated_bytes: allocated,
+                    most_bytes: u64::MAX,
+                    snapshots,
+                };
+                let (low, high) = found.interval();
+                held += usize::from((low..=high).contains(&truth));
+            }
+            let share_held = f64::from(held as u32) / f64::from(asked as u32);
+            assert!(
+                share_held >= 0.93,
+                "{samples} samples, {snapshots} snapshots, {share} replaced: {share_held}"
+            );
+        }
+        for (tail, quantile) in [(0.025, Z), (0.000_25, 3.4808)] {
+            assert!((normal_quantile(tail) - quantile).abs() < 1e-3);
+        }
+    }
+
     #[test]
     fn intervals_hold_blocks_of_a_coarser_time_of_which_none_was_sampled() {
         let mut random = Random(5);
@@ -465,7 +584,7 @@ mod tests {
             assert!((share - (1.0 - below)).abs() < 1e-9, "{n} {mean}: {share}");
         }
         // Garwood's lower limit of 20, where it hardly matters that it is not 0.
-        assert!((lower(20.0, 20.0) - 12.217).abs() < 0.01);
+        assert!((lower(20.0, 20.0, TAIL) - 12.217).abs() < 0.01);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use leaktrack_recording::SiteKind;
 
+use super::account;
 use super::document::{Fragmentation, Memory, Moment};
 use super::growth::Growth;
 use super::runtime::Runtime;
@@ -373,7 +374,14 @@ impl Evidence<'_> {
     fn retained(&self, rss: u64) -> Option<String> {
         let retained = self.sites(Verdict::Retained);
         let (largest, _) = retained.first()?;
-        let sum: u64 = retained.iter().map(|(site, _)| site.live_bytes()).sum();
+        // What was never touched of it takes no memory.
+        let sum: u64 = retained
+            .iter()
+            .map(|(site, _)| {
+                let live = site.live_bytes();
+                account::residency(site).map_or(live, |of| live.min(of.resident_bytes))
+            })
+            .sum();
         let notable = sum >= LEAST_BYTES && sum as f64 >= NOTABLE * rss as f64;
         let grows = !self.sites(Verdict::Growing).is_empty();
         (notable && !self.blind && !grows).then(|| {

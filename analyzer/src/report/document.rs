@@ -272,13 +272,25 @@ pub struct Totals {
     /// `live_bytes` with its interval, call sites without a sample included.
     #[serde(default)]
     pub live_bytes_estimate: Amount,
+    /// `peak_live_bytes` with its interval.
+    #[serde(default)]
+    pub peak_live_bytes_estimate: Amount,
 }
 
 impl Totals {
     /// Live bytes for people, with their interval if blocks were sampled.
     pub fn live(&self) -> String {
-        let value = human::bytes(self.live_bytes);
-        let Amount { low, high, .. } = self.live_bytes_estimate;
+        Self::with_interval(self.live_bytes, &self.live_bytes_estimate)
+    }
+
+    /// Likewise the highest.
+    pub fn peak(&self) -> String {
+        Self::with_interval(self.peak_live_bytes, &self.peak_live_bytes_estimate)
+    }
+
+    fn with_interval(value: u64, estimate: &Amount) -> String {
+        let value = human::bytes(value);
+        let Amount { low, high, .. } = *estimate;
         match low.zip(high) {
             Some((low, high)) if low < high => format!(
                 "{value} (95%: {} to {})",
@@ -561,6 +573,9 @@ pub struct SiteReport {
     pub frees: u64,
     /// Highest live bytes at a snapshot, the sum of the processes' peaks.
     pub peak_live_bytes: u64,
+    /// `peak_live_bytes` with its interval.
+    #[serde(default)]
+    pub peak_live_bytes_estimate: Amount,
     /// First allocation, seconds after the root's start.
     pub first_seen_s: f64,
     /// Age of the oldest live block.

@@ -6,7 +6,7 @@ use super::account::{self, Accounts};
 use super::document::{Amount, Fragmentation, Memory, MemoryPart, Moment, Totals};
 use crate::model::identity::file_name;
 use crate::model::process::Ended;
-use crate::model::sampling::SampleBasis;
+use crate::model::sampling::{Peak, SampleBasis};
 use crate::model::{Family, Process};
 
 /// The 95% interval of the live bytes of all processes; no wider than a point if every block was recorded.
@@ -85,7 +85,56 @@ pub fn totals(family: &Family, timeline: &[Moment]) -> Totals {
                 highest.map_or((0, 0.0), |moment| (moment.live_bytes, moment.t_s));
         }
     }
+    totals.peak_live_bytes_estimate = peak_estimate(family, &totals);
     totals
+}
+
+/// The highest live bytes with their interval: what was allocated before blocks were sampled is certain, and the program had at
+/// least what it has at the end.
+fn peak_estimate(family: &Family, totals: &Totals) -> Amount {
+    let value = totals.peak_live_bytes;
+    let mut estimate = Amount {
+        value,
+        low: Some(value),
+        high: Some(value),
+    };
+    let alone = family.processes.len() == 1;
+    let peak_ms = (totals.peak_at_s * 1e3).round() as u64;
+    let is_sampled = |process: &Process| {
+        let heads = process.heads.iter();
+        let mut exact = heads.take_while(|head| head.sampling.is_none());
+        let was_exact = alone && exact.any(|head| head.at_ms >= peak_ms);
+        process.sample_mean_bytes > 0 && !was_exact
+    };
+    let sampled = || {
+        family
+            .present()
+            .map(|(_, process)| process)
+            .filter(|it| is_sampled(it))
+    };
+    let (mut allocations, mut allocated_bytes) = (0, 0);
+    for head in sampled().filter_map(Process::last_head) {
+        allocations += head.totals.allocations;
+        allocated_bytes += head.totals.allocated_bytes;
+    }
+    if let Some(mean_bytes) = sampled().map(|process| process.sample_mean_bytes).max() {
+        let peak = Peak {
+            bytes: value,
+            block_bytes: allocated_bytes as f64 / allocations.max(1) as f64,
+            mean_bytes,
+            allocated_bytes,
+            most_bytes: allocated_bytes,
+            snapshots: sampled().map(|process| process.heads.len()).sum(),
+        };
+        let (low, high) = peak.interval();
+        let at_the_end = totals.live_bytes_estimate.low.unwrap_or(0);
+        estimate.low = Some(low.max(at_the_end).min(value));
+        estimate.high = Some(match value == totals.live_bytes {
+            true => totals.live_bytes_estimate.high.unwrap_or(high),
+            false => high,
+        });
+    }
+    estimate
 }
 
 /// Live bytes of the malloc family at a snapshot.

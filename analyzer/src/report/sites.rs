@@ -13,7 +13,7 @@ use super::scans;
 use super::select::Selected;
 use super::sizes;
 use super::suppress;
-use crate::model::sampling::SampleBasis;
+use crate::model::sampling::{Peak, SampleBasis};
 use crate::model::site::Part;
 use crate::model::{Counters, Family, Site};
 use crate::verdict::{self, Estimate, Opinion, Verdict};
@@ -47,6 +47,7 @@ pub fn site_report(
             high: Some(high),
         }
     };
+    let peak = peak(family, site, &amount(site.live_bytes(), SampleBasis::bytes));
     let seconds = |ms: u64| round(ms as f64 / 1e3);
     let live = selected.live_bytes > 0;
     let ages = || {
@@ -94,9 +95,8 @@ pub fn site_report(
         allocated_bytes: counted.allocated_bytes,
         allocations: counted.allocations,
         frees: counted.frees,
-        peak_live_bytes: site.parts.iter().fold(0, |sum, part| {
-            sum.saturating_add(part.history.peak_live_bytes)
-        }),
+        peak_live_bytes: peak.value,
+        peak_live_bytes_estimate: peak,
         first_seen_s: round(
             site.parts
                 .iter()
@@ -210,4 +210,54 @@ fn curve(family: &Family, site: &Site) -> Vec<(f64, Moment)> {
         }
     }
     curve
+}
+
+/// The sum of what each process had at most of a site, with its interval; `live`: what there is at the end.
+fn peak(family: &Family, site: &Site, live: &Amount) -> Amount {
+    let value = site.parts.iter().fold(0, |sum: u64, part| {
+        sum.saturating_add(part.history.peak_live_bytes)
+    });
+    let certain = Amount {
+        value,
+        low: Some(value),
+        high: Some(value),
+    };
+    let processes = || {
+        let parts = site.parts.iter();
+        parts.filter_map(|part| family.processes.get(part.process))
+    };
+    let mean_bytes = processes().map(|process| process.sample_mean_bytes).max();
+    let Some(mean_bytes) = mean_bytes.filter(|mean| *mean > 0 && site.kind == SiteKind::Heap)
+    else {
+        return certain;
+    };
+    let all = site.counted();
+    let (allocations, bytes) = (all.allocations, all.allocated_bytes);
+    let largest = site.parts.iter().map(|part| part.history.peak_counters());
+    let largest = largest.max_by_key(Counters::live_bytes).unwrap_or_default();
+    let block_bytes = match largest.live_blocks() {
+        0 => bytes as f64 / allocations.max(1) as f64,
+        blocks => largest.live_bytes() as f64 / blocks as f64,
+    };
+    let most_bytes = processes()
+        .filter_map(|process| process.last_head())
+        .map(|head| head.totals.allocated_bytes)
+        .sum();
+    let (low, high) = Peak {
+        bytes: value,
+        block_bytes,
+        mean_bytes,
+        allocated_bytes: bytes,
+        most_bytes,
+        snapshots: processes().map(|process| process.heads.len()).sum(),
+    }
+    .interval();
+    Amount {
+        low: Some(low.max(live.low.unwrap_or(0)).min(value)),
+        high: match value == live.value {
+            true => live.high,
+            false => Some(high),
+        },
+        ..certain
+    }
 }

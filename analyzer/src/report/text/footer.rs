@@ -44,7 +44,7 @@ fn totals(report: &Report, page: &mut Page) {
                 false => totals.live(),
             },
             human::plural(totals.live_blocks, "block"),
-            human::bytes(totals.peak_live_bytes),
+            totals.peak(),
             human::duration(totals.peak_at_s)
         ),
     );

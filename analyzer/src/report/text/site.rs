@@ -107,7 +107,10 @@ fn headline(site: &SiteReport, number: usize, page: &mut Page) {
         }
         // Given back at exit: what it had grown to tells more than what is left.
         None if is_gone(site) => {
-            format!("  to {}, freed at exit", human::bytes(site.peak_live_bytes))
+            format!(
+                "  to {}, freed at exit",
+                amount(&site.peak_live_bytes_estimate)
+            )
         }
         None => {
             let blocks = human::plural(site.live_blocks.value, "block");

@@ -62,6 +62,54 @@ fn many_faults_raise_one_alert_and_run_the_command() {
     assert!(text.contains("Alerts") && text.contains(alert), "{text}");
 }
 
+/// Each kind of alert comes again no sooner than it may, and as often as it may.
+#[test]
+fn an_alert_is_repeated_no_sooner_than_asked_for() {
+    let run = Case::of("faulting.c")
+        .args(["4000", "8"])
+        .any_stderr()
+        .option("interval=200ms")
+        .option("alert-minor-faults=200/s")
+        .option("alert-repeat=2s")
+        .tracked();
+    run.outcome.expect_code(0);
+    let report = run.report();
+    let all = report.json["events"].as_array().expect("events");
+    let times: Vec<f64> = all
+        .iter()
+        .filter(|event| event["type"] == "alert")
+        .filter_map(|event| event["t_s"].as_f64())
+        .collect();
+    assert!(times.len() >= 2, "{all:?}");
+    // Rounded to milliseconds.
+    let apart = times.windows(2).all(|pair| pair[1] - pair[0] >= 1.99);
+    assert!(apart, "{times:?}");
+}
+
+/// Growth and locked memory, with the thresholds that were asked for: told to the command, and in the report.
+#[test]
+fn growth_and_locked_memory_raise_their_alerts() {
+    let run = Case::of("growing_locked.c")
+        .any_stderr()
+        .option("interval=100ms")
+        .option("alert-growth=1m/h")
+        .option("alert-mlocked=0.001%")
+        .option("on-alert=echo $LEAKTRACK_ALERT $LEAKTRACK_ALERT_TEXT >> said")
+        .tracked();
+    run.outcome.expect_code(0);
+    let report = run.report();
+    let alerts = events(&report, "alert");
+    let said = std::fs::read_to_string(run.folder.join("said")).expect("the command ran");
+    for (kind, words) in [
+        ("growth", "live memory grows by "),
+        ("mlocked", "of the host's memory is locked"),
+    ] {
+        let told: Vec<_> = alerts.iter().filter(|text| text.contains(words)).collect();
+        assert_eq!(told.len(), 1, "{kind}: {alerts:?}");
+        assert!(said.contains(&format!("{kind} {}\n", told[0])), "{said}");
+    }
+}
+
 #[test]
 fn few_faults_raise_none() {
     let run = Case::of("faulting.c")

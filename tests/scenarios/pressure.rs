@@ -92,6 +92,12 @@ fn too_little(group: &Cgroup) {
         text.starts_with("memory passed 80% of the limit"),
         "{events:?}"
     );
+    let alert = events
+        .iter()
+        .filter(|event| event["type"] == "alert")
+        .filter_map(|event| event["text"].as_str())
+        .find(|text| text.contains("major page faults per second, more than 10"));
+    assert!(alert.is_some(), "{events:?}");
     // Major faults, and why.
     let faults = &report.json["faults"];
     assert!(number(&faults["major"]) > 1_000, "{faults}");

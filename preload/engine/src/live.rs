@@ -34,8 +34,9 @@ use holder::Holder;
 use huge::HugeSizes;
 use shard::Shard;
 
-/// Number of shards. Who is there has a large block; a million of them are eight thousand a shard.
-const SHARDS: usize = 128;
+/// Number of shards. Who is there has a large block; ten million of them are 20 thousand a shard, which is copied to a larger
+/// table in less than a millisecond.
+const SHARDS: usize = 512;
 
 /// Parts that all groups are visited in.
 const GROUP_PARTS: usize = 512;

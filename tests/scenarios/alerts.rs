@@ -86,6 +86,45 @@ fn an_alert_is_repeated_no_sooner_than_asked_for() {
     assert!(apart, "{times:?}");
 }
 
+/// 500 kB a second meet a limit 512 MiB further on in about eighteen minutes.
+#[test]
+fn a_limit_that_growth_will_meet_is_foretold() {
+    let run = Case::of("growing_locked.c")
+        .args(["512"])
+        .any_stderr()
+        .option("interval=100ms")
+        .option("alert-limit=1h")
+        .option("on-alert=echo $LEAKTRACK_ALERT $LEAKTRACK_ALERT_TEXT >> said")
+        .tracked();
+    run.outcome.expect_code(0);
+    let limit: u64 = String::from_utf8_lossy(&run.outcome.stdout)
+        .trim()
+        .parse()
+        .expect("the limit that the program set");
+    let report = run.report();
+    let alerts = events(&report, "alert");
+    let [alert] = alerts.as_slice() else {
+        panic!("one alert was expected: {alerts:?}");
+    };
+    let words = "at this growth the memory limit of ";
+    assert!(alert.starts_with(words), "{alert}");
+    let said = std::fs::read_to_string(run.folder.join("said")).expect("the command ran");
+    assert_eq!(said, format!("limit {alert}\n"));
+    // In whole MiB or with one digit, as the words give it.
+    let told = alert[words.len()..].split(' ').next().unwrap();
+    let told: f64 = told.parse().unwrap();
+    let unit = if alert.contains(" GiB is met") {
+        30
+    } else {
+        20
+    };
+    let exact = limit as f64 / f64::from(1_u32 << unit);
+    assert!(
+        (told - exact).abs() <= exact * 0.06,
+        "{alert}, limit {limit}"
+    );
+}
+
 /// Growth and locked memory, with the thresholds that were asked for: told to the command, and in the report.
 #[test]
 fn growth_and_locked_memory_raise_their_alerts() {

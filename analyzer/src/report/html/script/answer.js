@@ -12,6 +12,11 @@ function interval(estimate, format) {
   return low === high ? null : `95%: ${low} to ${high}`;
 }
 
+// What became another program has no memory of its own any more.
+function areSeveral() {
+  return REPORT.processes.filter((process) => process.ended !== 'exec').length > 1;
+}
+
 function keyFigures() {
   const { totals, memory } = REPORT;
   const at = (values, t) => values[Math.max(0, lastUpTo(TIMES, t))] ?? null;
@@ -35,12 +40,13 @@ function keyFigures() {
     figures.push(figure('Growth of findings', growth ? rate(growth.value) : 'none',
       interval(growth, rate), Boolean(growth)));
     const peak = memory.kernel_peak_rss_bytes == null ? '' : `, peak ${bytes(memory.kernel_peak_rss_bytes)}`;
-    figures.push(figure(REPORT.processes.length > 1 ? 'Resident, added up' : 'Resident', bytes(rss.at(-1) ?? memory.rss_bytes),
+    figures.push(figure(areSeveral() ? 'Resident, added up' : 'Resident', bytes(rss.at(-1) ?? memory.rss_bytes),
       `${memory.limit_bytes == null ? 'no limit known' : `limit ${bytes(memory.limit_bytes)}`}${peak}`));
     const limit = DATA.answer.limit_in_s;
     if (limit) figures.push(figure('Limit reached in', duration(limit.value),
       interval(limit, duration), true));
-    figures.push(figure('Peak live heap', bytes(totals.peak_live_bytes), `after ${duration(totals.peak_at_s)}`));
+    figures.push(figure('Peak live heap', bytes(totals.peak_live_bytes),
+      `of ${plural(TIMES.length, 'snapshot')}, after ${duration(totals.peak_at_s)}`));
     figures.push(figure('Allocations', count(totals.allocations), `${count(totals.frees)} freed`));
     if (totals.temporary != null) {
       figures.push(figure('Temporary', percent(totals.temporary, totals.allocations), `${count(totals.temporary)} freed at once`));

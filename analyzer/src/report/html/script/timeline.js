@@ -128,7 +128,7 @@ const CHARTS = {
     label: 'Resident memory', unit: bytes, isBytes: true, times: () => TIMES,
     layers: partsOverTime,
     lines: () => [
-      { name: REPORT.processes.length > 1 ? 'resident (RSS, added up)' : 'resident (RSS)', className: 'rss', values: overTime('rss_bytes') },
+      { name: areSeveral() ? 'resident (RSS, added up)' : 'resident (RSS)', className: 'rss', values: overTime('rss_bytes') },
       { name: 'live heap (requested bytes)', className: 'live', values: liveOverTime, onlyAlone: true },
       { name: 'swapped out', className: 'swap', values: overTime('swap_bytes'), onlyIfAny: true },
       { name: 'limit', className: 'limit', values: overTime('limit_bytes'), onlyIfAny: true },

@@ -407,6 +407,22 @@ fn the_sentence_on_memory_is_right() {
     }
 }
 
+/// What is lost on one line is told together, through however many stacks.
+#[test]
+fn the_line_that_lost_most_is_named() {
+    let run = Case::of("lost_places.c").tracked();
+    run.outcome.expect_code(0);
+    let report = run.report();
+    let said = report.json["memory"]["verdict"]
+        .as_str()
+        .expect("a sentence");
+    assert!(said.starts_with("Leak: 12.7 KiB in 91 blocks"), "{said}");
+    assert!(
+        said.contains("most of it from lose_here (lost_places.c:"),
+        "{said}"
+    );
+}
+
 /// 51 GiB of address space in 60,000 mappings: accounted for, and not a page of it touched.
 #[test]
 fn very_many_mappings_are_accounted_for() {

@@ -3,6 +3,8 @@
 //!
 //! It must never claim more than what was measured: every number in it is one of the report's.
 
+use std::collections::BTreeMap;
+
 use leaktrack_recording::SiteKind;
 
 use super::account;
@@ -113,15 +115,25 @@ impl Evidence<'_> {
 
     fn lost(&self, _: u64) -> Option<String> {
         let lost = self.sites(Verdict::Lost);
-        let (worst, _) = lost.iter().max_by_key(|(site, _)| site.lost_bytes())?;
-        let sum = lost.iter().map(|(site, _)| site.lost_bytes()).sum();
+        let sum: u64 = lost.iter().map(|(site, _)| site.lost_bytes()).sum();
         let blocks = lost.iter().map(|(site, _)| site.lost_blocks()).sum();
+        // One line may lose them through many stacks.
+        let mut by_place: BTreeMap<String, u64> = BTreeMap::new();
+        for (site, _) in &lost {
+            let of_place = by_place.entry(place(site)).or_default();
+            *of_place = of_place.saturating_add(site.lost_bytes());
+        }
+        let (worst, most) = by_place.into_iter().max_by_key(|(_, bytes)| *bytes)?;
+        let share = match most {
+            most if most == sum => "all of it",
+            most if most > sum / 2 => "most of it",
+            _ => "more of it than from elsewhere",
+        };
         Some(format!(
-            "Leak: {} in {} that no pointer leads to any more, most of it from {}; only freeing them \
+            "Leak: {} in {} that no pointer leads to any more, {share} from {worst}; only freeing them \
              there gives the memory back.",
             bytes(sum),
             plural(blocks, "block"),
-            place(worst)
         ))
     }
 
@@ -463,8 +475,11 @@ pub fn place(site: &Site) -> String {
     let Some(frame) = blamed else {
         return "a place without a stack".to_owned();
     };
-    let file = || crate::model::identity::file_name(&frame.module).to_owned();
-    let function = frame.function.clone().unwrap_or_else(file);
+    let unnamed = || match crate::model::identity::file_name(&frame.module) {
+        "" => "generated code".to_owned(),
+        file => format!("{file}+{:#x}", frame.offset),
+    };
+    let function = frame.function.clone().unwrap_or_else(unnamed);
     match (&frame.file, frame.line) {
         (Some(path), Some(line)) => {
             format!(

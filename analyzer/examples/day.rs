@@ -182,6 +182,7 @@ fn taken(sites: u64, snapshots: u64, random: &mut Random) -> Segment {
         let deltas = sink.written().to_vec();
         all.push(&Record::Snapshot(Snapshot {
             head,
+            temporary: None,
             deltas: &deltas,
         }));
         head.index += u64::from(head.merged);
@@ -233,6 +234,7 @@ fn change(site: u64, live: &mut Live, allocations: u64, frees: u64, size: u64) -
         frees,
         allocated_bytes: allocations * size,
         freed_bytes: frees * size,
+        temporary: 0,
     };
     live.blocks = live.blocks + allocations - frees;
     live.bytes = live.bytes + delta.allocated_bytes - delta.freed_bytes;

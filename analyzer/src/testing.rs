@@ -9,7 +9,7 @@ use leaktrack_recording::{
     AgeWriter, BLOCK_BYTES, Coverage, DeltaWriter, EndKind, EventKind, FileHeader, LifetimesHead,
     LifetimesWriter, Mode, Module, Node, Process, Record, SEGMENT_HEADER_BYTES, SegmentHeader,
     SegmentKind, Site, SiteAge, SiteDelta, SiteKind, SiteLifetimes, SiteSizes, SizesWriter,
-    SliceSink, Snapshot, SnapshotHead, Totals, frame_into,
+    SliceSink, Snapshot, SnapshotHead, TemporaryWriter, Totals, frame_into,
 };
 
 use crate::model::stacks::MachineFrame;
@@ -45,9 +45,12 @@ pub struct Recording {
     modules: u32,
     nodes: u32,
     sites: Vec<SiteKind>,
-    /// So many temporary blocks come with each snapshot.
-    pub temporary_each: Option<u64>,
+    /// A site, and how many temporary blocks it has with the snapshot at each moment (ms).
+    pub temporary_each: Option<(u32, AtMoment)>,
 }
+
+/// A number for each moment in milliseconds.
+pub type AtMoment = fn(u64) -> u64;
 
 /// What a site did since the last snapshot: blocks and bytes allocated, blocks and bytes freed.
 pub type Did = (u32, u64, u64, u64, u64);
@@ -173,6 +176,7 @@ impl Recording {
                     frees: *frees,
                     allocated_bytes: *allocated_bytes,
                     freed_bytes: *freed_bytes,
+                    temporary: 0,
                 })
                 .expect("ascending sites");
             let totals = &mut self.head.totals;
@@ -195,13 +199,25 @@ impl Recording {
         }
         let deltas = sink.written().to_vec();
         self.head.at_ms = at_ms;
-        if let Some(each) = self.temporary_each {
-            self.head.temporary = Some(self.head.temporary.unwrap_or(0) + each);
-        }
+        let mut buffer = [0; 32];
+        let mut sink = SliceSink::new(&mut buffer);
+        let temporary = self.temporary_each.map(|(site, temporary)| {
+            let temporary = temporary(at_ms);
+            self.head.temporary = Some(self.head.temporary.unwrap_or(0) + temporary);
+            TemporaryWriter::new(&mut sink)
+                .push(&SiteDelta {
+                    site,
+                    temporary,
+                    ..SiteDelta::default()
+                })
+                .expect("room for one");
+            sink.written()
+        });
         let head = self.head;
         self.head.index += 1;
         self.record(&Record::Snapshot(Snapshot {
             head,
+            temporary,
             deltas: &deltas,
         }));
     }
@@ -430,6 +446,7 @@ impl Recording {
                 frees: *frees,
                 allocated_bytes: *allocated_bytes,
                 freed_bytes: *freed_bytes,
+                temporary: 0,
             };
             writer.push(&delta).expect("ascending sites");
         }
@@ -459,6 +476,7 @@ impl Recording {
         self.head.index += 1;
         self.record(&Record::Snapshot(Snapshot {
             head,
+            temporary: None,
             deltas: &deltas,
         }));
     }

@@ -111,6 +111,7 @@ fn recording_of(program: &Path, build_id: &[u8], return_address: u64) -> Vec<u8>
         frees: 0,
         allocated_bytes: 100,
         freed_bytes: 0,
+        temporary: 0,
     };
     DeltaWriter::new(&mut sink).push(&delta).unwrap();
     let totals = Totals {
@@ -127,6 +128,7 @@ fn recording_of(program: &Path, build_id: &[u8], return_address: u64) -> Vec<u8>
     };
     let snapshot = Record::Snapshot(Snapshot {
         head,
+        temporary: None,
         deltas: sink.written(),
     });
     let end = Record::End {

@@ -40,7 +40,7 @@ pub(crate) fn unpack<const N: usize>(
     Some((site, values))
 }
 
-/// Packs [`SiteDelta`]s, the `deltas` of a [`Snapshot`].
+/// Packs [`SiteDelta`]s, the `deltas` of a [`Snapshot`], but for what of them was temporary.
 pub struct DeltaWriter<'a>(Packer<'a>);
 
 impl<'a> DeltaWriter<'a> {
@@ -57,10 +57,78 @@ impl<'a> DeltaWriter<'a> {
             frees,
             allocated_bytes,
             freed_bytes,
+            temporary: _,
         } = *delta;
         self.0
             .push(site, &[allocations, frees, allocated_bytes, freed_bytes])
     }
+}
+
+/// Packs the temporary blocks of sites, the `temporary` of a [`Snapshot`].
+pub struct TemporaryWriter<'a>(Packer<'a>);
+
+impl<'a> TemporaryWriter<'a> {
+    /// Appends to `sink`.
+    pub fn new(sink: &'a mut dyn Sink) -> Self {
+        TemporaryWriter(Packer { sink, last: 0 })
+    }
+
+    /// Appends those of `delta`, if it has any; site ids must ascend. After an error the sink is to
+    /// be thrown away.
+    pub fn push(&mut self, delta: &SiteDelta) -> Result<(), WriteError> {
+        match delta.temporary {
+            0 => Ok(()),
+            temporary => self.0.push(delta.site, &[temporary]),
+        }
+    }
+}
+
+/// Temporary blocks by site, looked up in ascending order.
+#[derive(Clone, Debug)]
+struct Temporaries<'a> {
+    input: Input<'a>,
+    last: u32,
+    next: Option<(u32, u64)>,
+}
+
+impl<'a> Temporaries<'a> {
+    fn new(list: &'a [u8]) -> Self {
+        let mut new = Temporaries {
+            input: Input(list),
+            last: 0,
+            next: None,
+        };
+        new.step();
+        new
+    }
+
+    fn step(&mut self) {
+        let entry = unpack(&mut self.input, &mut self.last);
+        self.next = entry.map(|(site, [count])| (site, count));
+    }
+
+    /// Those of `site`, which is after all that were asked for before.
+    fn of(&mut self, site: u32) -> u64 {
+        while let Some((other, count)) = self.next {
+            if other > site {
+                break;
+            }
+            self.step();
+            if other == site {
+                return count;
+            }
+        }
+        0
+    }
+}
+
+/// Whether a list of temporary blocks is well-formed.
+pub(crate) fn temporary_is_whole(list: &[u8]) -> bool {
+    let mut all = Temporaries::new(list);
+    while all.next.is_some() {
+        all.step();
+    }
+    all.input.is_empty()
 }
 
 /// Packs [`SiteAge`]s, the `ages` of [`Ages`].
@@ -241,6 +309,7 @@ impl<'a> Faults<'a> {
 pub struct Deltas<'a> {
     input: Input<'a>,
     last: u32,
+    temporary: Temporaries<'a>,
 }
 
 /// Numbers of a [`SiteDelta`] beside its site.
@@ -266,7 +335,8 @@ impl<'a> Deltas<'a> {
             loop {
                 let site = self.next_site()?;
                 if keep(site) {
-                    return Some(of_site(site, self.input.varints()?));
+                    let numbers = self.input.varints()?;
+                    return Some(of_site(site, numbers, self.temporary.of(site)));
                 }
                 self.input.skip_varints::<OF_A_DELTA>()?;
             }
@@ -281,7 +351,7 @@ impl<'a> Deltas<'a> {
     }
 }
 
-fn of_site(site: u32, numbers: [u64; OF_A_DELTA]) -> SiteDelta {
+fn of_site(site: u32, numbers: [u64; OF_A_DELTA], temporary: u64) -> SiteDelta {
     let [allocations, frees, allocated_bytes, freed_bytes] = numbers;
     SiteDelta {
         site,
@@ -289,6 +359,7 @@ fn of_site(site: u32, numbers: [u64; OF_A_DELTA]) -> SiteDelta {
         frees,
         allocated_bytes,
         freed_bytes,
+        temporary,
     }
 }
 
@@ -297,7 +368,7 @@ impl Iterator for Deltas<'_> {
 
     fn next(&mut self) -> Option<SiteDelta> {
         let (site, numbers) = unpack(&mut self.input, &mut self.last)?;
-        Some(of_site(site, numbers))
+        Some(of_site(site, numbers, self.temporary.of(site)))
     }
 }
 
@@ -393,6 +464,7 @@ impl<'a> Snapshot<'a> {
         Deltas {
             input: Input(self.deltas),
             last: 0,
+            temporary: Temporaries::new(self.temporary.unwrap_or_default()),
         }
     }
 }

@@ -114,7 +114,8 @@
 //!  9 Thread      tid n, name s
 //! 10 Snapshot    length of head n, head, deltas up to the end of the record
 //!        head    flags b (1 has limit, 2 has allocator, 4 the limit is RLIMIT_AS, 8 has
-//!                system, 16 has sampling, 32 has rss peak, 64 has temporary),
+//!                system, 16 has sampling, 32 has rss peak, 64 has temporary,
+//!                128 has temporary of sites),
 //!                index n,
 //!                merged n, at_ms n,
 //!                rss_bytes n, vm_bytes n, swap_bytes n, minor_faults n, major_faults n,
@@ -122,7 +123,8 @@
 //!                own_cpu_ms n, [limit_bytes n], [the three of AllocatorStats n],
 //!                [system], [mean_bytes n, hooks_cpu_us n,
 //!                program_cpu_us n], [rss peak: bytes n, at_ms n],
-//!                [temporary n]
+//!                [temporary n], since added: [temporary of sites: length n, bytes:
+//!                site - site of the one before n (at least 1), temporary n (at least 1)]
 //!        system  its length n, mask of the known fields of System n, these in order n
 //!        delta   site - site of the delta before n (at least 1), allocations n, frees n,
 //!                allocated_bytes n, freed_bytes n
@@ -234,7 +236,7 @@
 //! // Of the system two figures are known: the first and the eighth, each of two bytes.
 //! let system = System { locked_bytes: Some(300), oom_score: Some(666), ..Default::default() };
 //! let head = SnapshotHead { system: Some(system), ..Default::default() };
-//! let bytes = bytes_of(Record::Snapshot(Snapshot { head, deltas: &[] }));
+//! let bytes = bytes_of(Record::Snapshot(Snapshot { head, temporary: None, deltas: &[] }));
 //! assert_eq!(bytes[bytes.len() - 7..], [6, 0x81, 0x01, 0xac, 0x02, 0x9a, 0x05]);
 //!
 //! // One sample of 99 bytes in site 3 stands for 11 blocks: e = 16 sqrt(11 * 10) = 167 sixteenths.
@@ -268,7 +270,7 @@
 //! let mut sink = SliceSink::new(&mut buffer);
 //! let mut writer = DeltaWriter::new(&mut sink);
 //! let (freed_bytes, frees) = (64, 1);
-//! writer.push(&SiteDelta { site: 4, allocations: 2, allocated_bytes: 128, frees, freed_bytes })?;
+//! writer.push(&SiteDelta { site: 4, allocations: 2, allocated_bytes: 128, frees, freed_bytes, temporary: 0 })?;
 //! let more = SiteDelta { site: 5, allocations: 1, allocated_bytes: 300, ..Default::default() };
 //! writer.push(&more)?;
 //! assert_eq!(sink.written(), [4, 2, 1, 0x80, 0x01, 64, 1, 1, 0, 0xac, 0x02, 0]);
@@ -308,7 +310,7 @@
 //! assert_eq!(losses[..4], [31, 2, 0xac, 0x02]);
 //!
 //! let head = SnapshotHead { index: 7, merged: 1, at_ms: 7000, threads: 3, ..Default::default() };
-//! let snapshot = bytes_of(Record::Snapshot(Snapshot { head, deltas: sink.written() }));
+//! let snapshot = bytes_of(Record::Snapshot(Snapshot { head, temporary: None, deltas: sink.written() }));
 //! assert_eq!(snapshot[..6], [10, 31, 0, 7, 1, 0xd8]); // tag, length of head, flags, index, ...
 //! assert_eq!(snapshot[2 + 31..], *sink.written());
 //! # Ok::<(), WriteError>(())
@@ -414,7 +416,7 @@ pub use content::ContentHash;
 pub use crc32c::{Crc32c, crc32c};
 pub use deltas::{
     AgeWriter, DeltaWriter, Deltas, FaultWriter, LossWriter, SiteAges, SiteFaults, SiteLosses,
-    SiteTouches, TouchWriter,
+    SiteTouches, TemporaryWriter, TouchWriter,
 };
 pub use frame::{END_OF_FRAMES, FRAME_HEADER_BYTES, Frame, Frames, frame_header, frame_into};
 pub use header::{

@@ -365,6 +365,9 @@ pub struct SiteDelta {
     pub allocated_bytes: u64,
     /// Bytes freed.
     pub freed_bytes: u64,
+    /// Of the blocks freed, those that were temporary: freed before their thread allocated or freed
+    /// anything else. 0 where the snapshot does not tell them.
+    pub temporary: u64,
 }
 
 /// Ages of the live blocks of a site, from a walk over the live table.
@@ -586,6 +589,9 @@ pub enum Record<'a> {
 pub struct Snapshot<'a> {
     /// The process.
     pub head: SnapshotHead,
+    /// What of the deltas was temporary, packed by a [`TemporaryWriter`](crate::TemporaryWriter), of
+    /// the sites that had any; `None` where sites do not tell. Read with `deltas()`.
+    pub temporary: Option<&'a [u8]>,
     /// Encoded [`SiteDelta`]s, ascending by site; read with `deltas()`.
     pub deltas: &'a [u8],
 }

@@ -34,6 +34,7 @@ fn some_deltas(dice: &mut Dice) -> Vec<SiteDelta> {
         frees: value(),
         allocated_bytes: value(),
         freed_bytes: value(),
+        temporary: value() % 3,
     };
     sites.into_iter().map(delta).collect()
 }
@@ -51,7 +52,9 @@ fn deltas_add_up_and_the_later_head_wins() {
             sum.frees += delta.frees;
             sum.allocated_bytes += delta.allocated_bytes;
             sum.freed_bytes += delta.freed_bytes;
+            sum.temporary += delta.temporary;
         }
+        let [of_left, of_right] = [temporary(&left), temporary(&right)];
         let (left, right) = (deltas(&left), deltas(&right));
         let early = SnapshotHead {
             index: 7,
@@ -74,10 +77,12 @@ fn deltas_add_up_and_the_later_head_wins() {
         };
         let early = Snapshot {
             head: early,
+            temporary: Some(&of_left),
             deltas: &left,
         };
         let late = Snapshot {
             head: late,
+            temporary: Some(&of_right),
             deltas: &right,
         };
         for bytes in [merged(&early, &late), merged(&late, &early)] {
@@ -96,6 +101,15 @@ fn deltas_add_up_and_the_later_head_wins() {
             );
             assert!(sum.deltas().eq(expected.values().copied()));
         }
+        // A part of them would look like the whole.
+        let silent = Snapshot {
+            temporary: None,
+            ..late
+        };
+        let bytes = merged(&early, &silent);
+        let sum = decoded(&bytes);
+        assert_eq!(sum.temporary, None);
+        assert!(sum.deltas().all(|delta| delta.temporary == 0));
     }
 }
 
@@ -113,6 +127,7 @@ fn sums_saturate() {
             merged: 1,
             ..Default::default()
         },
+        temporary: None,
         deltas: &list,
     };
     assert!(decoded(&merged(&at(0), &at(1))).deltas().eq([most]));
@@ -126,6 +141,7 @@ fn what_overlaps_is_not_merged() {
             merged,
             ..Default::default()
         },
+        temporary: None,
         deltas: &[],
     };
     let result = |a, b| merge(&a, &b, &mut Measure::default());
@@ -169,6 +185,7 @@ fn the_latest_figures_of_the_system_are_kept() {
             system,
             ..Default::default()
         },
+        temporary: None,
         deltas: &[],
     };
     let figures = |locked_bytes| {
@@ -201,7 +218,11 @@ fn the_highest_resident_set_is_kept() {
         let mut heads: Vec<SnapshotHead> = (0..sizes.len()).map(head).collect();
         while heads.len() > 1 {
             let at = dice.below(heads.len() - 1);
-            let of = |head| Snapshot { head, deltas: &[] };
+            let of = |head| Snapshot {
+                head,
+                temporary: None,
+                deltas: &[],
+            };
             heads[at] = decoded(&merged(&of(heads[at]), &of(heads[at + 1]))).head;
             heads.remove(at + 1);
         }
@@ -227,6 +248,7 @@ fn merging_over_a_gap_covers_it() {
             index: 4,
             ..Default::default()
         },
+        temporary: None,
         deltas: &[],
     };
     let last = SnapshotHead {
@@ -240,6 +262,7 @@ fn merging_over_a_gap_covers_it() {
         &first,
         &Snapshot {
             head: last,
+            temporary: None,
             deltas: &[],
         },
         &mut sink,
@@ -255,6 +278,7 @@ fn merging_over_a_gap_covers_it() {
     encode(
         &Record::Snapshot(Snapshot {
             head: expected,
+            temporary: None,
             deltas: &[],
         }),
         &mut whole,

@@ -67,14 +67,16 @@ fn loss((site, values): (u32, [u64; 9])) -> SiteLoss {
     }
 }
 
-fn delta((site, values): (u32, [u64; 4])) -> SiteDelta {
-    let [allocations, frees, allocated_bytes, freed_bytes] = values;
+fn delta((site, values): (u32, [u64; 5])) -> SiteDelta {
+    let [allocations, frees, allocated_bytes, freed_bytes, temporary] = values;
     SiteDelta {
         site,
         allocations,
         frees,
         allocated_bytes,
         freed_bytes,
+        // Many sites have none.
+        temporary: temporary.saturating_sub(u64::MAX / 2),
     }
 }
 
@@ -89,7 +91,7 @@ fn age((site, values): (u32, [u64; 3])) -> SiteAge {
 }
 
 fn delta_list() -> impl Strategy<Value = Vec<SiteDelta>> {
-    btree_map(1..=u32::MAX, [n(), n(), n(), n()], 0..50)
+    btree_map(1..=u32::MAX, [n(), n(), n(), n(), n()], 0..50)
         .prop_map(|sites| sites.into_iter().map(delta).collect())
 }
 
@@ -302,7 +304,9 @@ proptest! {
     #[test]
     fn snapshots(head in head(), list in delta_list()) {
         let deltas = deltas(&list);
-        let record = Record::Snapshot(Snapshot { head, deltas: &deltas });
+        let of_sites = temporary(&list);
+        let temporary = Some(of_sites.as_slice());
+        let record = Record::Snapshot(Snapshot { head, temporary, deltas: &deltas });
         back(&record, |read| {
             let Record::Snapshot(snapshot) = read else { panic!("{read:?}") };
             assert_eq!(snapshot.head, head);
@@ -313,7 +317,7 @@ proptest! {
         });
 
         let mut streamed = Bytes::default();
-        let mut writer = encode_snapshot(&head, &mut streamed).unwrap();
+        let mut writer = encode_snapshot(&head, temporary, &mut streamed).unwrap();
         list.iter().for_each(|delta| writer.push(delta).unwrap());
         assert_eq!(framed_payload(9, &streamed.0), framed(9, &record));
     }

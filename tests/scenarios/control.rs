@@ -44,11 +44,15 @@ fn pass(running: &Running, step: &str) {
 }
 
 fn since(recording: &Path, bound: &str) -> Report {
+    window(recording, ["--since", bound])
+}
+
+fn window(recording: &Path, bound: [&str; 2]) -> Report {
     let output = Command::new(&product().command)
         .arg("report")
         .arg(recording)
         .args(["--format", "json", "--top", "0", "--show", "healthy"])
-        .args(["--since", bound])
+        .args(bound)
         .output()
         .expect("the command");
     assert!(output.status.success(), "{output:?}");
@@ -60,6 +64,11 @@ fn since(recording: &Path, bound: &str) -> Report {
 
 /// Allocations of the site in `function`, 0 if there is none.
 fn allocations(report: &Report, function: &str) -> u64 {
+    sum(report, function, "allocations")
+}
+
+/// A figure of all sites in `function` together.
+fn sum(report: &Report, function: &str, figure: &str) -> u64 {
     let sites = report.json["sites"].as_array().expect("sites");
     let of = |site: &&serde_json::Value| {
         site["frames"]
@@ -69,7 +78,7 @@ fn allocations(report: &Report, function: &str) -> u64 {
     sites
         .iter()
         .filter(of)
-        .filter_map(|site| site["allocations"].as_u64())
+        .filter_map(|site| site[figure].as_u64())
         .sum()
 }
 
@@ -121,6 +130,38 @@ fn a_mark_divides_what_was_allocated_exactly() {
     let second = since(&recording, "mark:second");
     assert_eq!(allocations(&second, "keep_middle"), 0);
     assert_eq!(allocations(&second, "keep_late"), 5);
+}
+
+/// Which site's blocks were temporary, and when, to the block; without waiting for a minute or the end.
+#[test]
+fn a_mark_divides_what_was_temporary_exactly() {
+    // No snapshot of its own accord comes in between.
+    let mut running = Case::of("temporary_phases.c")
+        .option("interval=1h")
+        .start_tracked();
+    let pid = running.pid().to_string();
+    reach(&mut running, "1");
+    asked(&["mark", &pid, "second"]);
+    pass(&running, "1");
+    reach(&mut running, "2");
+    asked(&["snapshot", &pid]);
+    let recording = running.recordings().remove(0);
+    let temporary = |report: &Report| {
+        ["busy", "crossing", "late"].map(|function| sum(report, function, "temporary"))
+    };
+    let second = ["--since", "mark:second"];
+    assert_eq!(temporary(&window(&recording, second)), [250, 0, 40]);
+    pass(&running, "2");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    let all = tracked.report();
+    assert_eq!(temporary(&all), [950, 0, 40]);
+    let sites = all.json["sites"].as_array().expect("sites").iter();
+    let told: u64 = sites.filter_map(|site| site["temporary"].as_u64()).sum();
+    assert_eq!(all.json["totals"]["temporary"].as_u64(), Some(told));
+    assert_eq!(temporary(&window(&recording, second)), [250, 0, 40]);
+    let first = window(&recording, ["--until", "mark:second"]);
+    assert_eq!(temporary(&first), [700, 0, 0]);
 }
 
 /// What `list` says of a process; its resident memory is near what the kernel says, and it is in the table.

@@ -70,6 +70,7 @@ fn history(labelled: &Labelled) -> History {
         let (allocated, freed) = ((passing + up) as u64, (passing_before + down) as u64);
         let one = labelled.one_block && up > 0;
         let delta = Counters {
+            temporary: 0,
             allocations: if one { 1 } else { allocated },
             frees: if one {
                 u64::from(kept_before > 0)

@@ -13,6 +13,9 @@ pub struct Counters {
     pub allocated_bytes: u64,
     /// Bytes freed.
     pub freed_bytes: u64,
+    /// Of the blocks freed, those that were temporary, if
+    /// [the process tells](super::process::Process::tells_temporary).
+    pub temporary: u64,
 }
 
 impl Counters {
@@ -42,6 +45,7 @@ impl Counters {
             frees: f(self.frees, other.frees),
             allocated_bytes: f(self.allocated_bytes, other.allocated_bytes),
             freed_bytes: f(self.freed_bytes, other.freed_bytes),
+            temporary: f(self.temporary, other.temporary),
         }
     }
 }
@@ -53,6 +57,7 @@ impl From<&SiteDelta> for Counters {
             frees: delta.frees,
             allocated_bytes: delta.allocated_bytes,
             freed_bytes: delta.freed_bytes,
+            temporary: delta.temporary,
         }
     }
 }
@@ -241,7 +246,8 @@ mod tests {
                 allocations: 2,
                 frees: 1,
                 allocated_bytes: 20,
-                freed_bytes: 10
+                freed_bytes: 10,
+                temporary: 0,
             }
         );
     }

@@ -90,6 +90,9 @@ pub struct Process {
     pub heads: Vec<SnapshotHead>,
     /// Indices into `heads` at which histories have values.
     pub grid: Vec<usize>,
+    /// Sites tell their temporary blocks with each snapshot up to the end of the window. Older
+    /// recordings do not, nor do samples.
+    pub tells_temporary: bool,
     /// Sites that did something up to the end of the window.
     pub sites: Vec<RawSite>,
     /// Accounts of resident memory, by time.
@@ -221,6 +224,7 @@ impl Process {
             threads: HashMap::new(),
             heads: Vec::new(),
             grid: Vec::new(),
+            tells_temporary: false,
             sites: Vec::new(),
             accounts: Vec::new(),
             arenas: Arenas::default(),
@@ -359,6 +363,11 @@ impl Process {
             .flat_map(|found| found.spreads())
             .map(|spread| (spread.site, spread))
             .collect();
+        let mut told = records.iter().filter_map(|record| match record {
+            Record::Snapshot(snapshot) if snapshot.head.at_ms <= self.to_ms => Some(snapshot),
+            _ => None,
+        });
+        self.tells_temporary = told.all(|snapshot| snapshot.temporary.is_some());
         let long = records
             .iter()
             .filter(|record| matches!(record, Record::Snapshot(_)));

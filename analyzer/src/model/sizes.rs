@@ -10,7 +10,8 @@ use super::process::ById;
 /// What is known of a site in one process, or in several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Blocks freed before their thread allocated or freed anything else.
+    /// Blocks freed before their thread allocated or freed anything else, since the recording began:
+    /// for recordings whose snapshots do not tell them.
     pub temporary: Option<u64>,
     /// Blocks allocated, by class of size.
     pub allocated: Option<BySize>,

@@ -856,4 +856,6 @@ pub struct Activity {
     pub allocations: u64,
     /// Bytes allocated so far.
     pub allocated_bytes: u64,
+    /// Of the blocks, those that were temporary so far; `None` if snapshots do not tell.
+    pub temporary: Option<u64>,
 }

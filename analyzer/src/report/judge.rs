@@ -140,6 +140,7 @@ fn heap(process: &Process) -> History {
         frees: head.totals.frees,
         allocated_bytes: head.totals.allocated_bytes,
         freed_bytes: head.totals.freed_bytes,
+        temporary: head.temporary.unwrap_or(0),
     };
     let base = process.base_head().map(counters).unwrap_or_default();
     let points = process

@@ -109,7 +109,7 @@ pub fn site_report(
             .filter(|_| live)
             .map(|ages| seconds(ages.median_ms)),
         lifetimes: lifetimes::lifetimes(site),
-        temporary: sizes::temporary(site),
+        temporary: sizes::temporary(family, site),
         sizes: sizes::sizes(site),
         calls: site.calls.iter().map(|&name| name.to_owned()).collect(),
         growth: GrowthReport {
@@ -159,10 +159,12 @@ fn series(family: &Family, site: &Site) -> Vec<(f64, u64)> {
 
 /// What was allocated at a site over time, from the opening of the window on.
 pub fn activity(family: &Family, site: &Site) -> Vec<Activity> {
+    let tells_temporary = sizes::tells_over_time(family, site);
     let point = |(t_s, moment): (f64, Moment)| Activity {
         t_s,
         allocations: moment.counted.allocations,
         allocated_bytes: moment.counted.allocated_bytes,
+        temporary: tells_temporary.then_some(moment.counted.temporary),
     };
     curve(family, site).into_iter().map(point).collect()
 }

@@ -38,6 +38,7 @@ fn levels(live: &[f64]) -> History {
         history.add(
             Some(point as u32),
             &Counters {
+                temporary: 0,
                 allocations: up,
                 frees: down,
                 allocated_bytes: up * 64,
@@ -58,6 +59,7 @@ pub fn churning(live: &[f64]) -> History {
         history.add(
             Some(point as u32),
             &Counters {
+                temporary: 0,
                 allocations: now,
                 frees: before,
                 allocated_bytes: now * 64,
@@ -199,6 +201,7 @@ fn a_container_that_doubles_is_told_apart() {
             history.add(
                 Some(point),
                 &Counters {
+                    temporary: 0,
                     allocations: 1,
                     frees: realloc,
                     allocated_bytes: new,
@@ -363,6 +366,7 @@ fn young_blocks_come_and_go_and_old_ones_stay() {
     history.add(
         Some(39),
         &Counters {
+            temporary: 0,
             allocations: 10,
             frees: 10,
             allocated_bytes: 640,

@@ -19,10 +19,11 @@ use crate::fields::{Input, Output};
 use crate::header::SegmentKind;
 use crate::lifetimes::{self, LifetimesHead, LifetimesWriter};
 use crate::places::{self, AreaWriter, AreasHead, BlockWriter, BlocksHead};
-use crate::sink::{Full, Measure, Sink};
+use crate::sink::{Full, Measure, Sink, WriteError};
 use crate::sizes::{self, SizesWriter};
 use crate::spread::{SpreadWriter, SpreadsHead};
 use crate::types::{EndKind, EventKind, Faults, Record, SnapshotHead, TimeMs};
+pub(crate) use state::PutTemporary;
 
 /// The first byte of a record. Numbers are never used again for something else.
 mod tag {
@@ -109,7 +110,7 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
             out.bytes(name)
         }
         Record::Snapshot(snapshot) => {
-            encode_snapshot(&snapshot.head, sink)?;
+            encode_snapshot(&snapshot.head, snapshot.temporary, sink)?;
             sink.put(snapshot.deltas)
         }
         Record::Ages(ages) => {
@@ -183,15 +184,29 @@ pub fn encode(record: &Record<'_>, sink: &mut dyn Sink) -> Result<(), Full> {
     }
 }
 
-/// Begins a [`Record::Snapshot`]: writes its head and returns the writer for its deltas, so that
-/// they need not be packed elsewhere first.
+/// Begins a [`Record::Snapshot`]: writes its head, with the packed temporary blocks of sites, and
+/// returns the writer for its deltas, so that they need not be packed elsewhere first.
 pub fn encode_snapshot<'a>(
     head: &SnapshotHead,
+    temporary: Option<&[u8]>,
     sink: &'a mut dyn Sink,
 ) -> Result<DeltaWriter<'a>, Full> {
+    let list = temporary.unwrap_or_default();
+    let put = |sink: &mut dyn Sink| Ok(sink.put(list)?);
+    let put: PutTemporary<'_> = &put;
+    // Bytes are never in disorder.
+    encode_snapshot_with(head, temporary.map(|_| put), sink).map_err(|_| Full)
+}
+
+/// The same with temporary blocks that are packed as they are written, which is done several times.
+pub(crate) fn encode_snapshot_with<'a>(
+    head: &SnapshotHead,
+    temporary: Option<PutTemporary<'_>>,
+    sink: &'a mut dyn Sink,
+) -> Result<DeltaWriter<'a>, WriteError> {
     let mut out = Output(sink);
     out.byte(tag::SNAPSHOT)?;
-    state::put_head(head, &mut out)?;
+    state::put_head(head, temporary, &mut out)?;
     Ok(DeltaWriter::new(sink))
 }
 

@@ -2,8 +2,9 @@
 //! can grow, and the packed list that fills the rest of the record.
 
 use super::system;
+use crate::deltas::temporary_is_whole;
 use crate::fields::{Input, Output};
-use crate::sink::{Full, Measure};
+use crate::sink::{Full, Measure, Sink, WriteError};
 use crate::types::{
     Ages, AllocatorStats, Coverage, RssPeak, Sampling, Snapshot, SnapshotHead, TimeMs, Totals,
 };
@@ -15,15 +16,27 @@ const HAS_SYSTEM: u8 = 8;
 const HAS_SAMPLING: u8 = 16;
 const HAS_RSS_PEAK: u8 = 32;
 const HAS_TEMPORARY: u8 = 64;
+const HAS_TEMPORARY_OF_SITES: u8 = 128;
 
-pub(super) fn put_head(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
+/// Writes the packed temporary blocks of sites.
+pub(crate) type PutTemporary<'a> = &'a dyn Fn(&mut dyn Sink) -> Result<(), WriteError>;
+
+pub(super) fn put_head(
+    head: &SnapshotHead,
+    temporary: Option<PutTemporary<'_>>,
+    out: &mut Output<'_>,
+) -> Result<(), WriteError> {
     let mut len = Measure::default();
-    put_head_fields(head, &mut Output(&mut len))?;
+    put_head_fields(head, temporary, &mut Output(&mut len))?;
     out.varint(len.0 as u64)?;
-    put_head_fields(head, out)
+    put_head_fields(head, temporary, out)
 }
 
-fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full> {
+fn put_head_fields(
+    head: &SnapshotHead,
+    put_temporary: Option<PutTemporary<'_>>,
+    out: &mut Output<'_>,
+) -> Result<(), WriteError> {
     let limit = if head.limit_bytes.is_some() {
         HAS_LIMIT
     } else {
@@ -55,7 +68,12 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     } else {
         0
     };
-    out.byte(limit | allocator | space | system | sampling | peak | temporary)?;
+    let of_sites = if put_temporary.is_some() {
+        HAS_TEMPORARY_OF_SITES
+    } else {
+        0
+    };
+    out.byte(limit | allocator | space | system | sampling | peak | temporary | of_sites)?;
     out.varints(&[
         head.index,
         u64::from(head.merged),
@@ -114,11 +132,17 @@ fn put_head_fields(head: &SnapshotHead, out: &mut Output<'_>) -> Result<(), Full
     if let Some(temporary) = head.temporary {
         out.varint(temporary)?;
     }
+    if let Some(put) = put_temporary {
+        let mut len = Measure::default();
+        put(&mut len)?;
+        out.varint(len.0 as u64)?;
+        put(out.0)?;
+    }
     Ok(())
 }
 
-/// Takes the head off `input` and leaves the deltas.
-pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
+/// Takes the head and what sites had temporary off `input` and leaves the deltas.
+fn get_head<'a>(input: &mut Input<'a>) -> Option<(SnapshotHead, Option<&'a [u8]>)> {
     let input = &mut Input(input.bytes()?);
     let flags = input.byte()?;
     let [
@@ -224,7 +248,12 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
     } else {
         None
     };
-    Some(SnapshotHead {
+    let of_sites = if flags & HAS_TEMPORARY_OF_SITES != 0 {
+        Some(input.bytes()?)
+    } else {
+        None
+    };
+    let head = SnapshotHead {
         index,
         merged: u32::try_from(merged).ok()?,
         at_ms,
@@ -245,16 +274,19 @@ pub(super) fn get_head(input: &mut Input<'_>) -> Option<SnapshotHead> {
         sampling,
         rss_peak,
         temporary,
-    })
+    };
+    Some((head, of_sites))
 }
 
 pub(super) fn get_snapshot<'a>(input: &mut Input<'a>) -> Option<Snapshot<'a>> {
-    let head = get_head(input)?;
+    let (head, temporary) = get_head(input)?;
     let snapshot = Snapshot {
         head,
+        temporary,
         deltas: input.0,
     };
-    snapshot.deltas().ends_well().then_some(snapshot)
+    let is_whole = temporary.is_none_or(temporary_is_whole) && snapshot.deltas().ends_well();
+    is_whole.then_some(snapshot)
 }
 
 pub(super) fn put_ages_head(at_ms: TimeMs, out: &mut Output<'_>) -> Result<(), Full> {

@@ -34,6 +34,14 @@ pub fn deltas(deltas: &[SiteDelta]) -> Vec<u8> {
     sink.0
 }
 
+/// Packed temporary blocks.
+pub fn temporary(deltas: &[SiteDelta]) -> Vec<u8> {
+    let mut sink = Bytes::default();
+    let mut writer = TemporaryWriter::new(&mut sink);
+    deltas.iter().for_each(|delta| writer.push(delta).unwrap());
+    sink.0
+}
+
 /// Packed ages.
 pub fn sizes(list: &[SiteSizes]) -> Vec<u8> {
     let mut bytes = Bytes::default();
@@ -77,7 +85,11 @@ pub fn snapshot(index: u64, merged: u32, deltas: &[u8]) -> Record<'_> {
         at_ms,
         ..Default::default()
     };
-    Record::Snapshot(Snapshot { head, deltas })
+    Record::Snapshot(Snapshot {
+        head,
+        temporary: None,
+        deltas,
+    })
 }
 
 /// A file under construction.
@@ -261,6 +273,7 @@ pub fn sample() -> File {
         snapshot(1, 1, &lists[1]),
         Record::Snapshot(Snapshot {
             head,
+            temporary: Some(&[2, 7]),
             deltas: &lists[2],
         }),
     ];

@@ -327,7 +327,8 @@ fn curves_within(report: &Report, room: usize) -> Value {
             .iter()
             .flat_map(|site| site.series.iter().map(|point| point.0)),
     );
-    let values: Vec<[Vec<u64>; 3]> = report
+    let tell_temporary = (report.extra.activity.iter().flatten()).all(|at| at.temporary.is_some());
+    let values: Vec<[Vec<u64>; 4]> = report
         .sites
         .iter()
         .enumerate()
@@ -339,13 +340,18 @@ fn curves_within(report: &Report, room: usize) -> Value {
                 .iter()
                 .map(|at| (at.t_s, at.allocated_bytes))
                 .collect();
-            [&site.series, &allocations, &bytes].map(|curve| curves::at_moments(curve, &times))
+            let temporary: Vec<_> = activity
+                .iter()
+                .filter_map(|at| Some((at.t_s, at.temporary.filter(|_| tell_temporary)?)))
+                .collect();
+            [&site.series, &allocations, &bytes, &temporary]
+                .map(|curve| curves::at_moments(curve, &times))
         })
         .collect();
     let pack = |points: usize| {
         let all = curves::samples(times.len(), times.len());
         let some = curves::samples(times.len(), points);
-        let packed: Vec<[String; 3]> = values
+        let packed: Vec<[String; 4]> = values
             .iter()
             .enumerate()
             .map(|(index, curves)| {
@@ -355,8 +361,8 @@ fn curves_within(report: &Report, room: usize) -> Value {
             .collect();
         packed
     };
-    let size = |packed: &[[String; 3]]| {
-        let of = |curves: &[String; 3]| curves.iter().map(|curve| curve.len() + 3).sum::<usize>();
+    let size = |packed: &[[String; 4]]| {
+        let of = |curves: &[String; 4]| curves.iter().map(|curve| curve.len() + 3).sum::<usize>();
         packed.iter().map(of).sum::<usize>()
     };
     let mut points = times.len();
@@ -388,6 +394,7 @@ fn curves_within(report: &Report, room: usize) -> Value {
     json!({
         "times": times, "full": FULL_CURVES, "points": points,
         "live": channel(0), "allocations": channel(1), "allocated": channel(2),
+        "temporary": tell_temporary.then(|| channel(3)),
         "all_allocations": all_together(1), "all_allocated": all_together(2),
     })
 }

@@ -49,7 +49,8 @@ fn shop() -> crate::report::Report {
         name: b"<b>worker</b>",
     });
     r.event(30_000, EventKind::Mark, HOSTILE);
-    r.temporary_each = Some(5);
+    // 210 in the first half, 90 in the second.
+    r.temporary_each = Some((request, |at_ms| if at_ms <= 30_000 { 7 } else { 3 }));
     r.every_second(60, |second| {
         let cached = u64::from(second <= 20);
         vec![
@@ -464,7 +465,7 @@ fn the_page_works_in_a_browser() {
     browser.run("document.getElementById('timeline').scrollIntoView()");
     browser.click("//section[@id='timeline']//button[@data-value='temporary']");
     let legend = browser.text("//section[@id='timeline']//ul[@class='legend']");
-    assert!(legend.contains("anything else 5"), "{legend}");
+    assert!(legend.contains("anything else 3"), "{legend}");
     browser.click("//section[@id='timeline']//button[@data-value='blocks']");
     let legend = browser.text("//section[@id='timeline']//ul[@class='legend']");
     assert!(legend.contains("live blocks 80"), "{legend}");
@@ -510,12 +511,21 @@ fn the_page_works_in_a_browser() {
         ["29.3 KiB", "+14.6 KiB", "500 B/s", "10", "14.6 KiB"]
     );
     let requests = row(&browser, "read_request");
-    assert_eq!(requests[2..7], ["0 B", "0 B", "0 B/s", "300", "146 KiB"]);
+    // Temporary: 170 of 300, 7 in each of 20 seconds and 3 in each of 10.
+    assert_eq!(
+        requests[2..7],
+        ["0 B", "0 B", "0 B/s", "30057% temporary", "146 KiB"]
+    );
     assert!(
         browser
             .text("//p[@id='flame-says']")
             .starts_with("Growth: 43.9 KiB at all")
     );
+    browser.run("document.getElementById('flame').scrollIntoView()");
+    browser.click("//section[@id='flame']//button[@data-value='temporary']");
+    let says = browser.text("//p[@id='flame-says']");
+    assert!(says.starts_with("Temporary: 170 at all"), "{says}");
+    browser.click("//section[@id='flame']//button[@data-value='growth']");
     assert_eq!(
         figure(&browser, "Live heap"),
         "68.4 KiB\n+43.9 KiB in the range"

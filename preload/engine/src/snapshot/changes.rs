@@ -6,7 +6,10 @@
 
 use core::cell::Cell;
 
-use leaktrack_recording::{DeltaWriter, Full, Sink, SiteKind, Snapshot, SnapshotHead};
+use leaktrack_recording::{
+    DeltaWriter, Full, Measure, Sink, SiteKind, SliceSink, Snapshot, SnapshotHead, TemporaryWriter,
+    encode_snapshot,
+};
 
 use super::counts::Counts;
 use super::defs::{OTHER_HEAP, OTHER_MMAP};
@@ -18,6 +21,10 @@ use crate::recorder::{Buffer, Failure, TAIL_BYTES};
 const DELTA_BYTES: usize = 24;
 /// Room for any change: five varints.
 const MOST_DELTA_BYTES: usize = 48;
+/// Room for the temporary blocks of a typical site; more make another record.
+const TEMPORARY_BYTES: usize = 6;
+/// Room for those of any site: two varints.
+const MOST_TEMPORARY_BYTES: usize = 16;
 
 /// Sums for sites of the malloc family and for mappings.
 pub type Sums = [Counts; 2];
@@ -66,6 +73,10 @@ pub struct Changes {
     /// Changes of the others that are not written yet.
     others: Sums,
     buffer: Buffer,
+    /// Temporary blocks of the sites that changed, encoded.
+    temporary: Buffer,
+    /// What stays free at the front of the buffer beside room for those.
+    front: usize,
     /// Encoded changes begin here in the buffer.
     start: usize,
 }
@@ -74,6 +85,8 @@ pub struct Changes {
 pub struct Pass {
     /// Bytes of encoded changes.
     pub len: usize,
+    /// Bytes of encoded temporary blocks.
+    temporary_len: usize,
     /// The site to go on with, if not all found room.
     pub rest: Option<u32>,
     /// Counters of all sites passed.
@@ -92,8 +105,8 @@ pub trait Definer {
 }
 
 impl Changes {
-    /// Nothing written; `start` bytes stay free at the front of the buffer.
-    pub const fn new(start: usize) -> Changes {
+    /// Nothing written; `front` bytes stay free for the head of a record.
+    pub const fn new(front: usize) -> Changes {
         Changes {
             known: AVec::new(),
             full: false,
@@ -101,7 +114,9 @@ impl Changes {
             beyond: [Counts::ZERO; 2],
             others: [Counts::ZERO; 2],
             buffer: Buffer::new(),
-            start,
+            temporary: Buffer::new(),
+            front,
+            start: front,
         }
     }
 
@@ -148,10 +163,11 @@ impl Changes {
         source.refresh();
         self.learn(sites, source);
         let mut sums = [Counts::ZERO; 2];
-        let mut changed = 0usize;
+        let (mut changed, mut temporary) = (0usize, 0usize);
         for (id, known) in (1..).zip(self.known.as_slice()) {
             let counts = source.counts(id);
             changed += usize::from(counts != known.counts);
+            temporary += usize::from(counts.temporary != known.counts.temporary);
             add(&mut sums, known.kind, &counts);
         }
         self.beyond = [Counts::ZERO; 2];
@@ -162,6 +178,9 @@ impl Changes {
         for (sum, beyond) in sums.iter_mut().zip(&self.beyond) {
             sum.add(beyond);
         }
+        let room = (temporary * TEMPORARY_BYTES).min(limit) + 4 * MOST_TEMPORARY_BYTES;
+        let _ = self.temporary.grow(room);
+        self.start = self.front + self.temporary.len().min(room);
         let wanted = (changed * DELTA_BYTES).min(limit) + self.start + 4096;
         let _ = self.buffer.grow(wanted) || self.buffer.grow(self.start + 4096);
         sums
@@ -178,6 +197,7 @@ impl Changes {
     ) -> Result<Pass, Failure> {
         let mut pass = Pass {
             len: 0,
+            temporary_len: 0,
             rest: None,
             sums: [Counts::ZERO; 2],
             others: [false; 2],
@@ -198,6 +218,17 @@ impl Changes {
             len: &len,
         };
         let mut writer = DeltaWriter::new(&mut sink);
+        let most = self.start - self.front;
+        let temporary_len = Cell::new(0);
+        let mut sink = Area {
+            bytes: self
+                .temporary
+                .as_mut_slice()
+                .get_mut(..most)
+                .unwrap_or_default(),
+            len: &temporary_len,
+        };
+        let mut temporary = TemporaryWriter::new(&mut sink);
         let sites = self
             .known
             .as_mut_slice()
@@ -207,7 +238,10 @@ impl Changes {
             let counts = source.counts(id);
             if counts != known.counts {
                 // Room for this change and those of the others.
-                if len.get() + 3 * MOST_DELTA_BYTES > room {
+                let taken = temporary_len.get();
+                if len.get() + taken + 3 * MOST_DELTA_BYTES + 3 * MOST_TEMPORARY_BYTES > room
+                    || taken + 3 * MOST_TEMPORARY_BYTES > most
+                {
                     pass.rest = Some(id);
                     break;
                 }
@@ -217,6 +251,7 @@ impl Changes {
                     add(&mut self.others, known.kind, &delta.into());
                 } else {
                     writer.push(&delta).map_err(|_| Failure::Full)?;
+                    temporary.push(&delta).map_err(|_| Failure::Full)?;
                 }
                 known.counts = counts;
             }
@@ -229,7 +264,9 @@ impl Changes {
             for (kind, id) in [(SiteKind::Heap, OTHER_HEAP), (SiteKind::Mmap, OTHER_MMAP)] {
                 let delta = pending(&self.others, &self.beyond, &self.beyond_written, kind);
                 if delta != Counts::ZERO && definer.others(kind).is_ok() {
-                    writer.push(&delta.delta(id)).map_err(|_| Failure::Full)?;
+                    let delta = delta.delta(id);
+                    writer.push(&delta).map_err(|_| Failure::Full)?;
+                    temporary.push(&delta).map_err(|_| Failure::Full)?;
                     if let Some(included) = pass.others.get_mut(place(kind)) {
                         *included = true;
                     }
@@ -237,6 +274,7 @@ impl Changes {
             }
         }
         pass.len = len.get();
+        pass.temporary_len = temporary_len.get();
         Ok(pass)
     }
 
@@ -256,12 +294,23 @@ impl Changes {
         }
     }
 
-    /// The buffer from `front` bytes before the changes of the last pass on.
-    pub fn record(&mut self, front: usize) -> &mut [u8] {
-        self.buffer
-            .as_mut_slice()
-            .get_mut(self.start.saturating_sub(front)..)
-            .unwrap_or_default()
+    /// Puts `head` before the changes of the last pass. Returns the record with `front` bytes before
+    /// it, and its length. Sites tell what was temporary if the process does.
+    pub fn record(
+        &mut self,
+        head: &SnapshotHead,
+        front: usize,
+        pass: &Pass,
+    ) -> Result<(&mut [u8], usize), Full> {
+        let list = self.temporary.as_slice().get(..pass.temporary_len);
+        let list = list.filter(|_| head.temporary.is_some());
+        let mut len = Measure::default();
+        encode_snapshot(head, list, &mut len)?;
+        let before = (self.start.checked_sub(len.0 + front)).ok_or(Full)?;
+        let record = self.buffer.as_mut_slice().get_mut(before..).ok_or(Full)?;
+        let room = record.get_mut(front..front + len.0).ok_or(Full)?;
+        encode_snapshot(head, list, &mut SliceSink::new(room))?;
+        Ok((record, len.0 + pass.len))
     }
 
     /// The record of this pass is in the file.
@@ -286,6 +335,7 @@ impl Changes {
             .unwrap_or_default();
         for delta in (Snapshot {
             head: SnapshotHead::default(),
+            temporary: self.temporary.as_slice().get(..pass.temporary_len),
             deltas,
         })
         .deltas()

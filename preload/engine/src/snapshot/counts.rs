@@ -13,7 +13,7 @@ pub struct Counts {
     pub allocated_bytes: u64,
     /// Bytes freed.
     pub freed_bytes: u64,
-    /// Of the blocks freed, those that were temporary. No change of a site tells them.
+    /// Of the blocks freed, those that were temporary.
     pub temporary: u64,
 }
 
@@ -64,7 +64,7 @@ impl Counts {
             frees,
             allocated_bytes,
             freed_bytes,
-            temporary: _,
+            temporary,
         } = self;
         SiteDelta {
             site,
@@ -72,6 +72,7 @@ impl Counts {
             frees,
             allocated_bytes,
             freed_bytes,
+            temporary,
         }
     }
 }
@@ -83,14 +84,15 @@ impl From<SiteDelta> for Counts {
             frees,
             allocated_bytes,
             freed_bytes,
-            ..
+            temporary,
+            site: _,
         } = delta;
         Counts {
             allocations,
             frees,
             allocated_bytes,
             freed_bytes,
-            temporary: 0,
+            temporary,
         }
     }
 }

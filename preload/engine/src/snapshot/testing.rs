@@ -68,6 +68,8 @@ impl Fake {
         let c = &mut self.counts.borrow_mut()[site as usize - 1];
         c.frees += 1;
         c.freed_bytes += bytes;
+        // At some sites all are temporary, at others none.
+        c.temporary += u64::from(site.is_multiple_of(3));
     }
 
     pub fn sums(&self, kind: SiteKind) -> Counts {

@@ -3,7 +3,7 @@
 
 use leaktrack_recording::{
     AllocatorStats, EventKind, LifetimesHead, Record, SiteKind, SliceSink, SnapshotHead, System,
-    Totals, encode_ages, encode_lifetimes, encode_snapshot,
+    Totals, encode_ages, encode_lifetimes,
 };
 
 use super::ages::Ages;
@@ -27,6 +27,8 @@ use crate::text::Text;
 /// Room for an encoded head.
 const HEAD_BYTES: usize = 768;
 const MINUTE_MS: u64 = 60_000;
+/// Sizes are told first after this long, then after twice as long, until it is a minute.
+const FIRST_SIZES_MS: u64 = 1_000;
 /// Blocks up to which the live table is walked once a minute: about 20 ms.
 const CHEAP_WALK_BLOCKS: u64 = 1 << 20;
 /// Blocks up to which it is walked at the end: about a second.
@@ -54,6 +56,7 @@ pub struct Writer {
     index: u64,
     totals: Totals,
     last_ages_ms: u64,
+    last_sizes_ms: u64,
     limit: Option<(u64, LimitKind)>,
     limit_read_ms: Option<u64>,
     system: System,
@@ -79,6 +82,7 @@ impl Writer {
             index: 0,
             totals: NO_TOTALS,
             last_ages_ms: 0,
+            last_sizes_ms: 0,
             limit: None,
             limit_read_ms: None,
             system: System::UNKNOWN,
@@ -172,7 +176,9 @@ impl Writer {
                 other => return other,
             }
         }
-        if minute || last {
+        let age_ms = now_ms.saturating_sub(self.last_sizes_ms);
+        if last || age_ms >= self.last_sizes_ms.clamp(FIRST_SIZES_MS, MINUTE_MS) {
+            self.last_sizes_ms = now_ms;
             match sizes::write(source, &self.sizes_base, recorder, now_ms) {
                 Ok(()) | Err(Failure::Full) => {}
                 other => return other,
@@ -362,22 +368,12 @@ impl Writer {
         last: bool,
     ) -> Result<(), Failure> {
         head.index = self.index;
-        let mut encoded = [0u8; HEAD_BYTES];
-        let mut sink = SliceSink::new(&mut encoded);
-        encode_snapshot(head, &mut sink).map_err(|_| Failure::Full)?;
-        let head_len = sink.len();
-        let record = self.changes.record(FRAME_BYTES + head_len);
-        if let Some(room) = record.get_mut(FRAME_BYTES..FRAME_BYTES + head_len) {
-            room.copy_from_slice(encoded.get(..head_len).unwrap_or_default());
-        }
+        let (record, len) = self
+            .changes
+            .record(head, FRAME_BYTES, pass)
+            .map_err(|_| Failure::Full)?;
         recorder.flush()?;
-        recorder.append_snapshot(
-            record,
-            head_len + pass.len,
-            self.index,
-            self.index + 1,
-            last,
-        )
+        recorder.append_snapshot(record, len, self.index, self.index + 1, last)
     }
 
     /// Totals of this process: what the counters say without what was inherited.

@@ -156,7 +156,7 @@ function unpack(packed) {
   return { at, values };
 }
 
-const unpacked = { live: [], allocations: [], allocated: [] };
+const unpacked = { live: [], allocations: [], allocated: [], temporary: [] };
 
 function curve(channel, site) {
   const known = unpacked[channel];

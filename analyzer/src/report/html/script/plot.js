@@ -95,8 +95,11 @@ function sparkline(points, { width = 120, height = 28, marks = null } = {}) {
 }
 
 // Points of a site's live bytes.
-function livePoints(site) {
-  const { at, values } = curve('live', site);
+const livePoints = (site) => pointsOf('live', site);
+
+// Points of a site's curve.
+function pointsOf(channel, site) {
+  const { at, values } = curve(channel, site);
   const points = [];
   let now = 0;
   let next = 0;

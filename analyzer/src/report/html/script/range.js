@@ -52,6 +52,12 @@ function allocatedIn(site) {
     ? valueAt('allocated', site, range.to) - valueAt('allocated', site, range.from)
     : field('allocated_bytes', site);
 }
+// Old recordings tell temporary blocks of call sites for the whole recording alone.
+const TELLS_TEMPORARY = DATA.curves.temporary != null;
+function temporaryIn(site) {
+  if (!range) return field('temporary', site);
+  return TELLS_TEMPORARY ? valueAt('temporary', site, range.to) - valueAt('temporary', site, range.from) : null;
+}
 // Net growth per second of the range; the verdict's own rate for the whole recording.
 function rateIn(site) {
   if (!range) return field('growth.rate.value', site);

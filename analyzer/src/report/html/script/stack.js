@@ -122,7 +122,19 @@ function rangeLine(sites) {
   const sum = (of) => sites.reduce((total, site) => total + of(site), 0);
   const [from, to] = rangeSeconds();
   const growth = sum(growthIn);
-  return h('p', { class: 'in-range' }, `In the range: ${change(growth)} (${rate(growth / (to - from))}), ${plural(sum(allocationsIn), 'allocation')}, ${bytes(sum(allocatedIn))} allocated.`);
+  const temporary = sum((site) => temporaryIn(site) ?? 0);
+  return h('p', { class: 'in-range' }, `In the range: ${change(growth)} (${rate(growth / (to - from))}), ${plural(sum(allocationsIn), 'allocation')}${temporary > 0 ? `, ${count(temporary)} of them temporary` : ''}, ${bytes(sum(allocatedIn))} allocated.`);
+}
+
+// When the site's blocks were temporary, if any were.
+function temporaryOverTime(site) {
+  if (!TELLS_TEMPORARY || !(field('temporary', site) > 0) || LAST < 1) return '';
+  const points = pointsOf('temporary', site);
+  const rates = points.slice(1).map(([t, value], at) => [t, (value - points[at][1]) / Math.max(t - points[at][0], 1e-9)]);
+  const most = rates.reduce((best, point) => (point[1] > best[1] ? point : best));
+  return h('div', { class: 'wide-spark' },
+    h('p', { class: 'muted' }, `Temporary blocks per second: ${most[1] < 10 ? fixed(most[1], 1) : count(most[1])} at most, after ${duration(most[0])}.`),
+    sparkline(rates, { width: 600, height: 40, marks: range && rangeSeconds() }));
 }
 
 function showSite(site) {
@@ -135,6 +147,7 @@ function showSite(site) {
     of?.function != null && h('p', { class: 'place' }, place(of)),
     h('div', { class: 'wide-spark' }, sparkline(livePoints(site), { width: 600, height: 70, marks: range && rangeSeconds() })),
     rangeLine([site]) ?? '',
+    temporaryOverTime(site),
     h('p', null, (field('why', site) ?? []).join(' ')),
     field('advice', site) && h('p', { class: 'advice' }, field('advice', site)),
     facts(site),

@@ -69,7 +69,7 @@ class Row {
   get allocated() { return this.sum('allocated', allocatedIn); }
   get peak() { return range ? 0 : this.sum('peak', (site) => field('peak_live_bytes', site)); }
   get lost() { return range ? 0 : this.sum('lost', lostIn); }
-  get temporary() { return range ? 0 : this.sum('temporary', (site) => field('temporary', site)); }
+  get temporary() { return this.sum('temporary', temporaryIn); }
   get rate() {
     return this.of('rate', () => {
       const known = this.sites.map(rateIn).filter((value) => value != null);

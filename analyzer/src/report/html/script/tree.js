@@ -17,8 +17,8 @@ const MEASURES = {
   temporary: {
     label: 'Temporary', format: count, needs: ['temporary'],
     whyNot: () => (REPORT.totals.temporary == null ? 'temporary blocks were not counted'
-      : 'of which call sites is told every minute and at the end, and was not yet'),
-    fixed: true,
+      : 'of which call sites was not told'),
+    fixed: !TELLS_TEMPORARY, of: TELLS_TEMPORARY ? () => (site) => temporaryIn(site) ?? 0 : undefined,
     note: 'blocks freed before their thread allocated or freed anything else',
   },
   peak: {

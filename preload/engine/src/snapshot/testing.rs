@@ -278,6 +278,8 @@ pub struct ReadBack {
     pub ages: BTreeMap<u32, leaktrack_recording::SiteAge>,
     pub lifetimes: BTreeMap<u32, SiteLifetimes>,
     pub epoch_us: u64,
+    /// When sizes were told last.
+    pub sizes_ms: Option<u64>,
     pub events: usize,
     pub problems: usize,
 }
@@ -306,6 +308,7 @@ impl ReadBack {
                     back.epoch_us = list.head.epoch_us;
                     back.lifetimes = list.lifetimes().map(|it| (it.site, it)).collect();
                 }
+                Record::Sizes(sizes) => back.sizes_ms = Some(sizes.at_ms),
                 Record::Ages(ages) => back.ages = ages.ages().map(|age| (age.site, age)).collect(),
                 Record::Event { .. } => back.events += 1,
                 _ => {}

@@ -200,6 +200,19 @@ fn ages_tell_the_oldest_and_the_median() {
 }
 
 #[test]
+fn sizes_are_told_soon_and_then_every_minute() {
+    let mut run = Run::new("sizes", 1 << 20);
+    run.fake.allocate(1, 10);
+    run.fake.sizes.borrow_mut().push((0, [1; 16]));
+    for second in 1..=200u64 {
+        run.tick(false).unwrap();
+        let due = [1, 2, 4, 8, 16, 32, 64, 124, 184];
+        let told = due.iter().rfind(|due| **due <= second);
+        assert_eq!(run.read().sizes_ms, told.map(|due| due * 1_000));
+    }
+}
+
+#[test]
 fn events_are_kept_the_first_and_the_last() {
     let mut run = Run::new("events", 256 << 10);
     let text = [b'e'; 200];

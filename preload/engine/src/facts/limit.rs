@@ -1,5 +1,7 @@
 //! Owns the memory limit in force: the smallest of the cgroup's, its parents', and `RLIMIT_AS`.
 
+use leaktrack_recording::System;
+
 use super::lines;
 use crate::config::units::number;
 use crate::sys;
@@ -25,6 +27,20 @@ pub fn read() -> Option<(u64, LimitKind)> {
     match (cgroup, space) {
         (Some(c), Some(s)) => Some(if c.0 <= s.0 { c } else { s }),
         (one, other) => one.or(other),
+    }
+}
+
+/// What counts against a limit of a kind. Of a cgroup what cannot be dropped counts, of all its processes; its page
+/// cache can. Where the system does not tell, as much as the process has.
+pub fn used_bytes(kind: Option<LimitKind>, rss_bytes: u64, vm_bytes: u64, system: &System) -> u64 {
+    let parts = [
+        system.cgroup_anon_bytes,
+        system.cgroup_shmem_bytes,
+        system.cgroup_kernel_bytes,
+    ];
+    match kind {
+        Some(LimitKind::AddressSpace) => vm_bytes,
+        _ => rss_bytes.max(parts.into_iter().flatten().sum()),
     }
 }
 
@@ -201,6 +217,24 @@ mod tests {
             ],
         );
         assert_eq!(tree.limit(), Some(777_216));
+    }
+
+    #[test]
+    fn what_counts_against_a_limit() {
+        const MIB: u64 = 1 << 20;
+        let full = System {
+            cgroup_bytes: Some(1000 * MIB),
+            cgroup_anon_bytes: Some(900 * MIB),
+            cgroup_file_bytes: Some(40 * MIB),
+            cgroup_shmem_bytes: Some(30 * MIB),
+            cgroup_kernel_bytes: Some(30 * MIB),
+            ..System::default()
+        };
+        let used = |kind, system: &System| used_bytes(Some(kind), 120 * MIB, 500 * MIB, system);
+        // Eight workers: what the others have counts, too.
+        assert_eq!(used(LimitKind::Cgroup, &full), 960 * MIB);
+        assert_eq!(used(LimitKind::Cgroup, &System::default()), 120 * MIB);
+        assert_eq!(used(LimitKind::AddressSpace, &full), 500 * MIB);
     }
 
     #[test]

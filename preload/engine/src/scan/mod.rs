@@ -34,7 +34,7 @@ pub use x86_64::with_registers;
 
 use leaktrack_recording::control::ScanProgress;
 
-use crate::facts::{limit, process};
+use crate::facts::{limit, process, system};
 use crate::state::{self, LIVE};
 use crate::{config, permit, sampler};
 use memory::Stop;
@@ -164,16 +164,14 @@ fn check_room(way: Way) -> Result<(), Failure> {
         return Ok(());
     };
     let now = process::read();
-    let taken = match kind {
-        limit::LimitKind::Cgroup => now.rss_bytes,
-        limit::LimitKind::AddressSpace => now.vm_bytes,
-    };
+    let system = system::read(b"");
+    let used = limit::used_bytes(Some(kind), now.rss_bytes, now.vm_bytes, &system);
     let mut needed = BlockIndex::bytes_for(LIVE.len()) + WORK_BYTES;
     if way == Way::InCopy && kind == limit::LimitKind::Cgroup {
         // What is written to while the copy lives is there twice: a quarter is a lot.
         needed += now.rss_bytes / 4;
     }
-    if limit_bytes.saturating_sub(taken) / 2 < needed {
+    if limit_bytes.saturating_sub(used) / 2 < needed {
         return Err(Failure(NEAR_LIMIT));
     }
     Ok(())

@@ -242,17 +242,9 @@ impl Writer {
         Some((used_bytes, limit_bytes))
     }
 
-    /// Of a cgroup what cannot be dropped counts; its page cache can.
     fn used_bytes(&self, rss_bytes: u64, vm_bytes: u64) -> u64 {
-        let parts = [
-            self.system.cgroup_anon_bytes,
-            self.system.cgroup_shmem_bytes,
-            self.system.cgroup_kernel_bytes,
-        ];
-        match self.limit {
-            Some((_, LimitKind::AddressSpace)) => vm_bytes,
-            _ => rss_bytes.max(parts.into_iter().flatten().sum()),
-        }
+        let kind = self.limit.map(|(_, kind)| kind);
+        limit::used_bytes(kind, rss_bytes, vm_bytes, &self.system)
     }
 
     fn figures_of(&self, head: &SnapshotHead) -> Figures {

@@ -102,6 +102,10 @@ impl Losses {
 
     /// Blocks that were called lost and are gone: then somebody held them.
     fn freed_since(&self) -> u64 {
+        if self.called_lost.is_empty() {
+            return 0;
+        }
+        let _calm = LIVE.hush(); // there may be many
         let blocks = self.called_lost.as_slice().iter();
         let gone = blocks.filter(|block| !block.is_there(|addr| LIVE.get(addr)));
         gone.count() as u64

@@ -247,7 +247,7 @@ impl LiveTable {
             return None;
         }
         let group = self.find_used(addr);
-        let _inside = group.map(|group| group.enter(me));
+        let inside = group.map(|group| group.enter(me));
         if let (Some(group), Some(key)) = (group, key(addr))
             && let Some(word) = group.take(key)
         {
@@ -257,6 +257,7 @@ impl LiveTable {
             return None;
         }
         let block = self.take_aside(group, addr)?;
+        drop(inside); // they take locks of their own, one of them before ours
         match block.size {
             large::LARGE_BYTES.. => large::died(addr, &block),
             cells::SIZE_END.. => recent::died(addr, &block),

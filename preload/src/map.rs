@@ -65,22 +65,5 @@ pub unsafe extern "C" fn mremap() {
     )
 }
 
-/// Accounted as a total.
-///
-/// # Safety
-/// As the C function of this name.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sbrk(increment: isize) -> usize {
-    // SAFETY: passed on.
-    unsafe { imp::sbrk(increment) }
-}
-
-/// Accounted as a total.
-///
-/// # Safety
-/// As the C function of this name.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn brk(end: usize) -> i32 {
-    // SAFETY: passed on.
-    unsafe { imp::brk(end) }
-}
+hook!(/** Accounted as a total. */ sbrk => imp::sbrk, "rsi", "rdx");
+hook!(/** Accounted as a total. */ brk => imp::brk, "rsi", "rdx");

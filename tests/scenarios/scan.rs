@@ -715,15 +715,60 @@ fn odd_roots_under_other_allocators() {
         "libtcmalloc_minimal.so.4",
         "libmimalloc.so.2",
     ] {
-        let library = std::path::Path::new("/usr/lib/x86_64-linux-gnu").join(allocator);
-        assert!(
-            library.exists(),
-            "{allocator}: tests/run installs what the tests need"
-        );
+        let library = debian_library(allocator);
         println!("{allocator}");
         let tracked = odd_roots().behind(&library).tracked();
         expect_odd_truth(&tracked.report().json);
     }
+}
+
+/// Of a site whose 60 blocks are held, and `lose_plain`, whose 60 are lost.
+#[track_caller]
+fn expect_held(report: &Value, held: &str) {
+    let told = last(report);
+    assert_eq!(told["complete"], true, "{told}");
+    let [kept, lost] = [held, "lose_plain"].map(|name| found(report, name));
+    assert_eq!((kept.lost, kept.reachable), (0, 60), "{kept:?} {told}");
+    let hidden = told["excused_per_site"].as_u64().expect("a count");
+    assert!(lost.lost + hidden + 1 >= 60, "{lost:?} {told}");
+}
+
+fn debian_library(name: &str) -> PathBuf {
+    let library = std::path::Path::new("/usr/lib/x86_64-linux-gnu").join(name);
+    assert!(
+        library.exists(),
+        "{name}: tests/run installs what the tests need"
+    );
+    library
+}
+
+#[test]
+fn what_a_program_keeps_in_a_break_that_it_moved_is_held() {
+    let case = Case::of("shared_break.c");
+    for case in [
+        case.clone(),
+        case.behind(debian_library("libtcmalloc_minimal.so.4")),
+    ] {
+        let mut running = case.start_tracked();
+        reach(&mut running, "1");
+        however_scanned(running, |report| expect_held(report, "hold_in_break"));
+    }
+}
+
+#[test]
+fn a_forked_child_keeps_what_lies_in_a_break_that_its_parent_moved() {
+    let mut running = Case::of("shared_break.c").arg("child").start_tracked();
+    running.wait_until("the child's recording", |running| {
+        running.recordings().len() == 2
+    });
+    pass(&running, "1");
+    let tracked = running.finish();
+    tracked.outcome.expect_code(0);
+    let reports = tracked.reports();
+    let child = reports
+        .iter()
+        .find(|report| found(&report.json, "hold_in_break") != Found::default());
+    expect_held(&child.expect("the child's").json, "hold_in_break");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn begin(t: &tls::Local, whole: bool) {
     state::begin_child_epoch();
     snapshot::begin_child();
     state::COVERAGE.reset();
-    state::BRK_BYTES.store(0, Relaxed);
+    state::forget_brk_bytes();
     lifecycle::forked();
     guard::turn(t, phase);
 }

@@ -46,8 +46,10 @@ static NOW_MS: AtomicU64 = AtomicU64::new(0);
 static STARTED_NS: AtomicU64 = AtomicU64::new(0);
 /// The process whose memory this is; a child by `vfork` or a raw `clone` sees another pid.
 static PID: AtomicU32 = AtomicU32::new(0);
-/// Bytes by which the program itself moved the break.
-pub static BRK_BYTES: AtomicU64 = AtomicU64::new(0);
+/// Bytes by which the program itself moved the break: a total of this process.
+static BRK_BYTES: AtomicU64 = AtomicU64::new(0);
+/// See [`was_break_moved`].
+static BREAK_MOVED: AtomicBool = AtomicBool::new(false);
 
 /// True while calls are recorded.
 #[inline(always)]
@@ -90,6 +92,33 @@ pub fn note_usable_size_asked() {
     if !was_usable_size_asked() {
         USABLE_SIZE_ASKED.store(true, Relaxed);
     }
+}
+
+/// True if the program, or the one it was forked from, has moved the break itself: a part of the break may be
+/// the program's own from then on.
+pub fn was_break_moved() -> bool {
+    BREAK_MOVED.load(Relaxed)
+}
+
+/// The program has moved the break by so many bytes, up or (as a wrapped number) down.
+pub fn note_break_moved(by_bytes: u64) {
+    if by_bytes == 0 {
+        return; // asked where it is
+    }
+    BREAK_MOVED.store(true, Relaxed);
+    if tracking() {
+        BRK_BYTES.fetch_add(by_bytes, Relaxed);
+    }
+}
+
+/// Bytes by which this process has moved the break while it was recorded.
+pub fn brk_bytes() -> u64 {
+    BRK_BYTES.load(Relaxed)
+}
+
+/// In a forked child: the total is its own, what lies in the break is not.
+pub fn forget_brk_bytes() {
+    BRK_BYTES.store(0, Relaxed);
 }
 
 /// Stops recording new blocks, or begins again.

@@ -296,19 +296,27 @@ pub unsafe extern "C" fn mremap(
     r
 }
 
-/// `sbrk`: accounted as a total; the allocator's own calls do not come here.
+/// True if the program itself moves the break: neither the allocator during a hook, nor an allocator that is a
+/// library of its own at some other time.
+fn moves_break(sp: usize) -> bool {
+    // SAFETY: at the entry of the exported function the stack pointer is at the return address.
+    let caller = unsafe { *core::ptr::with_exposed_provenance::<usize>(sp) };
+    local().phase.load(Relaxed) == IDLE && !in_allocators_own_library(caller)
+}
+
+/// `sbrk`: accounted as a total; glibc's own calls do not come here.
 ///
 /// # Safety
-/// As `sbrk`.
-pub unsafe extern "C" fn sbrk(increment: isize) -> usize {
+/// As `sbrk`; `sp` is the stack pointer at the entry of the exported symbol.
+pub unsafe extern "C" fn sbrk(increment: isize, sp: usize, _bp: usize) -> usize {
     type F = unsafe extern "C" fn(isize) -> usize;
     if !ready() || ORIGINALS.sbrk.load(Relaxed) == 0 {
         return FAILED;
     }
     // SAFETY: the original has this type.
     let r = unsafe { original::<F>(&ORIGINALS.sbrk)(increment) };
-    if r != FAILED && local().phase.load(Relaxed) == IDLE && state::tracking() {
-        state::BRK_BYTES.fetch_add(increment as u64, Relaxed);
+    if r != FAILED && moves_break(sp) {
+        state::note_break_moved(increment as u64);
     }
     r
 }
@@ -316,8 +324,8 @@ pub unsafe extern "C" fn sbrk(increment: isize) -> usize {
 /// `brk`: accounted as `sbrk` is.
 ///
 /// # Safety
-/// As `brk`.
-pub unsafe extern "C" fn brk(end: usize) -> i32 {
+/// As `brk`; see [`sbrk`].
+pub unsafe extern "C" fn brk(end: usize, sp: usize, _bp: usize) -> i32 {
     type F = unsafe extern "C" fn(usize) -> i32;
     type Sbrk = unsafe extern "C" fn(isize) -> usize;
     if !ready() || ORIGINALS.brk.load(Relaxed) == 0 {
@@ -327,8 +335,8 @@ pub unsafe extern "C" fn brk(end: usize) -> i32 {
     unsafe {
         let before = original::<Sbrk>(&ORIGINALS.sbrk)(0);
         let r = original::<F>(&ORIGINALS.brk)(end);
-        if r == 0 && local().phase.load(Relaxed) == IDLE && state::tracking() {
-            state::BRK_BYTES.fetch_add(end.wrapping_sub(before) as u64, Relaxed);
+        if r == 0 && moves_break(sp) {
+            state::note_break_moved(end.wrapping_sub(before) as u64);
         }
         r
     }

@@ -4,8 +4,6 @@
 //! All memory that the program can reach counts, but for what is known not to: heaps (their live
 //! blocks are reached one by one), dead parts of stacks, leaktrack's own memory, code.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use super::heap;
 use super::index::BlockIndex;
 use super::memory::{Manner, Memory, Stop};
@@ -175,13 +173,12 @@ fn heaps(regions: &[Region], index: &BlockIndex, memory: &Memory, out: &mut Rang
         whole &= not_theirs.add(start, end);
     }
     not_theirs.tidy();
-    let brk_bytes = state::BRK_BYTES.load(Relaxed);
     for region in regions.iter().filter(|region| is_private(region)) {
-        let break_is_glibcs = heap::is_glibc() && region.kind == Kind::Break;
-        whole &= if break_is_glibcs && brk_bytes == 0 {
-            out.add(region.start, region.end)
-        } else if break_is_glibcs {
+        let is_break = region.kind == Kind::Break;
+        whole &= if is_break && state::was_break_moved() {
             true // the program has a share in it: all of it counts
+        } else if is_break && heap::is_glibc() {
+            out.add(region.start, region.end)
         } else {
             not_theirs.without(region.start, region.end, |start, end| {
                 heap::find(start, end, index, memory, out)

@@ -244,7 +244,7 @@ impl Source for Engine {
     }
 
     fn brk_bytes(&self) -> u64 {
-        state::BRK_BYTES.load(Relaxed)
+        state::brk_bytes()
     }
 
     fn own_memory_bytes(&self) -> u64 {

@@ -771,6 +771,45 @@ fn a_forked_child_keeps_what_lies_in_a_break_that_its_parent_moved() {
     expect_held(&child.expect("the child's").json, "hold_in_break");
 }
 
+/// A file system of its own in memory, which numbers its files from the beginning.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// `None` unless root asks.
+    fn mount() -> Option<Tmpfs> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mounted = Command::new(tool("mount"))
+            .args(["-t", "tmpfs", "none"])
+            .arg(folder.path())
+            .output();
+        let mounted = is_root() && mounted.expect("mount").status.success();
+        mounted.then_some(Tmpfs(folder))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new(tool("umount")).arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_file_with_the_number_of_the_recording_holds_what_it_points_to() {
+    let Some([ours, theirs]) = Tmpfs::mount().zip(Tmpfs::mount()).map(<[Tmpfs; 2]>::from) else {
+        eprintln!("skipped in part: nobody but root mounts file systems");
+        let case = Case::of("same_inode.c").arg(".").file("1", "");
+        let tracked = case.tracked();
+        expect_held(&tracked.report().json, "hold_in_file");
+        return;
+    };
+    let recording = ours.0.path().join("a.ltk");
+    let path = recording.to_string_lossy();
+    let case = Case::of("same_inode.c").args([theirs.0.path(), &recording]);
+    let case = case.output(&path).file("1", "");
+    case.tracked().outcome.expect_code(0);
+    expect_held(&Report::read(&[&recording]).json, "hold_in_file");
+}
+
 #[test]
 fn what_only_the_kernel_has_pointers_to_is_held() {
     let mut running = Case::of("epoll_held.c").start_tracked();

@@ -30,8 +30,12 @@ pub struct Region {
     pub executable: bool,
     pub shared: bool,
     pub kind: Kind,
-    pub inode: u64,
+    /// The file: device (major and minor number) and inode, which only together tell files apart.
+    pub file: File,
 }
+
+/// See [`Region::file`].
+pub type File = (u32, u32, u64);
 
 /// All of it, in order of address; `None` if it cannot be read or there is no memory for it.
 pub fn read() -> Option<AVec<Region>> {
@@ -72,8 +76,11 @@ fn parse(line: &[u8]) -> Option<Region> {
     let dash = range.iter().position(|&byte| byte == b'-')?;
     let (start, end) = range.split_at_checked(dash)?;
     let modes = fields.next()?;
-    let inode = fields.nth(2)?;
-    let inode = crate::config::units::number(inode)?;
+    let device = fields.nth(1)?;
+    let inode = crate::config::units::number(fields.next()?)?;
+    let colon = device.iter().position(|&byte| byte == b':')?;
+    let (major, minor) = device.split_at_checked(colon)?;
+    let number = |text: &[u8]| u32::try_from(hex(text)?).ok();
     let name = fields.next().unwrap_or_default();
     let has = |at: usize, byte: u8| modes.get(at) == Some(&byte);
     Some(Region {
@@ -84,7 +91,7 @@ fn parse(line: &[u8]) -> Option<Region> {
         executable: has(2, b'x'),
         shared: has(3, b's'),
         kind: kind(name),
-        inode,
+        file: (number(major)?, number(minor.get(1..)?)?, inode),
     })
 }
 
@@ -133,6 +140,11 @@ mod tests {
             assert_eq!(kinds(line), (kind, shared, readable));
         }
         assert!(parse(b"").is_none() && parse(b"zz-1 rw-p 0 0:0 0").is_none());
+        // Two file systems number their files alike.
+        let file = |line: &[u8]| parse(line).unwrap().file;
+        let one = file(b"7f0000000000-7f0000001000 rw-s 00000000 00:2c 9  /run/a.ltk");
+        let other = file(b"7f0000000000-7f0000001000 rw-s 00000000 103:2d 9  /run/b/pool");
+        assert_eq!((one, other), ((0, 0x2c, 9), (0x103, 0x2d, 9)));
     }
 
     #[test]

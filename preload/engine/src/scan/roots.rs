@@ -73,11 +73,11 @@ pub fn find(
         return Ok(None);
     }
     out.tidy();
-    let own_inode = own_file
+    let own_file = own_file
         .and_then(|addr| regions::at(regions, addr))
-        .map(|region| region.inode);
+        .map(|region| region.file);
     for region in regions {
-        if !may_hold_roots(region) || (region.shared && Some(region.inode) == own_inode) {
+        if !may_hold_roots(region) || (region.shared && Some(region.file) == own_file) {
             continue;
         }
         let manner = Manner::of(region);

@@ -771,6 +771,62 @@ fn a_forked_child_keeps_what_lies_in_a_break_that_its_parent_moved() {
     expect_held(&child.expect("the child's").json, "hold_in_break");
 }
 
+#[test]
+fn memory_mapped_where_a_block_was_when_it_was_listed_holds_what_it_points_to() {
+    let mut running = Case::of("stale_blocks.c").start_tracked();
+    reach(&mut running, "1");
+    // So slow that the program is done before the first pass begins.
+    let asker = Command::new(&product().command)
+        .args(["scan", &running.pid().to_string(), "--format", "json"])
+        .args(["--apart", "1ms", "--cpu", "10"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command");
+    await_scan(&running);
+    pass(&running, "1");
+    reach(&mut running, "2");
+    let output = asker.wait_with_output().expect("its report");
+    assert!(output.status.success(), "{output:?}");
+    let report = serde_json::from_slice(&output.stdout).expect("JSON");
+    expect_held(&report, "hold_in_mapping");
+    pass(&running, "2");
+    running.finish().outcome.expect_code(0);
+}
+
+#[test]
+fn data_that_the_kernel_joined_with_an_allocators_memory_hold_what_they_point_to() {
+    let flags = ["-shared", "-fPIC", "-DLIB"];
+    let library = program_as("joined_mapping.c", "libjoined_mapping.so", &flags);
+    for allocator in [
+        None,
+        Some("libtcmalloc_minimal.so.4"),
+        Some("libjemalloc.so.2"),
+        Some("libmimalloc.so.2"),
+    ] {
+        let case = Case::of("joined_mapping.c").arg(&library);
+        // tcmalloc's break would lie elsewhere.
+        let case = case.env("TCMALLOC_SKIP_SBRK", "1");
+        let mut running = match allocator {
+            None => case,
+            Some(name) => case.behind(debian_library(name)),
+        }
+        .start_tracked();
+        reach(&mut running, "1");
+        let joined = running.stdout_so_far().contains("joined");
+        println!("{allocator:?}: joined: {joined}");
+        however_scanned(running, |report| expect_held(report, "hold_in_library"));
+    }
+}
+
+#[test]
+fn data_of_a_library_that_allocates_among_other_things_hold_what_they_point_to() {
+    let flags = ["-shared", "-fPIC", "-DLIB"];
+    let library = program_as("app_allocator.c", "libapp_allocator.so", &flags);
+    let mut running = Case::of("app_allocator.c").behind(library).start_tracked();
+    reach(&mut running, "1");
+    however_scanned(running, |report| expect_held(report, "hold_in_library"));
+}
+
 /// A file system of its own in memory, which numbers its files from the beginning.
 struct Tmpfs(tempfile::TempDir);
 

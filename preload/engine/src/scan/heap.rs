@@ -2,8 +2,9 @@
 //! not count as a root, and what is live is reached block by block.
 //!
 //! glibc's layout is read exactly: the break, the heaps of further arenas at multiples of 64 MiB,
-//! and chunks that are mappings of their own. Of any other allocator, a mapping that the program
-//! did not make itself and that holds a recorded block is taken for the allocator's.
+//! and chunks that are mappings of their own. Of any other allocator, what it was seen to map is its
+//! own; where nothing was seen, a mapping that the program did not make itself and that holds a recorded
+//! block is taken for the allocator's.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -12,7 +13,8 @@ use super::memory::Memory;
 use super::ranges::Ranges;
 use super::regions;
 use crate::arena::PAGE_BYTES;
-use crate::{hooks, loader, modules, state, sys};
+use crate::state::{self, LIVE};
+use crate::{hooks, loader, modules, sys};
 
 /// glibc begins the heaps of further arenas at multiples of this.
 const ARENA_HEAP_BYTES: usize = 64 << 20;
@@ -85,10 +87,22 @@ pub fn account(out: &mut Ranges) -> bool {
     if is_glibc() {
         return arena == 0 || out.add(arena, arena + ARENA_BYTES);
     }
-    // A library that does nothing but allocate; in an executable other data lie beside.
     let (start, end) = hooks::allocator();
-    let exe = modules::find(start).is_none_or(|placement| placement.module == 1);
-    exe || out.add(start, end)
+    let module = modules::find(start).and_then(|placement| modules::by_id(placement.module));
+    let allocates = module.is_some_and(|module| does_nothing_but_allocate(module.path()));
+    !allocates || out.add(start, end)
+}
+
+/// True for a library with an allocator's name. An executable, or a library that allocates among other
+/// things, has data of the program beside its account.
+fn does_nothing_but_allocate(path: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"malloc", b"hoard", b"scudo"];
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let has = |part: &[u8]| {
+        name.windows(part.len())
+            .any(|window| window.eq_ignore_ascii_case(part))
+    };
+    has(b".so") && NAMES.into_iter().any(has)
 }
 
 /// glibc gives blocks from this size on mappings of their own, unless it is told otherwise.
@@ -124,17 +138,27 @@ pub fn is_glibc() -> bool {
     GLIBC.load(Relaxed)
 }
 
-/// Adds to `heap` what an allocator owns of one piece of anonymous memory. False: no memory.
+/// Adds to `heap` what an allocator owns of one piece of anonymous memory; `held` is what another one than
+/// glibc's was seen to map. False: no memory.
 pub fn find(
     start: usize,
     end: usize,
     index: &BlockIndex,
     memory: &Memory,
+    held: &Ranges,
     heap: &mut Ranges,
 ) -> bool {
     if !is_glibc() {
-        let any = index.first_from(start) < index.first_from(end);
-        return !any || heap.add(start, end);
+        if index.first_from(start) == index.first_from(end) {
+            return true;
+        }
+        // The kernel joins mappings: others may lie in one piece with the allocator's.
+        let mut any = false;
+        let whole = held.within(start, end, |start, end| {
+            any = true;
+            heap.add(start, end)
+        });
+        return if any { whole } else { heap.add(start, end) };
     }
     let mut arena = start.next_multiple_of(ARENA_HEAP_BYTES);
     let mut from = start;
@@ -165,6 +189,9 @@ fn arena_heap(at: usize, end: usize, memory: &Memory) -> Option<usize> {
 
 /// The chunks of their own in a piece without an arena's heap. A block that is no such chunk makes
 /// all of the piece a heap: the break was in use, and the first arena went on elsewhere.
+///
+/// Only a block that is live tells: others may have mapped memory where one was freed since the index was
+/// made. It is looked up after what stands before it was read: then that was its own.
 fn chunks(
     start: usize,
     end: usize,
@@ -173,20 +200,81 @@ fn chunks(
     heap: &mut Ranges,
 ) -> bool {
     for at in index.first_from(start)..index.first_from(end) {
-        let Some((addr, _)) = index.block(at) else {
+        let Some((addr, block)) = index.block(at) else {
             break;
         };
         let Some([padding, size]) = memory.words_at::<2>(addr.wrapping_sub(HEADER_BYTES)) else {
             continue; // it was freed meanwhile, and its mapping with it
         };
+        // Of one that `realloc` is at nothing is known; it counts as a root for once.
+        if LIVE.get(addr) != Some(block) {
+            continue;
+        }
         if size & MAPPED == 0 {
             return heap.add(start, end);
         }
-        let from = (addr - HEADER_BYTES).saturating_sub(padding as usize);
-        let to = (addr - HEADER_BYTES).saturating_add((size & !FLAGS) as usize);
-        if !heap.add(from.max(start), to.min(end)) {
+        if let Some((from, to)) = mapped_chunk(addr, block.size, padding, size)
+            && !heap.add(from.max(start), to.min(end))
+        {
             return false;
         }
     }
     true
+}
+
+/// Where a chunk of its own lies, of a block of so many bytes with these two words in front of it; `None` if they
+/// are none of such a chunk's: it is whole pages.
+fn mapped_chunk(addr: usize, bytes: u64, padding: u64, size: u64) -> Option<(usize, usize)> {
+    let chunk = addr.checked_sub(HEADER_BYTES)?;
+    let from = chunk.checked_sub(usize::try_from(padding).ok()?)?;
+    let to = chunk.checked_add(usize::try_from(size & !FLAGS).ok()?)?;
+    let holds = to >= addr.checked_add(usize::try_from(bytes).ok()?)?;
+    let pages = from.is_multiple_of(PAGE_BYTES) && to.is_multiple_of(PAGE_BYTES);
+    (pages && holds).then_some((from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_that_do_nothing_but_allocate() {
+        for path in [
+            &b"/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"[..],
+            b"/usr/lib/libtcmalloc_minimal.so.4.5.10",
+            b"libmimalloc.so",
+            b"/opt/libHoard.so",
+        ] {
+            assert!(does_nothing_but_allocate(path));
+        }
+        for path in [
+            &b"/opt/malloc/libengine.so"[..],
+            b"/opt/jemalloc-test",
+            b"/usr/bin/program",
+            b"",
+        ] {
+            assert!(!does_nothing_but_allocate(path));
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_its_own_is_whole_pages_around_its_block() {
+        let (at, page) = (0x7f00_0000_0000, PAGE_BYTES as u64);
+        let of = |addr, bytes, padding, size| mapped_chunk(addr, bytes, padding, size);
+        let plain = of(at + 16, 300_000, 0, 74 * page + MAPPED);
+        assert_eq!(plain, Some((at, at + 74 * PAGE_BYTES)));
+        // Aligned to more than a page: what lies before it belongs to the chunk.
+        let odd = of(at + 0x10_0000, 4000, 0x10_0000 - 16, 2 * page + MAPPED);
+        assert_eq!(odd, None, "no whole pages");
+        let aligned = of(at + 0x10_0000, 4000, 0x10_0000 - 16, page + 16 + MAPPED);
+        assert_eq!(aligned, Some((at, at + 0x10_1000)));
+        assert_eq!(
+            of(at + 16, 300_000, 0, 2 * page + MAPPED),
+            None,
+            "too short"
+        );
+        assert_eq!(of(at + 16, 100, 8, page + MAPPED), None);
+        assert_eq!(of(8, 100, 0, page), None);
+        assert_eq!(of(at + 16, u64::MAX, u64::MAX, u64::MAX), None);
+    }
 }

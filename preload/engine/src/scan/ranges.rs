@@ -66,6 +66,22 @@ impl Ranges {
         }
         from >= end || show(from, end)
     }
+
+    /// Shows what of `[start, end)` is in these ranges, which must be tidy; ends early when `show` says false,
+    /// and says so.
+    pub fn within(
+        &self,
+        start: usize,
+        end: usize,
+        mut show: impl FnMut(usize, usize) -> bool,
+    ) -> bool {
+        let all = self.as_slice();
+        let first = all.partition_point(|range| range.1 <= start);
+        let from_there = all.get(first..).unwrap_or_default().iter();
+        from_there
+            .take_while(|range| range.0 < end)
+            .all(|&(low, high)| show(low.max(start), high.min(end)))
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +90,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn differences() {
+    fn differences_and_what_is_common() {
         let mut ranges = Ranges::new();
         for (start, end) in [(50, 60), (10, 20), (15, 30), (60, 70), (5, 5)] {
             assert!(ranges.add(start, end));
@@ -93,5 +109,17 @@ mod tests {
         assert_eq!(without(12, 28), []);
         assert_eq!(without(20, 55), [(30, 50)]);
         assert_eq!(without(70, 80), [(70, 80)]);
+        let within = |start, end| {
+            let mut left = Vec::new();
+            ranges.within(start, end, |a, b| {
+                left.push((a, b));
+                true
+            });
+            left
+        };
+        assert_eq!(within(0, 100), [(10, 30), (50, 70)]);
+        assert_eq!(within(12, 55), [(12, 30), (50, 55)]);
+        assert_eq!(within(30, 50), []);
+        assert!(!ranges.within(0, 100, |start, _| start > 10));
     }
 }

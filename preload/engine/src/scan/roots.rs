@@ -6,6 +6,7 @@
 
 use super::heap;
 use super::index::BlockIndex;
+use super::listing;
 use super::memory::{Manner, Memory, Stop};
 use super::ranges::Ranges;
 use super::regions::{self, Kind, Region};
@@ -13,9 +14,10 @@ use super::room::Room;
 use super::stacks;
 use super::threads::{Doing, Thread};
 use super::x86_64::{ALL_REGISTERS, PRESERVED};
-use crate::arena::{self, AVec};
-use crate::state::{self, MAPPINGS};
-use crate::{helper, hooks, modules};
+use crate::arena::{self, AVec, PAGE_BYTES};
+use crate::mappings::MappingTable;
+use crate::state::{self, HELD, LIVE, MAPPINGS};
+use crate::{helper, hooks, loader, modules};
 
 /// A range to be read for pointers.
 #[derive(Clone, Copy, Debug)]
@@ -166,22 +168,27 @@ fn heaps(regions: &[Region], index: &BlockIndex, memory: &Memory, out: &mut Rang
         .as_slice()
         .iter()
         .all(|&(start, end)| not_theirs.add(start, end));
-    let Some(mut mapped) = program_mappings() else {
-        return false;
-    };
-    while let Some((start, end)) = mapped.pop() {
-        whole &= not_theirs.add(start, end);
+    whole &= add_all(&MAPPINGS, &mut not_theirs);
+    for region in regions.iter().filter(|region| is_private(region)) {
+        if let Some(end) = image_end(region.start) {
+            whole &= not_theirs.add(region.start, end);
+        }
     }
     not_theirs.tidy();
+    let mut held = Ranges::new();
+    whole &= add_all(&HELD, &mut held);
+    held.tidy();
+    // Blocks are looked up.
+    let _calm = heap::is_glibc().then(|| listing::hold(&LIVE));
     for region in regions.iter().filter(|region| is_private(region)) {
         let is_break = region.kind == Kind::Break;
         whole &= if is_break && state::was_break_moved() {
             true // the program has a share in it: all of it counts
         } else if is_break && heap::is_glibc() {
-            out.add(region.start, region.end)
+            not_theirs.without(region.start, region.end, |start, end| out.add(start, end))
         } else {
             not_theirs.without(region.start, region.end, |start, end| {
-                heap::find(start, end, index, memory, out)
+                heap::find(start, end, index, memory, &held, out)
             })
         };
     }
@@ -192,12 +199,28 @@ fn is_private(region: &Region) -> bool {
     matches!(region.kind, Kind::Anonymous | Kind::Break) && !region.shared && region.writable
 }
 
-/// The program's own mappings.
-fn program_mappings() -> Option<Room<(usize, usize)>> {
+/// Where the object ends whose data lie here: of its last pages, which are of no file, the kernel makes one
+/// region with what is mapped behind them. Any object, also one that nobody has come by yet.
+fn image_end(addr: usize) -> Option<usize> {
+    let end = match loader::find_object(addr) {
+        Some(found) => found.end,
+        None => modules::find(addr)?.image.end,
+    };
+    end.checked_next_multiple_of(PAGE_BYTES)
+}
+
+/// Adds all mappings of a table. False: no memory.
+fn add_all(table: &MappingTable, ranges: &mut Ranges) -> bool {
+    // Under the table's lock nothing is allocated.
     let mut count = 0;
-    MAPPINGS.for_each(|_| count += 1);
-    let mut room = Room::of(count + count / 8 + 64)?;
+    table.for_each(|_| count += 1);
+    let Some(mut room) = Room::of(count + count / 8 + 64) else {
+        return false;
+    };
     let mut whole = true;
-    MAPPINGS.for_each(|mapping| whole &= room.push((mapping.start, mapping.end)));
-    whole.then_some(room)
+    table.for_each(|mapping| whole &= room.push((mapping.start, mapping.end)));
+    while let Some((start, end)) = room.pop() {
+        whole &= ranges.add(start, end);
+    }
+    whole
 }

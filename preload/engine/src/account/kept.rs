@@ -34,8 +34,15 @@ const HEAP_INFOS: [usize; 2] = [0x30, 0x20];
 
 /// The random word in each chunk of a tcache (glibc 2.34), once it was found. It never changes, nor does it in a child.
 static KEY: AtomicU64 = AtomicU64::new(0);
-/// The key is no address.
-const LEAST_KEY: u64 = 1 << 47;
+/// Chunks one after the other that must have the same word for it to be the key.
+const ALIKE: u32 = 3;
+
+/// The key is random: it is no address, no small negative number, and no pattern that fills memory.
+fn may_be_key(word: u64) -> bool {
+    const LEAST: u64 = 1 << 47;
+    const NEGATIVE: u64 = u64::MAX << 32;
+    (LEAST..NEGATIVE).contains(&word) && word != word.rotate_left(8)
+}
 
 /// Pages copied one after the other, up to a bound.
 pub struct Reader {
@@ -118,6 +125,8 @@ pub struct Gaps<'a> {
     pub kept_bytes: u64,
     /// A word that may be the key.
     candidate: u64,
+    /// Chunks that have it.
+    alike: u32,
 }
 
 impl<'a> Gaps<'a> {
@@ -141,6 +150,7 @@ impl<'a> Gaps<'a> {
             gap: None,
             kept_bytes: 0,
             candidate: 0,
+            alike: 0,
         }
     }
 
@@ -228,14 +238,18 @@ impl<'a> Gaps<'a> {
         key != 0 && reader.word(self.regions, at + 24) == Some(key as usize)
     }
 
-    /// Two large chunks in a tcache have the same word.
+    /// Large chunks in a tcache have the same word.
     #[cold]
     fn learn(&mut self, at: usize, reader: &mut Reader) {
         let word = reader.word(self.regions, at + 24).unwrap_or(0) as u64;
-        if word >= LEAST_KEY && word == self.candidate {
+        self.alike = match word == self.candidate {
+            true => self.alike.saturating_add(1),
+            false => 1,
+        };
+        self.candidate = word;
+        if self.alike >= ALIKE && may_be_key(word) {
             KEY.store(word, Relaxed);
         }
-        self.candidate = word;
     }
 
     /// The size of the chunk at an address, if there may be one.
@@ -336,11 +350,26 @@ mod tests {
         heap.chunk(4 * PAGE, false, 0);
         assert_eq!(heap.kept_pages(), 1);
 
-        // Large ones in use on pages 4 and 9 have the key; a fast one does not count.
+        // Words that are alike, but not as random as the key, or that only two have.
         KEY.store(0, Relaxed);
+        for (word, times) in [
+            (usize::MAX, 4),
+            (usize::MAX - 1, 4),
+            (0xa5a5_a5a5_a5a5_a5a5, 4),
+            (A_KEY, 2),
+        ] {
+            let mut heap = Heap::new();
+            heap.chunk(4 * PAGE, false, 0);
+            (0..times).for_each(|_| heap.chunk(512, true, word));
+            heap.kept_pages();
+            assert_eq!(KEY.load(Relaxed), 0, "{word:x}");
+        }
+
+        // Large ones in use on pages 4 and 9 have the key; a fast one does not count.
         let mut heap = Heap::new();
         heap.chunk(4 * PAGE, false, 0);
-        heap.chunk(512, true, A_KEY);
+        heap.chunk(256, true, A_KEY);
+        heap.chunk(256, true, A_KEY);
         heap.chunk(5 * PAGE - 512, false, 0);
         heap.chunk(512, true, A_KEY);
         heap.chunk(2 * PAGE, false, 0);

@@ -495,8 +495,11 @@ impl Group {
         self.next_bits.store(0, Relaxed);
     }
 
-    /// Gives the table of a group without blocks back. For who is inside.
+    /// Gives the table of a group without blocks back, and forgets how often threads took it from each
+    /// other. For who is inside.
     pub(super) fn trim(&self) {
+        // Who took it from whom weeks ago says nothing of today; a few more times are soon over.
+        self.marks.fetch_and(!LOSSES, Relaxed);
         if self.len() != 0 || !self.has_table() {
             return;
         }

@@ -1,7 +1,8 @@
 //! Owns the first pass in a forked copy of the process, in which nothing moves while it is read.
 //!
 //! The copy is made by a bare `clone`: no handler of the host runs, its end raises no signal, no
-//! `wait` of the host tells of it, and the kernel ends it with this thread. It holds no file of the
+//! `wait` of the host tells of it unless it asks for every kind of child (`__WALL`, `__WCLONE`), and
+//! the kernel ends it with this thread. It holds no file of the
 //! host's (the helper has a descriptor table of its own), is the first to go when memory runs out,
 //! and gives way to everybody else. Threads of the process wait while the kernel copies the page
 //! tables, and memory that they write to meanwhile is there twice. It must never call a hook.

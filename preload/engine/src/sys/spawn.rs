@@ -148,9 +148,13 @@ pub fn begin_copy() {
     }
 }
 
-/// Kills a child of this process.
+/// Kills a child of this process, unless it is gone: the host may have taken its end (`__WALL`), and the number may be
+/// that of another process since.
 pub fn kill_child(pid: usize) {
-    // SAFETY: the number of a child that was not reaped yet, so nobody else's.
+    if reap(pid, true) {
+        return;
+    }
+    // SAFETY: the number of a child that was not reaped a moment ago, so nobody else's.
     unsafe { syscall6(nr::TGKILL, pid, pid, SIGKILL as usize, 0, 0, 0) };
 }
 

@@ -216,6 +216,26 @@ fn row(browser: &Browser, name: &str) -> Vec<String> {
         .collect()
 }
 
+/// Recordings made before snapshots told them.
+#[test]
+fn temporary_blocks_of_old_recordings_are_those_of_the_last_list() {
+    let mut r = Recording::new();
+    let site = r.heap(0x4444);
+    r.every_second(30, |_| vec![(site, 10, 5_000, 10, 5_000)]);
+    r.sizes(10_000, &[(site, 13, &[(6, 100)])]);
+    r.sizes(30_000, &[(site, 40, &[(6, 300)])]);
+    let report = assemble(&r.family(), &options());
+    assert_eq!(report.sites[0].temporary, Some(40));
+    let page = html(&report);
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    let data: Value = serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap();
+    assert_eq!(data["curves"]["temporary"], serde_json::Value::Null);
+    assert_eq!(
+        data["curves"]["allocations"].as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
 #[test]
 fn the_page_holds_the_figures_of_the_document() {
     let report = shop();

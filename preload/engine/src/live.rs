@@ -34,9 +34,8 @@ use holder::Holder;
 use huge::HugeSizes;
 use shard::Shard;
 
-/// Number of shards. Who is there has a large block; ten million of them are 20 thousand a shard, which is copied to a larger
-/// table in less than a millisecond.
-const SHARDS: usize = 512;
+/// Number of shards. Who is there has a large block; a million of them are eight thousand a shard.
+const SHARDS: usize = 128;
 
 /// Parts that all groups are visited in.
 const GROUP_PARTS: usize = 512;

@@ -30,22 +30,10 @@ void *realloc(void *p, size_t n) {
 }
 #else
 #define _GNU_SOURCE
-#include "keep.h"
+#include "held.h"
 #include <dlfcn.h>
-#define COUNT 60
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_in_library) MAKER(lose_plain)
 static void **held;
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 NOIPA static void work(void) {
     for (int i = 0; i < COUNT; i++) {
         held[i] = hold_in_library();

@@ -1,25 +1,13 @@
 /* A server's connections: 60 blocks of hold_connection, to which only the kernel has pointers (epoll_event.data), half of them with
  * a tag in the lowest bit; and 60 of lose_connection, whose descriptors were closed. Says "at 1" and waits for the file "1".
  * build: -O0 */
-#include "keep.h"
+#include "held.h"
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#define COUNT 60
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_connection) MAKER(lose_connection)
 
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 
 NOIPA static int watch(int epoll, void *block, int tag) {
     int fd = eventfd(0, 0);

@@ -4,21 +4,13 @@
  * and waits for the file "1".
  * build: -O0 */
 #define _GNU_SOURCE
-#include "keep.h"
+#include "held.h"
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#define COUNT 60
 #define BYTES (2ul << 20)
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_shared) MAKER(hold_private) MAKER(hold_without_file) MAKER(lose_unmapped)
 
 static int open_file(int huge) {
@@ -36,10 +28,6 @@ static void **fill(int flags, int fd, void *(*maker)(void)) {
     return start;
 }
 
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 
 NOIPA static void work(int huge) {
     int fd = open_file(huge), of_none = MAP_PRIVATE | MAP_ANONYMOUS | (huge ? MAP_HUGETLB : 0);

@@ -1,24 +1,12 @@
 /* 60 blocks of hold_in_file, to which only a shared mapping of a file points, and 60 of lose_plain. Says "at 1" and waits for the file "1".
  * usage: same_inode FOLDER [OTHER]: the file is made in FOLDER, with the number that the file OTHER has in its own file system.
  * build: -O0 */
-#include "keep.h"
+#include "held.h"
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#define COUNT 60
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_in_file) MAKER(lose_plain)
 static void **shared;
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 NOIPA static void work(void) {
     for (int i = 0; i < COUNT; i++) {
         shared[i] = hold_in_file();

@@ -2,22 +2,10 @@
  * that it forks after that. Says "at 1" and waits for the file "1".
  * build: -O0 */
 #define _DEFAULT_SOURCE
-#include "keep.h"
+#include "held.h"
 #include <sys/wait.h>
-#define COUNT 60
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_in_break) MAKER(lose_plain)
 static void **in_break;
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 NOIPA static void work(void) {
     for (int i = 0; i < COUNT; i++) {
         in_break[i] = hold_in_break();

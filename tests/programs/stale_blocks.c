@@ -3,27 +3,15 @@
  * to the blocks moves there. Says "at 1" before and "at 2" after, and ends when there is the file "2".
  * build: -O0 */
 #define _GNU_SOURCE
-#include "keep.h"
+#include "held.h"
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#define COUNT 60
 #define LARGE 300000ul
 #define CHUNK 303104ul /* with its header, in whole pages */
-#define MAKER(name)                              \
-    NOIPA static void *name(void) {              \
-        char *block = malloc(200);               \
-        CHECK(block != NULL);                    \
-        memset(block, 0x5a, 200);                \
-        return block;                            \
-    }
 MAKER(hold_in_mapping) MAKER(lose_plain)
 static void **holder;
 static char *large[COUNT];
-NOIPA static void scrub(void) {
-    volatile char junk[32768];
-    memset((void *)junk, 0, sizeof junk);
-}
 NOIPA static void work(void) {
     void *others = NULL;
     for (int i = 0; i < 400000; i++) {

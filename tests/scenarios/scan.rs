@@ -722,6 +722,22 @@ fn odd_roots_under_other_allocators() {
     }
 }
 
+/// The report on a scan during which the program, told so once the scan has begun, goes from step 1 to step 2.
+fn scan_during_step(running: &mut Running, how: &[&str]) -> Value {
+    let asker = Command::new(&product().command)
+        .args(["scan", &running.pid().to_string(), "--format", "json"])
+        .args(how)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command");
+    await_scan(running);
+    pass(running, "1");
+    reach(running, "2");
+    let output = asker.wait_with_output().expect("its report");
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
 /// Of a site whose 60 blocks are held, and `lose_plain`, whose 60 are lost.
 #[track_caller]
 fn expect_held(report: &Value, held: &str) {
@@ -776,18 +792,7 @@ fn memory_mapped_where_a_block_was_when_it_was_listed_holds_what_it_points_to() 
     let mut running = Case::of("stale_blocks.c").start_tracked();
     reach(&mut running, "1");
     // So slow that the program is done before the first pass begins.
-    let asker = Command::new(&product().command)
-        .args(["scan", &running.pid().to_string(), "--format", "json"])
-        .args(["--apart", "1ms", "--cpu", "10"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the command");
-    await_scan(&running);
-    pass(&running, "1");
-    reach(&mut running, "2");
-    let output = asker.wait_with_output().expect("its report");
-    assert!(output.status.success(), "{output:?}");
-    let report = serde_json::from_slice(&output.stdout).expect("JSON");
+    let report = scan_during_step(&mut running, &["--apart", "1ms", "--cpu", "10"]);
     expect_held(&report, "hold_in_mapping");
     pass(&running, "2");
     running.finish().outcome.expect_code(0);
@@ -950,18 +955,7 @@ fn what_a_program_keeps_behind_the_bytes_that_it_asked_for_is_held() {
 fn a_scan_finds_out_that_not_every_block_is_known_while_it_is_made() {
     let mut running = Case::of("found_out_late.c").start_tracked();
     reach(&mut running, "1");
-    let asker = Command::new(&product().command)
-        .args(["scan", &running.pid().to_string(), "--format", "json"])
-        .args(["--apart", "1s", "--cpu", "100"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the command");
-    await_scan(&running);
-    pass(&running, "1");
-    reach(&mut running, "2");
-    let output = asker.wait_with_output().expect("its report");
-    assert!(output.status.success(), "{output:?}");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let report = scan_during_step(&mut running, &["--apart", "1s", "--cpu", "100"]);
     let told = last(&report);
     assert_eq!(told["complete"], true, "{told}");
     assert_eq!(told["lower_bound"], true, "{told}");

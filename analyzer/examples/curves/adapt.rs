@@ -4,7 +4,7 @@
 use leaktrack_analyzer::model::process::GRID_POINTS;
 use leaktrack_analyzer::model::{Counters, History};
 use leaktrack_analyzer::verdict::shape::Shape;
-use leaktrack_analyzer::verdict::{Context, Curve, Frame, Opinion, judge};
+use leaktrack_analyzer::verdict::{Context, Curve, Frame, Opinion, judge, p_cut};
 
 use crate::first::{INTERVAL_S, Labelled};
 
@@ -23,7 +23,7 @@ pub fn opinion(labelled: &Labelled) -> Opinion {
     let frame = frame(labelled);
     let history = history(labelled);
     let curve = Curve::new(&frame, &history, None);
-    let context = Context::of([&curve]);
+    let context = Context::of_cut(p_cut(curve.chance_of_trend()));
     let mut opinion = judge(&curve, &context);
     let window_s = labelled.activity.len() as f64 * INTERVAL_S;
     if let (Some(rate), Some(sd)) = (&mut opinion.rate, labelled.sampling_sd.last()) {

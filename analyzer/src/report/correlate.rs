@@ -18,7 +18,8 @@ pub fn with_minor_faults(family: &Family) -> Option<(usize, f64, usize)> {
             .map(|head| head.minor_faults as f64)
             .collect();
         let faults = steps(&faults);
-        if faults.len() < LEAST_STEPS {
+        let vary = faults.windows(2).any(|pair| pair[0] != pair[1]);
+        if faults.len() < LEAST_STEPS || !vary {
             return None;
         }
         let sites = family.sites.iter().enumerate();

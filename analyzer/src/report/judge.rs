@@ -6,12 +6,13 @@ use super::sampled;
 use super::scans;
 use crate::model::{Counters, Family, History, Process, Site};
 use crate::parallel;
-use crate::verdict::{self, Context, Curve, Measured, Opinion, Pattern, Verdict};
+use crate::verdict::{self, Context, Curve, Opinion, Pattern, Verdict};
 
 /// What was found out about a family's curves.
 pub struct Judgement {
     frames: Vec<verdict::Frame>,
-    context: Context,
+    /// See [`Context::of_cut`].
+    p_cut: f64,
     /// On each site, in the order of the family.
     pub opinions: Vec<Opinion>,
     /// Growth of each site in each of its processes, bytes per second.
@@ -23,20 +24,27 @@ impl Judgement {
     pub fn of(family: &Family) -> Self {
         let frames: Vec<verdict::Frame> = family.processes.iter().map(verdict::Frame::of).collect();
         let mut sites: Vec<&Site> = family.sites.iter().collect();
-        let mut measured: Vec<(&Site, Vec<Measured>)> = parallel::map(&mut sites, |site| {
+        // Nearly all are told at once, so that no curve has to be made twice or kept.
+        let all = sites.iter().map(|site| site.parts.len()).sum();
+        let early = parallel::map(&mut sites, |site| {
+            let context = Context::before_others(all);
             let curves = curves(site, &frames);
-            (*site, curves.iter().map(Curve::measured).collect())
+            let chances = curves.iter().map(Curve::chance_of_trend);
+            let chances: Vec<f64> = chances.flatten().collect();
+            (
+                on_curves(&curves, &context),
+                chances,
+                context.was_in_doubt(),
+            )
         });
-        let all = measured.iter().flat_map(|(_, measured)| measured);
-        let context = Context::of_chances(all.filter_map(|measured| measured.chance));
-        let judged = parallel::map(&mut measured, |(site, measured)| {
-            let known = curves(site, &frames)
-                .into_iter()
-                .zip(std::mem::take(measured));
-            let curves: Vec<Curve<'_>> = known.map(|(curve, known)| curve.with(known)).collect();
-            on_curves(&curves, &context)
+        let chances = early.iter().flat_map(|(_, chances, _)| chances);
+        let p_cut = verdict::p_cut(chances.copied());
+        let judged = early.into_iter().zip(&family.sites);
+        let judged = judged.map(|((told, _, in_doubt), site)| match in_doubt {
+            true => on_curves(&curves(site, &frames), &Context::of_cut(p_cut)),
+            false => told,
         });
-        let (mut opinions, rates): (Vec<Opinion>, _) = judged.into_iter().unzip();
+        let (mut opinions, rates): (Vec<Opinion>, Vec<_>) = judged.unzip();
         for (opinion, site) in opinions.iter_mut().zip(&family.sites) {
             weigh_lifetimes(opinion, site, family);
             if let Some(basis) = site.basis() {
@@ -47,7 +55,7 @@ impl Judgement {
             *opinion = lost.unwrap_or_else(|| opinion.clone());
         }
         Self {
-            context,
+            p_cut,
             opinions,
             rates,
             frames,
@@ -85,7 +93,7 @@ impl Judgement {
         let curve = Curve::new(frame, history, None);
         (
             curve.end.live_bytes(),
-            verdict::judge(&curve, &self.context),
+            verdict::judge(&curve, &Context::of_cut(self.p_cut)),
         )
     }
 }

@@ -129,15 +129,6 @@ fn busy_points(process: &Process) -> usize {
     }
 }
 
-/// See [`Curve::measured`].
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// Chance that a curve without a trend looks like this one.
-    pub chance: Option<f64>,
-    whole: Option<Option<Trend>>,
-    shape: Option<Option<Shape>>,
-}
-
 /// A curve to be judged.
 #[derive(Debug)]
 pub struct Curve<'a> {
@@ -158,6 +149,14 @@ pub struct Curve<'a> {
     whole: OnceCell<Option<Trend>>,
     tail: OnceCell<Option<Trend>>,
     shape: OnceCell<Option<Shape>>,
+    moves: OnceCell<Moves>,
+}
+
+/// Indices of the points that are higher, and lower, than the one before.
+#[derive(Debug)]
+struct Moves {
+    rises: Vec<usize>,
+    falls: Vec<usize>,
 }
 
 impl<'a> Curve<'a> {
@@ -207,6 +206,7 @@ impl<'a> Curve<'a> {
             whole: OnceCell::new(),
             tail: OnceCell::new(),
             shape: OnceCell::new(),
+            moves: OnceCell::new(),
         }
     }
 
@@ -215,7 +215,7 @@ impl<'a> Curve<'a> {
     pub fn since_given_back(&self) -> Option<Self> {
         const OUTGROWN: f64 = 1.2;
         const LEAST_POINTS: usize = 16;
-        let (&[at], false) = (self.falls().as_slice(), self.freed_at_exit) else {
+        let (&[at], false) = (self.falls(), self.freed_at_exit) else {
             return None;
         };
         let (before, after) = (self.bytes_at(at - 1), self.bytes_at(at));
@@ -233,34 +233,16 @@ impl<'a> Curve<'a> {
             whole: OnceCell::new(),
             tail: OnceCell::new(),
             shape: OnceCell::new(),
+            moves: OnceCell::new(),
         })
     }
 
-    /// What takes long to find out, and the chance of its trend if it may be one; kept when the curve is
-    /// dropped, so that not all curves of a recording need to be there at once.
-    pub fn measured(&self) -> Measured {
-        let rises = !self.rises().is_empty();
-        if self.is_noisy() {
-            self.shape();
-        } else if rises {
-            self.whole();
-        }
+    /// The chance of its trend, if it may be one.
+    pub fn chance_of_trend(&self) -> Option<f64> {
         let enough = self.points.len() >= super::rules::ENOUGH_POINTS;
-        Measured {
-            chance: (enough && rises).then(|| self.chance()).flatten(),
-            whole: self.whole.get().copied(),
-            shape: self.shape.get().cloned(),
-        }
-    }
-
-    /// The same curve with what was found out before.
-    pub fn with(self, measured: Measured) -> Self {
-        let cell = |known: Option<Option<Shape>>| known.map_or_else(OnceCell::new, OnceCell::from);
-        Self {
-            whole: measured.whole.map_or_else(OnceCell::new, OnceCell::from),
-            shape: cell(measured.shape),
-            ..self
-        }
+        (enough && !self.rises().is_empty())
+            .then(|| self.chance())
+            .flatten()
     }
 
     /// True if live bytes fall as a matter of course: a level in the sense of statistics. Otherwise
@@ -370,22 +352,29 @@ impl<'a> Curve<'a> {
     }
 
     /// Indices of the points that are higher than the one before.
-    pub fn rises(&self) -> Vec<usize> {
-        self.changes(|before, after| after > before)
+    pub fn rises(&self) -> &[usize] {
+        &self.moves().rises
     }
 
     /// Indices of the points that are lower than the one before.
-    pub fn falls(&self) -> Vec<usize> {
-        self.changes(|before, after| after < before)
+    pub fn falls(&self) -> &[usize] {
+        &self.moves().falls
     }
 
-    fn changes(&self, is: impl Fn(f64, f64) -> bool) -> Vec<usize> {
-        let pairs = self.points.iter().zip(self.points.iter().skip(1));
-        pairs
-            .enumerate()
-            .filter(|(_, (before, after))| is(before.xy().1, after.xy().1))
-            .map(|(index, _)| index + 1)
-            .collect()
+    fn moves(&self) -> &Moves {
+        let find = || {
+            let (mut rises, mut falls) = (Vec::new(), Vec::new());
+            for (index, pair) in self.points.windows(2).enumerate() {
+                let [before, after] = [0, 1].map(|at| pair[at].counters.live_bytes());
+                if after > before {
+                    rises.push(index + 1);
+                } else if after < before {
+                    falls.push(index + 1);
+                }
+            }
+            Moves { rises, falls }
+        };
+        self.moves.get_or_init(find)
     }
 
     /// Growth between neighbouring points from `from` on, bytes per second.

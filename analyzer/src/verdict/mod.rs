@@ -16,9 +16,11 @@ pub mod survival;
 mod tests;
 mod wide;
 
+use std::cell::Cell;
+
 use crate::human;
 
-pub use curve::{Curve, Frame, Measured};
+pub use curve::{Curve, Frame};
 pub use opinion::{Estimate, Opinion, Pattern, Verdict};
 pub use rules::{ENOUGH_POINTS, lost};
 
@@ -28,11 +30,15 @@ pub trait Rule {
     fn check(&self, curve: &Curve<'_>, context: &Context) -> Option<Opinion>;
 }
 
-/// What is known only after all curves were measured.
-#[derive(Clone, Copy, Debug)]
+/// How rare a trend has to be to be none of the chance finds among so many sites: known only once the chances of
+/// all are, but of most trends it makes no difference.
+#[derive(Clone, Debug)]
 pub struct Context {
-    /// A trend with a higher p-value may be one of the chance finds among so many sites.
-    pub p_cut: f64,
+    /// A trend with a p-value up to here is told as one.
+    surely: f64,
+    /// One with a higher p-value than this is not.
+    at_most: f64,
+    in_doubt: Cell<bool>,
 }
 
 /// Share of false ones among the trends taken for real.
@@ -41,23 +47,44 @@ const FALSE_DISCOVERY_RATE: f64 = 0.02;
 const CHANCE: f64 = 1e-4;
 
 impl Context {
-    /// From the trends of all curves that change at all.
-    pub fn of<'a>(curves: impl IntoIterator<Item = &'a Curve<'a>>) -> Self {
-        Self::of_chances(
-            curves
-                .into_iter()
-                .filter_map(|curve| curve.measured().chance),
-        )
-    }
-
-    /// From the chances of all trends.
-    pub fn of_chances(chances: impl IntoIterator<Item = f64>) -> Self {
-        let mut p_values: Vec<f64> = chances.into_iter().collect();
+    /// Where a trend with a higher p-value may be one of the chance finds.
+    pub fn of_cut(p_cut: f64) -> Self {
         Self {
-            p_cut: stats::false_discovery_cut(&mut p_values, FALSE_DISCOVERY_RATE)
-                .clamp(CHANCE / p_values.len().max(1) as f64, CHANCE),
+            surely: p_cut,
+            at_most: p_cut,
+            in_doubt: Cell::new(false),
         }
     }
+
+    /// As long as of so many curves no more is known than the one that is judged.
+    pub fn before_others(curves: usize) -> Self {
+        Self {
+            surely: CHANCE / curves.max(1) as f64,
+            at_most: CHANCE,
+            in_doubt: Cell::new(false),
+        }
+    }
+
+    /// True if a trend with this p-value is more than chance.
+    pub fn believes(&self, p: f64) -> bool {
+        let believed = p <= self.at_most;
+        if believed && p > self.surely {
+            self.in_doubt.set(true);
+        }
+        believed
+    }
+
+    /// True if an opinion may be another one once all chances are known.
+    pub fn was_in_doubt(&self) -> bool {
+        self.in_doubt.get()
+    }
+}
+
+/// The cut of [`Context::of_cut`] from the chances of all trends.
+pub fn p_cut(chances: impl IntoIterator<Item = f64>) -> f64 {
+    let mut p_values: Vec<f64> = chances.into_iter().collect();
+    stats::false_discovery_cut(&mut p_values, FALSE_DISCOVERY_RATE)
+        .clamp(CHANCE / p_values.len().max(1) as f64, CHANCE)
 }
 
 /// The opinion on one curve: of the first rule that has one.

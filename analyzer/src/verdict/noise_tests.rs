@@ -141,7 +141,7 @@ fn traffic_that_stops_hides_no_growth_under_noise() {
         (frame.judged, frame.idle_s) = (72, Some(50.0));
         let history = churning(&live);
         let curve = Curve::new(&frame, &history, None);
-        all.add(&judge(&curve, &Context { p_cut: 1e-4 }), 64e3 * 8.0 / 70.0);
+        all.add(&judge(&curve, &Context::of_cut(1e-4)), 64e3 * 8.0 / 70.0);
     }
     assert!(all.found >= 19 && all.held >= 17, "{all:?} of 20");
 }

@@ -76,10 +76,13 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
 /// The slopes between all points of which one is later. Those that are 0 are counted alone: of a curve that
 /// mostly stays where it is they are nearly all.
 struct Slopes {
-    /// Below and above 0, as whole numbers of the same order: these are sorted in half the time.
-    below: Side,
-    above: Side,
+    /// As whole numbers of the same order: these are sorted in half the time.
+    keys: Vec<i64>,
+    /// How many are below 0, and how many are 0.
+    below: usize,
     level: usize,
+    /// Those below 0 and those above, once they are asked for.
+    sides: [Option<Side>; 2],
 }
 
 /// Slopes of one sign, in no order but for what was asked for before.
@@ -105,47 +108,69 @@ impl Side {
 
 impl Slopes {
     fn of(points: &[(f64, f64)]) -> Self {
-        let (mut below, mut above, mut level) = (Vec::new(), Vec::new(), 0);
-        for (i, a) in points.iter().enumerate() {
-            let later = points.get(i + 1..).unwrap_or(&[]);
-            for b in later.iter().filter(|b| b.0 > a.0) {
-                let rise = b.1 - a.1;
-                if rise == 0.0 {
-                    level += 1;
-                } else {
-                    let side = if rise < 0.0 { &mut below } else { &mut above };
-                    side.push(to_key(rise / (b.0 - a.0)));
-                }
+        let mut keys = Vec::with_capacity(points.len() * points.len().saturating_sub(1) / 2);
+        let x: Vec<f64> = points.iter().map(|point| point.0).collect();
+        let y: Vec<f64> = points.iter().map(|point| point.1).collect();
+        let ascending = x.windows(2).all(|pair| pair[1] > pair[0]);
+        for (i, (own_x, own_y)) in points.iter().enumerate() {
+            let later = x[i + 1..].iter().zip(&y[i + 1..]);
+            let key = |(x, y): (&f64, &f64)| to_key((y - own_y) / (x - own_x));
+            match ascending {
+                true => keys.extend(later.map(key)),
+                false => keys.extend(later.filter(|(x, _)| *x > own_x).map(key)),
             }
         }
-        let side = |keys| Side { keys, parted: None };
+        let count = |is: fn(i64) -> bool| keys.iter().map(|key| usize::from(is(*key))).sum();
         Self {
-            below: side(below),
-            above: side(above),
-            level,
+            below: count(|key| key < 0),
+            level: count(|key| key == 0),
+            keys,
+            sides: [None, None],
         }
     }
 
     fn count(&self) -> usize {
-        self.below.keys.len() + self.level + self.above.keys.len()
+        self.keys.len()
     }
 
     /// How many more are above 0 than below.
     fn balance(&self) -> f64 {
-        self.above.keys.len() as f64 - self.below.keys.len() as f64
+        let above = self.keys.len() - self.below - self.level;
+        above as f64 - self.below as f64
     }
 
     /// The slope that so many are below.
     fn at(&mut self, place: usize) -> f64 {
-        let below = self.below.keys.len();
-        let flat = below + self.level;
+        let flat = self.below + self.level;
         let (side, place) = match place {
-            _ if place < below => (&mut self.below, place),
+            _ if place < self.below => (0, place),
             _ if place < flat => return 0.0,
-            _ => (&mut self.above, place - flat),
+            _ => (1, place - flat),
         };
-        from_key(side.at(place))
+        let of_side = || Side {
+            keys: match side {
+                0 => those(&self.keys, self.below, |key| key < 0),
+                _ => those(&self.keys, self.keys.len() - flat, |key| key > 0),
+            },
+            parted: None,
+        };
+        from_key(self.sides[side].get_or_insert_with(of_side).at(place))
     }
+}
+
+/// The `count` of `keys` that `are` wanted. Which ones is not to be foreseen: each is written down, and kept if it is
+/// one.
+fn those(keys: &[i64], count: usize, are: impl Fn(i64) -> bool) -> Vec<i64> {
+    let mut kept = vec![0; count + 1];
+    let mut next = 0;
+    for key in keys {
+        if let Some(slot) = kept.get_mut(next) {
+            *slot = *key;
+        }
+        next += usize::from(are(*key));
+    }
+    kept.truncate(count);
+    kept
 }
 
 /// The order of [`f64::total_cmp`] as that of whole numbers; its own inverse.

@@ -1,6 +1,6 @@
 //! Generated curves with known answers.
 
-use super::{Context, Curve, Frame, Opinion, Pattern, Verdict, judge};
+use super::{Context, Curve, Frame, Opinion, Pattern, Verdict, judge, p_cut};
 use crate::model::process::Ages;
 use crate::model::{Counters, History};
 
@@ -77,7 +77,7 @@ pub fn judged_alone(history: &History, points: usize) -> Opinion {
 
 fn judged_in(frame: &Frame, history: &History) -> Opinion {
     let curve = Curve::new(frame, history, None);
-    judge(&curve, &Context { p_cut: 0.01 })
+    judge(&curve, &Context::of_cut(0.01))
 }
 
 fn of(live: impl Fn(f64) -> f64, points: usize) -> Opinion {
@@ -384,7 +384,7 @@ fn young_blocks_come_and_go_and_old_ones_stay() {
                     median_ms,
                 }),
             ),
-            &Context { p_cut: 0.01 },
+            &Context::of_cut(0.01),
         )
         .verdict
     };
@@ -435,12 +435,47 @@ fn false_alarms_are_rare_among_many_healthy_sites() {
         .iter()
         .map(|history| Curve::new(&shared, history, None))
         .collect();
-    let context = Context::of(&curves);
+    let context = Context::of_cut(p_cut(curves.iter().filter_map(Curve::chance_of_trend)));
     let alarms = curves
         .iter()
         .filter(|curve| judge(curve, &context).verdict == Verdict::Growing)
         .count();
     assert_eq!(alarms, 0, "of 150");
+}
+
+#[test]
+fn what_is_told_before_all_curves_are_known_stays_true() {
+    let mut random = Random(29);
+    let (shared, sites) = (frame(120), 400);
+    let (mut in_doubt, mut growing) = (0, 0);
+    for site in 0..sites {
+        let rise = 0.04 * f64::from(site % 40);
+        let mut kept = 0.0;
+        let live: Vec<f64> = (0..120)
+            .map(|point| {
+                kept += f64::from(u8::from(random.next() < 0.02 * rise));
+                let passing = if site % 2 == 0 { random.next() } else { 0.0 };
+                64e3 * (20.0 + kept + passing + rise * f64::from(point) / 240.0)
+            })
+            .collect();
+        let history = if site % 2 == 0 {
+            churning(&live)
+        } else {
+            levels(&live)
+        };
+        let judged = |context: &Context| judge(&Curve::new(&shared, &history, None), context);
+        let early = Context::before_others(sites as usize);
+        let told = judged(&early);
+        growing += u32::from(told.verdict == Verdict::Growing);
+        if early.was_in_doubt() {
+            in_doubt += 1;
+            continue;
+        }
+        for p_cut in [1e-4 / f64::from(sites), 2e-6, 1e-4] {
+            assert_eq!(judged(&Context::of_cut(p_cut)), told);
+        }
+    }
+    assert!(growing > 20 && in_doubt > 0, "{growing} {in_doubt}");
 }
 
 #[test]

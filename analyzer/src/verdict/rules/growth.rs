@@ -27,10 +27,14 @@ impl Rule for Growth {
     fn check(&self, curve: &Curve<'_>, context: &Context) -> Option<Opinion> {
         let whole = curve.whole()?;
         let goes_on = |later: Trend| later.p <= STILL_P && later.low > 0.0;
-        let tested =
-            whole.p <= context.p_cut && whole.low > 0.0 && curve.later_half().is_some_and(goes_on);
         let ratchet = is_ratchet(curve);
-        if !tested && !ratchet {
+        let tested = || {
+            whole.p <= STILL_P
+                && whole.low > 0.0
+                && curve.later_half().is_some_and(goes_on)
+                && context.believes(whole.p)
+        };
+        if !ratchet && !tested() {
             return None;
         }
         let warm = warm_up_end(curve);

@@ -30,7 +30,7 @@ impl Rule for Noisy {
         }
         let shape = curve.shape()?;
         let trend = shape.trend;
-        let surely = |trend: &Trend| trend.p <= context.p_cut && trend.low > 0.0;
+        let surely = |trend: &Trend| trend.low > 0.0 && context.believes(trend.p);
         let goes_on = shape.best.rises && shape.still >= STILL;
         if goes_on && shape.lead >= LEAD && trend.as_ref().is_some_and(surely) {
             return Some(growth(curve, shape, &trend?.with_steps(shape.uneven)));

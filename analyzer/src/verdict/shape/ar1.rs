@@ -394,7 +394,11 @@ pub fn products(a: &[f64], b: &[f64]) -> [f64; 3] {
         b.get(1..).unwrap_or(&[]),
     );
     let all = dot(a, b);
-    let shifted = dot(a_next, &b[..n - 1]) + dot(&a[..n - 1], b_next);
+    let one_way = dot(a_next, &b[..n - 1]);
+    let shifted = match std::ptr::eq(a, b) {
+        true => 2.0 * one_way,
+        false => one_way + dot(&a[..n - 1], b_next),
+    };
     let ends = a.first().zip(b.first()).map_or(0.0, |(a, b)| a * b)
         + a.last().zip(b.last()).map_or(0.0, |(a, b)| a * b);
     [all, shifted, all - ends]

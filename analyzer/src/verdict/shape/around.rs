@@ -2,11 +2,15 @@
 //! what it takes to describe it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::super::stats::quantile;
-use super::ar1::{Gram, MAX_COLUMNS};
+use super::ar1::MAX_COLUMNS;
 use super::design::{self, Column};
+use super::factor::Factor;
 use super::grid::Grid;
+use super::known::{Known, Series};
+use super::search::golden;
 use super::space::Space;
 
 /// Something that happens beside growth.
@@ -98,14 +102,16 @@ const MOST_COLUMNS: usize = 10;
 const SECOND: f64 = 20.0;
 /// Ways of repeating that are tried.
 const CYCLES_TRIED: f64 = 57.0;
+/// A column of which less is new cannot be told from those that are there.
+const INDEPENDENT: f64 = 1e-10;
 
 /// Most things that happen around one shape.
 const MOST_PARTS: usize = 3;
 
 /// All that may happen around the shape of `y`: nothing first, then what the curve gives reason for, one
 /// thing after the other, in whatever order they show.
-pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
-    let x = &*grid.x;
+pub fn around(series: &Series) -> Vec<Around> {
+    let (x, y, grid) = (series.x(), series.y(), &*series.grid);
     let mut all = vec![Around::default()];
     let mut from = 0;
     for _ in 0..MOST_PARTS {
@@ -117,7 +123,7 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
             }
             let mut base = known.with_constant(grid);
             base.push(grid.x.clone());
-            let space = Space::new(grid, &base, y, floor);
+            let space = Space::new(series, &base);
             let plain = space.plain();
             // What two orders lead to is looked for in the first.
             let is_new = |more: Parts| !all.iter().any(|it| it.parts() == more.and(known.parts()));
@@ -132,7 +138,7 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
                     if only == Beside::Bend {
                         base.push(x.iter().map(|x| x * x).collect());
                     }
-                    let space = Space::new(grid, &base, y, floor);
+                    let space = Space::new(series, &base);
                     let warm = warm_up(&space, x, space.plain());
                     all.extend(warm.map(|warm| Around {
                         only: Some(only),
@@ -144,7 +150,7 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
                 .then(|| restart(&space, y, x, plain))
                 .flatten();
             let cycle = (cycle_is_new && known.columns.len() < MOST_COLUMNS)
-                .then(|| cycles(y, grid, floor, &known, &grid.x))
+                .then(|| cycles(series, &known, &grid.x))
                 .flatten();
             let found = [warm, restart, cycle].into_iter().flatten();
             all.extend(found.map(|part| known.and(&part)));
@@ -155,16 +161,10 @@ pub fn around(y: &[f64], grid: &Grid, floor: f64) -> Vec<Around> {
 }
 
 /// `known` with the cycle that is found beside a given shape that has come to rest.
-pub fn with_cycles_beside(
-    y: &[f64],
-    grid: &Grid,
-    floor: f64,
-    known: &Around,
-    shape: &Column,
-) -> Option<Around> {
+pub fn with_cycles_beside(series: &Series, known: &Around, shape: &Column) -> Option<Around> {
     Some(Around {
         only: Some(Beside::Rest),
-        ..known.and(&cycles(y, grid, floor, known, shape)?)
+        ..known.and(&cycles(series, known, shape)?)
     })
 }
 
@@ -221,20 +221,13 @@ fn warm_up(space: &Space, x: &[f64], plain: f64) -> Option<Around> {
     };
     let best = |grid: &[f64], curve: &dyn Fn(f64) -> Vec<f64>| -> Option<(f64, f64)> {
         let worth = |value: f64| gain(&curve(value)).unwrap_or(f64::NEG_INFINITY);
-        let place = (0..grid.len()).max_by(|a, b| worth(grid[*a]).total_cmp(&worth(grid[*b])))?;
-        let (mut low, mut high) = (
+        let worths: Vec<f64> = grid.iter().map(|value| worth(*value)).collect();
+        let place = (0..grid.len()).max_by(|a, b| worths[*a].total_cmp(&worths[*b]))?;
+        let around_best = (
             grid[place.saturating_sub(1)],
             grid[(place + 1).min(grid.len() - 1)],
         );
-        for _ in 0..14 {
-            let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
-            if worth(a) >= worth(b) {
-                high = b
-            } else {
-                low = a
-            }
-        }
-        let middle = 0.5 * (low + high);
+        let middle = golden(around_best, 14, worth);
         Some((worth(middle), middle)).filter(|(worth, _)| worth.is_finite())
     };
     let slow_best = best(&WARM, &slow).map(|(worth, tau)| (worth, slow(tau), 3.0 * tau));
@@ -350,16 +343,16 @@ pub fn largest(y: &[f64], sign: f64) -> Vec<usize> {
 }
 
 /// A cycle beside what is known, with as many harmonics as it is worth.
-fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &Column) -> Option<Around> {
-    let x = &*grid.x;
-    let n = y.len() as f64;
+fn cycles(series: &Series, known: &Around, shape: &Column) -> Option<Around> {
+    let (x, grid) = (series.x(), &*series.grid);
+    let n = x.len() as f64;
     let mut base = known.with_constant(grid);
     base.push(shape.clone());
-    let space = Space::new(grid, &base, y, floor);
+    let space = Space::new(series, &base);
     let plain = space.plain();
     let mut best = (f64::NEG_INFINITY, 0.0);
-    for waves in grid.waves() {
-        if let Some(worth) = space.with_waves(waves)
+    for (place, waves) in grid.waves().iter().enumerate() {
+        if let Some(worth) = space.with_waves(place)
             && worth > best.0
         {
             best = (worth, waves.cycles);
@@ -368,24 +361,14 @@ fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &Column) ->
     if best.0 - plain < WORTH_A_LOOK {
         return None;
     }
-    let refs: Vec<&[f64]> = base.iter().map(|column| &**column).collect();
-    let gram = Gram::new(&refs, y, floor);
-    // The lower harmonics alone, and all of them.
-    let worths = |cycles: f64, harmonics: std::ops::RangeInclusive<usize>| -> Vec<f64> {
-        let most = (MAX_COLUMNS - refs.len()) / 2;
-        let waves = design::waves(x, cycles, most.min(*harmonics.end()));
-        let waves: Vec<&[f64]> = waves.iter().map(Vec::as_slice).collect();
-        let wider = gram.wider(&refs, &waves, y);
-        let worth = |harmonics: usize| {
-            if harmonics > most {
-                return f64::NEG_INFINITY;
-            }
-            let likelihood2 = wider.first(refs.len() + 2 * harmonics).about();
-            likelihood2.unwrap_or(f64::NEG_INFINITY) - 2.0 * harmonics as f64 * n.ln()
-        };
-        harmonics.map(worth).collect()
+    let mut repeats = Repeats::new(series, &base);
+    let mut worth = |cycles: f64, harmonics: usize| {
+        let worths = repeats.worths(cycles, harmonics);
+        worths
+            .get(harmonics - 1)
+            .copied()
+            .unwrap_or(f64::NEG_INFINITY)
     };
-    let worth = |cycles: f64, harmonics: usize| worths(cycles, harmonics..=harmonics)[0];
     // Few cycles with many harmonics could take the shape of anything.
     let most_waves = |cycles: f64| {
         let most = match cycles {
@@ -416,19 +399,14 @@ fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &Column) ->
             finest = (own, cycles, harmonics);
         }
     }
-    let (mut low, mut high) = (finest.1 - 0.13, finest.1 + 0.13);
-    for _ in 0..8 {
-        let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
-        let of = |cycles: f64| worth(cycles, finest.2);
-        if of(a) >= of(b) { high = b } else { low = a }
-    }
-    let middle = 0.5 * (low + high);
+    let near = (finest.1 - 0.13, finest.1 + 0.13);
+    let middle = golden(near, 8, |cycles| worth(cycles, finest.2));
     let own = worth(middle, finest.2);
     if own > finest.0 {
         finest = (own, middle, finest.2);
     }
     let most = most_waves(finest.1);
-    for (harmonics, own) in (1..).zip(worths(finest.1, 1..=most)) {
+    for (harmonics, own) in (1..).zip(repeats.worths(finest.1, most)) {
         if own > finest.0 {
             finest = (own, finest.1, harmonics);
         }
@@ -445,4 +423,82 @@ fn cycles(y: &[f64], grid: &Grid, floor: f64, known: &Around, shape: &Column) ->
         wave_columns: 2 * harmonics,
         ..Around::default()
     })
+}
+
+/// What cycles are worth beside columns that are there.
+struct Repeats<'a> {
+    series: &'a Series,
+    base: Vec<Rc<Known>>,
+    factor: Factor<4>,
+    /// The curve's products with the columns.
+    y: Vec<[f64; 3]>,
+    /// The columns are independent.
+    sound: bool,
+}
+
+impl<'a> Repeats<'a> {
+    /// For searches a few values do.
+    const RHOS: [f64; 4] = [0.0, 0.5, 0.85, 0.85];
+
+    fn new(series: &'a Series, base: &[Column]) -> Self {
+        let base: Vec<Rc<Known>> = base.iter().map(|column| series.known(column)).collect();
+        let (mut factor, mut sound) = (Factor::new(Self::RHOS), true);
+        for (place, column) in base.iter().enumerate() {
+            let before = base[..place].iter();
+            let beside: Vec<[f64; 3]> = before.map(|it| it.products(&column.values)).collect();
+            sound &= factor.push(&beside, column.products(&column.values), INDEPENDENT);
+        }
+        Self {
+            y: base.iter().map(|it| it.products(series.y())).collect(),
+            series,
+            base,
+            factor,
+            sound,
+        }
+    }
+
+    /// With 1 up to so many harmonics.
+    fn worths(&mut self, cycles: f64, harmonics: usize) -> Vec<f64> {
+        let columns = self.base.len();
+        let n = self.series.y().len() as f64;
+        let most = harmonics.min((MAX_COLUMNS - columns) / 2);
+        let waves = design::waves(self.series.x(), cycles, most);
+        let edges = design::wave_edges(self.series.x(), cycles, most);
+        let mut y = self.y.clone();
+        let mut sound = self.sound;
+        let mut independent = 0;
+        let mut beside = Vec::with_capacity(MAX_COLUMNS);
+        for (place, (wave, edges)) in waves.iter().zip(&edges).enumerate() {
+            beside.clear();
+            let others = self.base.iter().map(|it| &*it.values);
+            let others = others.chain(waves[..place].iter().map(Vec::as_slice));
+            beside.extend(others.map(|it| edges.products(wave, it)));
+            let own = edges.products(wave, wave);
+            sound &= self.factor.push(&beside, own, INDEPENDENT);
+            y.push(edges.products(wave, self.series.y()));
+            independent += usize::from(sound);
+        }
+        let own = self.series.y.products(self.series.y());
+        let row = self.factor.row(&y, own);
+        self.factor.truncate(columns);
+        // What is left with the first few of them is had on the way.
+        let mut left = row.rest;
+        let mut worths = vec![f64::NEG_INFINITY; harmonics];
+        for harmonic in (1..=most).rev() {
+            if independent >= 2 * harmonic {
+                let likelihood2 = |lane: usize| {
+                    let own = 1.0 - Self::RHOS[lane] * Self::RHOS[lane];
+                    own.ln() - n * (left[lane].max(self.series.floor * own) / n).ln()
+                };
+                let about = (0..4).map(likelihood2).fold(f64::NEG_INFINITY, f64::max);
+                worths[harmonic - 1] = about - 2.0 * harmonic as f64 * n.ln();
+            }
+            for along in &row.along[columns + 2 * harmonic - 2..columns + 2 * harmonic] {
+                for lane in 0..4 {
+                    left[lane] += along[lane] * along[lane];
+                }
+            }
+        }
+        worths
+    }
 }

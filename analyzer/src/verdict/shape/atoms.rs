@@ -4,8 +4,9 @@
 //! Knows nothing of data.
 
 use super::super::stats::quantile;
+use super::Kind;
+use super::design::{self, Column};
 use super::steps::Steps;
-use super::{Kind, design};
 
 /// One way in which live bytes can move over a window.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct Atom {
     /// What it stands for.
     pub kind: Kind,
     /// The mean curve, for size 1.
-    pub values: Vec<f64>,
+    pub values: Column,
     /// Where it came to rest, as a share of the window.
     pub full_at: Option<f64>,
     /// Steps per window.
@@ -36,10 +37,10 @@ const AT_REST: f64 = 0.2;
 const STEPS: (f64, f64) = (3.5, 12.0);
 
 /// An even rise.
-pub fn line(x: &[f64]) -> Atom {
+pub fn line(x: &Column) -> Atom {
     Atom {
         kind: Kind::Linear,
-        values: x.to_vec(),
+        values: x.clone(),
         full_at: None,
         steps: None,
         phase: None,
@@ -50,7 +51,7 @@ pub fn line(x: &[f64]) -> Atom {
 pub fn accelerating(x: &[f64]) -> Vec<Atom> {
     let curve = |values: Vec<f64>| Atom {
         kind: Kind::Accelerating,
-        values,
+        values: values.into(),
         full_at: None,
         steps: None,
         phase: None,
@@ -78,7 +79,7 @@ fn rest(values: Vec<f64>, full: f64) -> Atom {
         } else {
             Kind::Plateau
         },
-        values,
+        values: values.into(),
         full_at: Some(full),
         steps: None,
         phase: None,

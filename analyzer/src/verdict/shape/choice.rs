@@ -10,8 +10,10 @@ use super::around::{Around, Beside, around, with_cycles_beside};
 use super::atoms::{self, Atom};
 use super::clean::{self, Cleaned};
 use super::design::Column;
-use super::grid::Grid;
-use super::space::Space;
+use super::grid::{Family, Member};
+use super::known::Series;
+use super::search::golden;
+use super::space::{Gain, Space};
 use super::{Kind, design, steps};
 
 /// Lead in twice the log-likelihood that a name needs: what tells two shapes apart in 99% of the cases is
@@ -149,26 +151,17 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
     let cleaned = clean::clean(y, floor);
     let spike = spike(y, &cleaned, floor);
     let least = floor * floor * n as f64;
-    let y = cleaned.y.as_slice();
-    let grid = Grid::of(n);
-    let x = &*grid.x;
+    let series = Series::new(&cleaned.y, least);
+    let x = series.x();
     // Most curves come and go around a level, and are not worth a search.
-    let plain = n < 16 || (!thorough && is_plain(y, &grid, &cleaned, least));
+    let plain = n < 16 || (!thorough && is_plain(&series, &cleaned));
     let mut all_around = match plain {
         true => vec![Around::default()],
-        false => around(y, &grid, least),
+        false => around(&series),
     };
     let mut tried = Vec::new();
     for (index, around) in all_around.iter().enumerate() {
-        try_shapes(
-            &mut tried,
-            index,
-            around,
-            y,
-            &grid,
-            least,
-            thorough && n >= 16,
-        );
+        try_shapes(&mut tried, index, around, &series, thorough && n >= 16);
     }
     // A cycle that was found beside a line may be another beside what has come to rest.
     for index in 0..all_around.len() {
@@ -185,16 +178,16 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
                         .is_some_and(|atom| atom.steps.is_some() == steps)
                 });
                 let best = alike.max_by(|a, b| a.worth.total_cmp(&b.worth));
-                let values = best.and_then(|it| Some(it.atom.as_ref()?.values.as_slice().into()));
+                let values = best.and_then(|it| Some(it.atom.as_ref()?.values.clone()));
                 let Some(shape) = values else {
                     break;
                 };
                 let known = &all_around[index];
-                let Some(around) = with_cycles_beside(y, &grid, least, known, &shape) else {
+                let Some(around) = with_cycles_beside(&series, known, &shape) else {
                     break;
                 };
                 beside = all_around.len();
-                try_shapes(&mut tried, beside, &around, y, &grid, least, true);
+                try_shapes(&mut tried, beside, &around, &series, true);
                 all_around.push(around);
             }
         }
@@ -248,26 +241,24 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
         (settled && rests).then_some(best.kind)
     };
     let around_best = &all_around[best.around];
-    let drift = gram(&all_around[0], Some(x), &grid, y, least).and_then(|(gram, slope)| {
+    let drift = gram(&all_around[0], Some(x), &series).and_then(|(gram, slope)| {
         let marginal = gram.marginal(slope)?;
         Some((marginal.quantile(0.99), marginal.quantile(0.01)))
     });
     let sd = gram(
         around_best,
-        best.atom.as_ref().map(|atom| atom.values.as_slice()),
-        &grid,
-        y,
-        least,
+        best.atom.as_ref().map(|atom| &*atom.values),
+        &series,
     )
     .and_then(|(gram, _)| gram.fit(false))
     .map_or(0.0, |fit| fit.sd);
     let uneven = match best.kind {
-        Kind::Staircase => uneven(best, around_best, &grid, y, least),
+        Kind::Staircase => uneven(best, around_best, &series),
         _ => None,
     };
     Some(Shape {
         kind,
-        trend: trend(&tried, &all_around, &grid, y, least, kind),
+        trend: trend(&tried, &all_around, &series, kind),
         uneven: uneven.unwrap_or(0.0),
         best: Best {
             kind: best.kind,
@@ -278,9 +269,7 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
             steps: best.atom.as_ref().and_then(|atom| atom.steps),
         },
         lead,
-        still: riser.map_or(0.0, |it| {
-            still_rises(&all_around[it.around], &grid, y, least)
-        }),
+        still: riser.map_or(0.0, |it| still_rises(&all_around[it.around], &series)),
         drift,
         excursions: cleaned.excursions,
         spike,
@@ -290,12 +279,13 @@ pub fn of(y: &[f64], floor: f64, thorough: bool) -> Option<Shape> {
 
 /// True if nothing speaks for a trend, a start from below, a restart or a cycle: what is left of a level is
 /// a first-order autoregression.
-fn is_plain(y: &[f64], grid: &Grid, cleaned: &Cleaned, least: f64) -> bool {
+fn is_plain(series: &Series, cleaned: &Cleaned) -> bool {
     const FAR: f64 = 3.5;
     if !cleaned.dips.is_empty() {
         return false;
     }
-    let space = Space::new(grid, std::slice::from_ref(&grid.one), y, least);
+    let (y, grid) = (series.y(), &series.grid);
+    let space = Space::new(series, std::slice::from_ref(&grid.one));
     let rises = space
         .with(&grid.x)
         .is_none_or(|line| line.likelihood2 - space.plain() > RISES);
@@ -332,50 +322,83 @@ fn searched(kind: Kind) -> f64 {
     }
 }
 
-fn try_shapes(
-    tried: &mut Vec<Tried>,
+/// Tries shapes beside what happens around.
+struct Trial<'a> {
+    tried: &'a mut Vec<Tried>,
+    space: &'a Space<'a>,
     index: usize,
-    around: &Around,
-    y: &[f64],
-    grid: &Grid,
-    least: f64,
-    thorough: bool,
-) {
-    let x = &*grid.x;
-    let space = Space::new(grid, &around.with_constant(grid), y, least);
-    let cost = (y.len() as f64).ln();
-    let flat = space.plain() - around.charge;
-    let is_warm = around.warm_until.is_some();
-    let mut push = |atom: Option<Atom>, kind: Kind, rises: bool, worth: f64| {
-        tried.push(Tried {
-            around: index,
+    around: &'a Around,
+    /// Of one parameter.
+    cost: f64,
+}
+
+impl Trial<'_> {
+    fn add(&mut self, atom: Option<Atom>, kind: Kind, rises: bool, worth: f64) {
+        self.tried.push(Tried {
+            around: self.index,
             atom,
             kind,
             rises,
             worth,
         });
-    };
-    // What only warmed up has come to rest.
-    push(
-        None,
-        if is_warm { Kind::Plateau } else { Kind::Flat },
-        false,
-        flat,
-    );
-    let mut try_atom = |atom: Atom, more: f64| {
-        let Some(gain) = space.with(&atom.values) else {
+    }
+
+    /// What a shape is worth that costs `more` than others.
+    fn atom(&mut self, atom: Atom, more: f64) -> f64 {
+        let gain = self.space.with(&atom.values);
+        self.gained(atom, gain, more)
+    }
+
+    /// The same of each shape of a family.
+    fn all(&mut self, family: Family, series: &Series) -> Vec<f64> {
+        let members = series.grid.atoms(family).iter().enumerate();
+        let worth = |(place, member): (usize, &Member)| {
+            let gain = self.space.with_member(family, place);
+            self.gained(member.atom.clone(), gain, 0.0)
+        };
+        members.map(worth).collect()
+    }
+
+    fn gained(&mut self, atom: Atom, gain: Option<Gain>, more: f64) -> f64 {
+        let Some(gain) = gain else {
             return f64::NEG_INFINITY;
         };
-        let worth = gain.likelihood2 - around.charge - cost - more;
+        let worth = gain.likelihood2 - self.around.charge - self.cost - more;
         if gain.rises || atom.kind == Kind::Linear {
             let kind = atom.kind;
-            push(Some(atom), kind, gain.rises, worth);
+            self.add(Some(atom), kind, gain.rises, worth);
         }
         worth
+    }
+}
+
+fn try_shapes(
+    tried: &mut Vec<Tried>,
+    index: usize,
+    around: &Around,
+    series: &Series,
+    thorough: bool,
+) {
+    let (x, y, grid) = (series.x(), series.y(), &series.grid);
+    let space = Space::new(series, &around.with_constant(grid));
+    let cost = (y.len() as f64).ln();
+    let mut trial = Trial {
+        tried,
+        space: &space,
+        index,
+        around,
+        cost,
     };
+    let flat = space.plain() - around.charge;
+    // What only warmed up has come to rest.
+    let rest = match around.warm_until {
+        Some(_) => Kind::Plateau,
+        None => Kind::Flat,
+    };
+    trial.add(None, rest, false, flat);
     let may = |beside: Beside| around.only.is_none_or(|only| only == beside);
     let line = match around.only {
-        None => try_atom(atoms::line(x), 0.0),
+        None => trial.atom(atoms::line(&grid.x), 0.0),
         Some(_) => f64::INFINITY,
     };
     let rises = line > flat - cost + RISES;
@@ -383,9 +406,7 @@ fn try_shapes(
         return;
     }
     if may(Beside::Bend) && rises {
-        atoms::accelerating(x).into_iter().for_each(|atom| {
-            try_atom(atom, 0.0);
-        });
+        trial.all(Family::Bends, series);
     }
     if !may(Beside::Rest) {
         return;
@@ -398,7 +419,7 @@ fn try_shapes(
         .filter(|(at, _)| places.contains(at))
         .max_by(|a, b| a.1.likelihood2.total_cmp(&b.1.likelihood2));
     if let Some((at, _)) = best {
-        try_atom(atoms::single_step(x, at), 0.0);
+        trial.atom(atoms::single_step(x, at), 0.0);
     }
     for even in [true, false] {
         let curve = |x: &[f64], value: f64| match even {
@@ -406,35 +427,30 @@ fn try_shapes(
             false => atoms::saturating(x, value),
         };
         let sizes: &[f64] = if even { &atoms::FULL } else { &atoms::TAUS };
-        let worths: Vec<f64> = sizes
-            .iter()
-            .map(|value| try_atom(curve(x, *value), 0.0))
-            .collect();
+        let worths = trial.all(if even { Family::Ramps } else { Family::Slow }, series);
         if !rises {
             continue;
         }
         let best = (0..sizes.len())
             .max_by(|a, b| worths[*a].total_cmp(&worths[*b]))
             .unwrap_or(0);
-        let (mut low, mut high) = (
+        let around_best = (
             sizes[best.saturating_sub(1)],
             sizes[(best + 1).min(sizes.len() - 1)],
         );
-        for _ in 0..8 {
-            let (a, b) = (high - 0.618 * (high - low), low + 0.618 * (high - low));
-            let (at_a, at_b) = (try_atom(curve(x, a), 0.0), try_atom(curve(x, b), 0.0));
-            if at_a >= at_b { high = b } else { low = a }
-        }
+        golden(around_best, 8, |size| trial.atom(curve(x, size), 0.0));
     }
     if !rises || around.only.is_some() {
         return;
     }
     let mut best = (f64::NEG_INFINITY, 0.0, 0.0);
-    for stairs in grid.stairs() {
-        let worth = space.with_stairs(stairs);
+    for (place, stairs) in grid.atoms(Family::Stairs).iter().enumerate() {
+        let worth = space.with_member(Family::Stairs, place);
         let worth = worth.map_or(f64::NEG_INFINITY, |gain| gain.likelihood2);
-        if worth > best.0 {
-            best = (worth, stairs.cycles, stairs.phase);
+        if worth > best.0
+            && let (Some(steps), Some(phase)) = (stairs.atom.steps, stairs.atom.phase)
+        {
+            best = (worth, steps, phase);
         }
     }
     let (mut by_cycles, mut by_phase) = (0.125, 0.0625);
@@ -456,44 +472,39 @@ fn try_shapes(
         }
         (by_cycles, by_phase) = (0.5 * by_cycles, 0.5 * by_phase);
     }
-    try_atom(atoms::even_stairs(x, best.1, best.2), 0.0);
+    trial.atom(atoms::even_stairs(x, best.1, best.2), 0.0);
     if around.columns.is_empty()
-        && let Some(steps) = steps::steps(y, 16, least)
+        && let Some(steps) = steps::steps(y, 16, series.floor)
         && let Some(atom) = atoms::found_stairs(x, &steps)
     {
         // A place and a height for each step, of which one height is paid for.
-        try_atom(atom, (2.0 * steps.at.len() as f64 - 2.0) * cost);
+        trial.atom(atom, (2.0 * steps.at.len() as f64 - 2.0) * cost);
     }
 }
 
 /// The design of a constant, what happens around, and a shape; with the place of the shape's column.
-fn gram(
-    around: &Around,
-    shape: Option<&[f64]>,
-    grid: &Grid,
-    y: &[f64],
-    least: f64,
-) -> Option<(Gram, usize)> {
-    let around = around.with_constant(grid);
+fn gram(around: &Around, shape: Option<&[f64]>, series: &Series) -> Option<(Gram, usize)> {
+    let around = around.with_constant(&series.grid);
     let mut columns: Vec<&[f64]> = around.iter().map(|column| &**column).collect();
     columns.extend(shape);
     if columns.len() > MAX_COLUMNS {
         return None;
     }
-    Some((Gram::new(&columns, y, least), columns.len() - 1))
+    Some((
+        Gram::new(&columns, series.y(), series.floor),
+        columns.len() - 1,
+    ))
 }
 
 /// The slope of a line, averaged over the surroundings that explain the curve nearly as well as the best.
 fn trend(
     tried: &[Tried],
     all_around: &[Around],
-    grid: &Grid,
-    y: &[f64],
-    least: f64,
+    series: &Series,
     kind: Option<Kind>,
 ) -> Option<Trend> {
     const NEARLY: f64 = 9.0;
-    let x = &*grid.x;
+    let x = series.x();
     let lines = || {
         tried
             .iter()
@@ -502,7 +513,7 @@ fn trend(
     let best = lines().max_by(|a, b| a.worth.total_cmp(&b.worth))?;
     let near = lines().filter(|it| best.worth - it.worth < NEARLY);
     let parts = near.filter_map(|it| {
-        let (gram, slope) = gram(&all_around[it.around], Some(x), grid, y, least)?;
+        let (gram, slope) = gram(&all_around[it.around], Some(x), series)?;
         Some((
             f64::exp(0.5 * (it.worth - best.worth)),
             gram.marginal(slope)?,
@@ -525,8 +536,7 @@ fn trend(
         // How fast it is at the end, not on average.
         let mut bent = all_around[best.around].clone();
         bent.columns.push(design::bend(x).into());
-        let marginal =
-            gram(&bent, Some(x), grid, y, least).and_then(|(gram, slope)| gram.marginal(slope));
+        let marginal = gram(&bent, Some(x), series).and_then(|(gram, slope)| gram.marginal(slope));
         return marginal.as_ref().map(of);
     }
     Some(of(&marginal))
@@ -534,9 +544,9 @@ fn trend(
 
 /// Half of the 95% interval of the mean height of a staircase's steps, as a share of it: from how they differ
 /// among themselves, noise taken away. `None`: too few to say.
-fn uneven(best: &Tried, around: &Around, grid: &Grid, y: &[f64], least: f64) -> Option<f64> {
+fn uneven(best: &Tried, around: &Around, series: &Series) -> Option<f64> {
     const FEWEST: usize = 4;
-    let x = &*grid.x;
+    let x = series.x();
     let atom = best.atom.as_ref()?;
     let steps = match atom.phase {
         Some(phase) => atoms::each_step(x, atom.steps?, phase),
@@ -549,14 +559,14 @@ fn uneven(best: &Tried, around: &Around, grid: &Grid, y: &[f64], least: f64) -> 
                 .collect()
         }
     };
-    let mut columns = around.with_constant(grid);
+    let mut columns = around.with_constant(&series.grid);
     let first = columns.len();
     columns.extend(steps.into_iter().map(Column::from));
     if columns.len() > MAX_COLUMNS {
         return None;
     }
     let refs: Vec<&[f64]> = columns.iter().map(|column| &**column).collect();
-    let fit = Gram::new(&refs, y, least).fit(true)?;
+    let fit = Gram::new(&refs, series.y(), series.floor).fit(true)?;
     let heights = fit.beta.get(first..)?;
     let count = heights.len();
     if count < FEWEST {
@@ -623,10 +633,10 @@ fn rate_gram(rates: &[f64], bent: bool) -> Option<Gram> {
 
 /// Probability that the later half rises by itself: cycles are taken away, the rest of what happens around
 /// it is over by then.
-fn still_rises(around: &Around, grid: &Grid, y: &[f64], least: f64) -> f64 {
-    let x = &*grid.x;
+fn still_rises(around: &Around, series: &Series) -> f64 {
+    let (x, y) = (series.x(), series.y());
     let known = || {
-        let (gram, _) = gram(around, Some(x), grid, y, least)?;
+        let (gram, _) = gram(around, Some(x), series)?;
         let fit = gram.fit(true)?;
         let mut left = y.to_vec();
         let waves = around.columns.iter().zip(fit.beta.iter().skip(1));
@@ -641,7 +651,7 @@ fn still_rises(around: &Around, grid: &Grid, y: &[f64], least: f64) -> f64 {
             return None;
         }
         let one = design::constant(x);
-        let marginal = Gram::new(&[&one, x], y, least / 2.0).marginal(1)?;
+        let marginal = Gram::new(&[&one, x], y, series.floor / 2.0).marginal(1)?;
         Some(marginal.above(0.0))
     };
     known().unwrap_or(0.0)

@@ -26,12 +26,7 @@ const FAR: f64 = 4.5;
 pub fn clean(y: &[f64], floor: f64) -> Cleaned {
     let n = y.len();
     let reach = (n / 18).clamp(3, 7);
-    let local: Vec<f64> = (0..n)
-        .map(|i| {
-            let around = i.saturating_sub(reach)..(i + reach + 1).min(n);
-            quantile(&mut y[around].to_vec(), 0.5)
-        })
-        .collect();
+    let local = running_median(y, reach);
     let mut far: Vec<f64> = y
         .iter()
         .zip(&local)
@@ -74,4 +69,47 @@ pub fn clean(y: &[f64], floor: f64) -> Cleaned {
         };
     }
     cleaned
+}
+
+/// The median of each point and of so many on both sides.
+fn running_median(y: &[f64], reach: usize) -> Vec<f64> {
+    let mut window: Vec<f64> = Vec::with_capacity(2 * reach + 2);
+    let place = |window: &[f64], value: f64| {
+        window.partition_point(|other| other.total_cmp(&value).is_lt())
+    };
+    for value in y.iter().take(reach) {
+        window.insert(place(&window, *value), *value);
+    }
+    let median = |i: usize| {
+        if let Some(value) = y.get(i + reach) {
+            window.insert(place(&window, *value), *value);
+        }
+        if let Some(value) = i.checked_sub(reach + 1).and_then(|gone| y.get(gone)) {
+            window.remove(place(&window, *value));
+        }
+        // As `quantile` has it.
+        window.get(window.len() / 2).copied().unwrap_or(0.0)
+    };
+    (0..y.len()).map(median).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::stats::quantile;
+    use super::running_median;
+
+    #[test]
+    fn running_medians_are_medians() {
+        for points in [1, 5, 8, 40] {
+            let y: Vec<f64> = (0..points).map(|i| f64::from(i * 37 % 11)).collect();
+            for reach in [1, 3, 7] {
+                let of = |i: usize| {
+                    let around = i.saturating_sub(reach)..(i + reach + 1).min(y.len());
+                    quantile(&mut y[around].to_vec(), 0.5)
+                };
+                let expected: Vec<f64> = (0..y.len()).map(of).collect();
+                assert_eq!(running_median(&y, reach), expected);
+            }
+        }
+    }
 }

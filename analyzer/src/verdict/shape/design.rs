@@ -4,6 +4,8 @@
 
 use std::rc::Rc;
 
+use super::super::stats::dot;
+
 /// A column that several designs have.
 pub type Column = Rc<[f64]>;
 
@@ -60,23 +62,102 @@ pub fn step(x: &[f64], at: usize) -> Vec<f64> {
     (0..x.len()).map(|i| f64::from(i >= at)).collect()
 }
 
-/// Cosine and sine of the first `harmonics` multiples of `cycles` per window. The points lie evenly: each is
-/// the one before turned by the same angle.
+/// Cosine and sine of the first `harmonics` multiples of `cycles` per window. The points lie evenly: each eight
+/// are the eight before turned by the same angle.
 pub fn waves(x: &[f64], cycles: f64, harmonics: usize) -> Vec<Vec<f64>> {
     let mut all = Vec::with_capacity(2 * harmonics);
     for k in 1..=harmonics {
         let angle = |x: f64| std::f64::consts::TAU * cycles * k as f64 * x;
-        let (turn_sine, turn_cosine) = angle(apart(x)).sin_cos();
-        let (mut sine, mut cosine) = angle(x.first().copied().unwrap_or(0.0)).sin_cos();
+        let first = angle(x.first().copied().unwrap_or(0.0));
+        let (mut sine, mut cosine) = ([0.0; EIGHT], [0.0; EIGHT]);
+        for (i, (sine, cosine)) in sine.iter_mut().zip(&mut cosine).enumerate() {
+            (*sine, *cosine) = (first + angle(apart(x)) * i as f64).sin_cos();
+        }
+        let (turn_sine, turn_cosine) = (angle(apart(x)) * EIGHT as f64).sin_cos();
         let (mut cosines, mut sines) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        for (cosines, sines) in cosines.iter_mut().zip(&mut sines) {
-            (*cosines, *sines) = (cosine, sine);
-            (cosine, sine) = (
-                cosine * turn_cosine - sine * turn_sine,
-                sine * turn_cosine + cosine * turn_sine,
-            );
+        for (cosines, sines) in cosines.chunks_mut(EIGHT).zip(sines.chunks_mut(EIGHT)) {
+            cosines.copy_from_slice(&cosine[..cosines.len()]);
+            sines.copy_from_slice(&sine[..sines.len()]);
+            for i in 0..EIGHT {
+                (cosine[i], sine[i]) = (
+                    cosine[i] * turn_cosine - sine[i] * turn_sine,
+                    sine[i] * turn_cosine + cosine[i] * turn_sine,
+                );
+            }
         }
         all.extend([cosines, sines]);
     }
     all
+}
+
+const EIGHT: usize = 8;
+
+/// What a wave would be one point before its first and one behind its last, and the sum of the neighbours of any
+/// of its points as a multiple of that point, which is the same everywhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Edges {
+    before: f64,
+    behind: f64,
+    neighbours: f64,
+}
+
+impl Edges {
+    /// The [`products`](super::ar1::products) of the wave and another column.
+    pub fn products(&self, wave: &[f64], column: &[f64]) -> [f64; 3] {
+        let all = dot(wave, column);
+        let (Some((a, [.., b])), Some((c, [.., d]))) = (wave.split_first(), column.split_first())
+        else {
+            return [all, 0.0, 0.0];
+        };
+        let shifted = self.neighbours * all - self.before * c - self.behind * d;
+        [all, shifted, all - a * c - b * d]
+    }
+}
+
+/// Those of [`waves`].
+pub fn wave_edges(x: &[f64], cycles: f64, harmonics: usize) -> Vec<Edges> {
+    let ends = x.first().zip(x.last());
+    let (first, last) = ends.map_or((0.0, 0.0), |(first, last)| (*first, *last));
+    let of = |k: usize| {
+        let angle = |x: f64| std::f64::consts::TAU * cycles * k as f64 * x;
+        let (sine_before, before) = angle(first - apart(x)).sin_cos();
+        let (sine_behind, behind) = angle(last + apart(x)).sin_cos();
+        let neighbours = 2.0 * angle(apart(x)).cos();
+        [(before, behind), (sine_before, sine_behind)].map(|(before, behind)| Edges {
+            before,
+            behind,
+            neighbours,
+        })
+    };
+    (1..=harmonics).flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ar1::products;
+    use super::{times, wave_edges, waves};
+
+    #[test]
+    fn products_of_waves_are_those_of_their_points() {
+        for points in [16, 60, 97, 120] {
+            let x = times(points);
+            let other: Vec<f64> = x.iter().map(|x| 3.0 + x * x).collect();
+            for cycles in [1.4, 2.0, 7.77] {
+                let (waves, edges) = (waves(&x, cycles, 3), wave_edges(&x, cycles, 3));
+                let angle = |k: f64, x: f64| std::f64::consts::TAU * cycles * k * x;
+                assert!((waves[5][points - 1] - angle(3.0, x[points - 1]).sin()).abs() < 1e-12);
+                for (wave, edges) in waves.iter().zip(&edges) {
+                    for column in waves.iter().chain([&other]) {
+                        let (own, by_points) =
+                            (edges.products(wave, column), products(wave, column));
+                        let same = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-9;
+                        assert!(
+                            own.iter().zip(&by_points).all(same),
+                            "{own:?} {by_points:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }

@@ -6,80 +6,40 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::ar1::products;
-use super::design::Column;
-use super::space::products_beside;
-use super::{atoms, design};
+use super::atoms::{self, Atom};
+use super::design::{self, Column};
+use super::known::Known;
 
 /// Most cycles per window that are tried.
 const MOST_CYCLES: f64 = 30.0;
 
-/// The columns for a number of points.
+/// Columns that are tried one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Even steps.
+    Stairs,
+    /// Even rises that rest.
+    Ramps,
+    /// Rises that slow down.
+    Slow,
+    /// Rises that get faster.
+    Bends,
+    /// Cosine and sine of some cycles, by turns.
+    Waves,
+}
+
+impl Family {
+    /// How many there are.
+    pub const COUNT: usize = 5;
+}
+
+/// A shape that all curves are compared with.
 #[derive(Debug)]
-pub struct Grid {
-    /// Times of the points, see [`design::times`].
-    pub x: Column,
-    /// 1 everywhere.
-    pub one: Column,
-    stairs: OnceCell<Vec<Stairs>>,
-    waves: OnceCell<Vec<Waves>>,
-}
-
-/// A column that most designs have.
-#[derive(Clone, Copy, Debug)]
-pub enum Common {
-    /// See [`Grid::one`].
-    One,
-    /// See [`Grid::x`].
-    Line,
-}
-
-impl Common {
-    /// What `column` is of these, if it is one.
-    pub fn of(column: &Column, grid: &Grid) -> Option<Self> {
-        let known = [(Self::One, &grid.one), (Self::Line, &grid.x)];
-        let found = known.into_iter().find(|(_, it)| Rc::ptr_eq(it, column));
-        found.map(|(common, _)| common)
-    }
-}
-
-/// [`products`] of a column with those that most designs have.
-#[derive(Debug)]
-pub struct Beside {
-    one: [f64; 3],
-    line: [f64; 3],
-}
-
-impl Beside {
-    fn of(column: &[f64], one: &[f64], line: &[f64]) -> Self {
-        let with = |other: &[f64]| products_beside(column, other, &super::space::neighbours(other));
-        Self {
-            one: with(one),
-            line: with(line),
-        }
-    }
-
-    /// Those with one of them.
-    pub fn with(&self, common: Common) -> [f64; 3] {
-        match common {
-            Common::One => self.one,
-            Common::Line => self.line,
-        }
-    }
-}
-
-/// Even steps: how many per window, and where the first one is.
-#[derive(Debug)]
-pub struct Stairs {
-    /// Steps per window.
-    pub cycles: f64,
-    /// Share of a step by which they come early.
-    pub phase: f64,
-    /// The column.
-    pub values: Vec<f64>,
-    /// Its [`products`] with itself.
+pub struct Member {
+    /// The shape.
+    pub atom: Atom,
+    /// [`products`] of its column with itself.
     pub own: [f64; 3],
-    /// Those with what most designs have.
-    pub beside: Beside,
 }
 
 /// Cosine and sine of some cycles per window.
@@ -88,11 +48,22 @@ pub struct Waves {
     /// Cycles per window.
     pub cycles: f64,
     /// Both columns.
-    pub values: [Vec<f64>; 2],
+    pub values: [Column; 2],
     /// [`products`] of the first with itself, of the second with itself, of both.
     pub own: [[f64; 3]; 3],
-    /// Those of each with what most designs have.
-    pub beside: [Beside; 2],
+}
+
+/// The columns for a number of points.
+#[derive(Debug)]
+pub struct Grid {
+    /// Times of the points, see [`design::times`].
+    pub x: Column,
+    /// 1 everywhere.
+    pub one: Column,
+    /// Both, which most designs have.
+    pub common: [Rc<Known>; 2],
+    atoms: [OnceCell<Vec<Member>>; Family::Waves as usize],
+    waves: OnceCell<Vec<Waves>>,
 }
 
 impl Grid {
@@ -105,35 +76,49 @@ impl Grid {
         }
         LAST.with_borrow_mut(|last| {
             let known = last.iter().position(|grid| grid.x.len() == points);
-            let make = || {
-                Rc::new(Self {
-                    x: design::times(points).into(),
-                    one: vec![1.0; points].into(),
-                    stairs: OnceCell::new(),
-                    waves: OnceCell::new(),
-                })
-            };
-            let grid = known.and_then(|at| last.remove(at)).unwrap_or_else(make);
+            let grid = known.and_then(|at| last.remove(at));
+            let grid = grid.unwrap_or_else(|| Rc::new(Self::new(points)));
             last.truncate(KEPT - 1);
             last.push_front(grid.clone());
             grid
         })
     }
 
-    /// The staircases that are tried.
-    pub fn stairs(&self) -> &[Stairs] {
-        let one = |(cycles, phase)| {
-            let values = atoms::even_stairs(&self.x, cycles, phase).values;
-            Stairs {
-                cycles,
-                phase,
-                own: products(&values, &values),
-                beside: Beside::of(&values, &self.one, &self.x),
-                values,
-            }
+    fn new(points: usize) -> Self {
+        let (x, one) = (design::times(points).into(), vec![1.0; points].into());
+        Self {
+            common: [&one, &x].map(|column| Rc::new(Known::new(column))),
+            x,
+            one,
+            atoms: Default::default(),
+            waves: OnceCell::new(),
+        }
+    }
+
+    /// The shapes of a family; none of [`Family::Waves`], which are no shapes.
+    pub fn atoms(&self, family: Family) -> &[Member] {
+        let x = &*self.x;
+        let all = || {
+            let atoms: Vec<Atom> = match family {
+                Family::Stairs => atoms::stairs(x)
+                    .into_iter()
+                    .map(|(cycles, phase)| atoms::even_stairs(x, cycles, phase))
+                    .collect(),
+                Family::Ramps => atoms::FULL.map(|full| atoms::ramp(x, full)).into(),
+                Family::Slow => atoms::TAUS.map(|tau| atoms::saturating(x, tau)).into(),
+                Family::Bends => atoms::accelerating(x),
+                Family::Waves => Vec::new(),
+            };
+            let member = |atom: Atom| Member {
+                own: products(&atom.values, &atom.values),
+                atom,
+            };
+            atoms.into_iter().map(member).collect()
         };
-        let all = || atoms::stairs(&self.x).into_iter().map(one).collect();
-        self.stairs.get_or_init(all)
+        match self.atoms.get(family as usize) {
+            Some(known) => known.get_or_init(all),
+            None => &[],
+        }
     }
 
     /// The cycles that are tried.
@@ -152,8 +137,7 @@ impl Grid {
                             products(&sine, &sine),
                             products(&cosine, &sine),
                         ],
-                        beside: [&cosine, &sine].map(|it| Beside::of(it, &self.one, &self.x)),
-                        values: [cosine, sine],
+                        values: [cosine.into(), sine.into()],
                     });
                 }
                 cycles += if cycles < 6.0 { 0.25 } else { 0.5 };
@@ -161,5 +145,16 @@ impl Grid {
             all
         };
         self.waves.get_or_init(all)
+    }
+
+    /// The columns of a family, in their order.
+    pub fn columns(&self, family: Family) -> Vec<&Column> {
+        match family {
+            Family::Waves => self.waves().iter().flat_map(|it| &it.values).collect(),
+            _ => {
+                let members = self.atoms(family).iter();
+                members.map(|member| &member.atom.values).collect()
+            }
+        }
     }
 }

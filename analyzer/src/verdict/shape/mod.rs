@@ -9,7 +9,10 @@ pub mod atoms;
 pub mod choice;
 pub mod clean;
 pub mod design;
+pub mod factor;
 pub mod grid;
+pub mod known;
+pub mod search;
 pub mod space;
 pub mod steps;
 

@@ -4,11 +4,14 @@
 //! of whitened columns are quadratic in rho, so that a further column costs three products with each of
 //! those that are there, whatever the number of values. This is what makes it cheap to try hundreds of shapes.
 
-use super::super::stats::dots;
+use std::rc::Rc;
+
 use super::super::wide;
-use super::ar1::{MAX_COLUMNS, dot, products};
+use super::ar1::{MAX_COLUMNS, products};
 use super::design::Column;
-use super::grid::{Beside, Common, Grid, Stairs, Waves};
+use super::factor::{self, Factor, at_rho};
+use super::grid::{Family, Waves};
+use super::known::{Known, Series};
 
 /// Values of rho, about evenly apart in atanh(rho), where likelihoods are about equally wide.
 const RHOS: [f64; LAYERS] = [0.0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.88, 0.95];
@@ -24,16 +27,18 @@ const ATANH_RHOS: [f64; LAYERS] = [
     1.375_767_656_520_974_2,
     1.831_780_823_064_822_7,
 ];
+/// Less of a column is no direction of its own.
+const NEW: f64 = 1e-9;
 
 /// One value for each of [`RHOS`], side by side: the processor does several at once.
-type Lanes = [f64; LAYERS];
+type Lanes = factor::Lanes<LAYERS>;
 
 /// A curve and the columns that explain it in any case.
-pub struct Space {
+pub struct Space<'a> {
+    series: &'a Series,
     points: usize,
-    floor: f64,
     /// The columns, then the curve.
-    base: Vec<Base>,
+    base: Vec<Rc<Known>>,
     /// Orthonormal directions, one for each column that says something new, as sums of the whitened columns
     /// with these sizes, which are 0 for those that come later.
     known: Vec<Vec<Lanes>>,
@@ -47,15 +52,6 @@ pub struct Space {
     scale: Lanes,
 }
 
-/// A column that is there, or the curve.
-struct Base {
-    values: Column,
-    /// The sums of its neighbours at every point.
-    neighbours: Vec<f64>,
-    /// Set if products with it are known.
-    common: Option<Common>,
-}
-
 /// A further column along each direction that is known, and along what is left of the curve.
 struct Seen<const N: usize> {
     known: [Lanes; N],
@@ -64,6 +60,8 @@ struct Seen<const N: usize> {
 
 /// Most of the time there are no more columns than these, with the curve.
 const FEW: usize = 8;
+/// There never are more.
+const MOST: usize = MAX_COLUMNS + 1;
 
 /// A column as a [`Space`] sees it.
 pub struct Sighted {
@@ -83,71 +81,44 @@ pub struct Gain {
     pub rises: bool,
 }
 
-impl Space {
-    /// Of the series `y` and `columns`, some of which may be of the `grid`, and which are left out where they say nothing new; `floor` is the
-    /// least sum of squares that is taken for noise.
-    pub fn new(grid: &Grid, columns: &[Column], y: &[f64], floor: f64) -> Self {
-        let base = |column: &Column| Base {
-            values: column.clone(),
-            neighbours: neighbours(column),
-            common: Common::of(column, grid),
-        };
-        let base = columns.iter().chain([&y.into()]).map(base).collect();
-        let mut space = Self {
-            points: y.len(),
-            floor,
+impl<'a> Space<'a> {
+    /// Of a curve and `columns`, which are left out where they say nothing new.
+    pub fn new(series: &'a Series, columns: &[Column]) -> Self {
+        let columns = columns.iter().map(|column| series.known(column));
+        let base: Vec<Rc<Known>> = columns.chain([series.y.clone()]).collect();
+        let mut factor = Factor::new(RHOS);
+        let mut left = Vec::new();
+        let mut power = [0.0; LAYERS];
+        for (place, column) in base.iter().enumerate() {
+            let before = base[..place].iter();
+            let beside: Vec<[f64; 3]> = before.map(|it| it.products(&column.values)).collect();
+            let own = column.products(&column.values);
+            if place + 1 < base.len() {
+                factor.push(&beside, own, NEW);
+                continue;
+            }
+            let row = factor.row(&beside, own);
+            left = vec![[0.0; LAYERS]; base.len()];
+            left[place] = [1.0; LAYERS];
+            for (along, direction) in row.along.iter().zip(factor.directions()) {
+                for (left, size) in left.iter_mut().zip(&direction) {
+                    for lane in 0..LAYERS {
+                        left[lane] -= along[lane] * size[lane];
+                    }
+                }
+            }
+            power = row.rest.map(|rest| rest.max(0.0));
+        }
+        Self {
+            series,
+            points: series.y().len(),
             base,
-            known: (1..=columns.len())
-                .map(|sizes| vec![[0.0; LAYERS]; sizes])
-                .collect(),
-            left: vec![[0.0; LAYERS]; columns.len() + 1],
-            power: [0.0; LAYERS],
+            known: factor.directions(),
+            left,
+            power,
             own: RHOS.map(|rho| 1.0 - rho * rho),
-            scale: RHOS.map(|rho| (1.0 - rho * rho).powf(-1.0 / y.len() as f64)),
-        };
-        for (lane, rho) in RHOS.iter().enumerate() {
-            space.fill(lane, *rho, columns, y);
+            scale: RHOS.map(|rho| (1.0 - rho * rho).powf(-1.0 / series.y().len() as f64)),
         }
-        space
-    }
-
-    /// Makes the columns orthonormal for one rho.
-    fn fill(&mut self, lane: usize, rho: f64, columns: &[Column], y: &[f64]) {
-        // Each direction with the sizes that make it.
-        let mut known: Vec<(Vec<f64>, Vec<f64>)> = Vec::with_capacity(columns.len());
-        let rest = |column: &[f64], place: usize, known: &[(Vec<f64>, Vec<f64>)]| {
-            let mut white = whiten(column, rho);
-            let before = dot(&white, &white);
-            let mut sizes = vec![0.0; columns.len() + 1];
-            sizes[place] = 1.0;
-            // Twice, for the rounding of the first time.
-            for _ in 0..2 {
-                for (own, of_own) in known {
-                    let along = dot(&white, own);
-                    add(&mut white, -along, own);
-                    add(&mut sizes, -along, of_own);
-                }
-            }
-            (white, sizes, before)
-        };
-        for (place, column) in columns.iter().enumerate() {
-            let (mut direction, mut sizes, before) = rest(column, place, &known);
-            let norm = dot(&direction, &direction);
-            if norm > before * 1e-9 && norm > 0.0 {
-                let scale = norm.sqrt().recip();
-                direction.iter_mut().for_each(|value| *value *= scale);
-                sizes.iter_mut().for_each(|size| *size *= scale);
-                for (lanes, size) in self.known[place].iter_mut().zip(&sizes) {
-                    lanes[lane] = *size;
-                }
-                known.push((direction, sizes));
-            }
-        }
-        let (white, left, _) = rest(y, columns.len(), &known);
-        for (lanes, size) in self.left.iter_mut().zip(&left) {
-            lanes[lane] = *size;
-        }
-        self.power[lane] = dot(&white, &white);
     }
 
     /// Twice the log-likelihood without any further column.
@@ -160,31 +131,29 @@ impl Space {
         self.gain(products(column, column), &self.beside(column))
     }
 
-    /// With a staircase that all curves are compared with.
-    pub fn with_stairs(&self, stairs: &Stairs) -> Option<Gain> {
-        self.gain(
-            stairs.own,
-            &self.beside_known(&stairs.values, &stairs.beside),
-        )
+    /// With a shape that all curves are compared with.
+    pub fn with_member(&self, family: Family, place: usize) -> Option<Gain> {
+        let member = self.series.grid.atoms(family).get(place)?;
+        match self.base.len() {
+            ..=FEW => self.gain(member.own, &self.beside_member::<FEW>(family, place)),
+            _ => self.gain(member.own, &self.beside_member::<MOST>(family, place)),
+        }
     }
 
     /// The [`products`] of `column` with the columns that are there and with the curve.
-    fn beside(&self, column: &[f64]) -> [[f64; 3]; MAX_COLUMNS + 1] {
-        let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
+    fn beside(&self, column: &[f64]) -> [[f64; 3]; MOST] {
+        let mut beside = [[0.0; 3]; MOST];
         for (parts, base) in beside.iter_mut().zip(&self.base) {
             *parts = base.products(column);
         }
         beside
     }
 
-    /// The same of a column of which `known` is made once for all curves.
-    fn beside_known(&self, column: &[f64], known: &Beside) -> [[f64; 3]; MAX_COLUMNS + 1] {
-        let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
+    /// The same of a column of a family.
+    fn beside_member<const N: usize>(&self, family: Family, place: usize) -> [[f64; 3]; N] {
+        let mut beside = [[0.0; 3]; N];
         for (parts, base) in beside.iter_mut().zip(&self.base) {
-            *parts = match base.common {
-                Some(common) => known.with(common),
-                None => base.products(column),
-            };
+            *parts = base.with(family, &self.series.grid)[place];
         }
         beside
     }
@@ -193,7 +162,7 @@ impl Space {
     fn gain(&self, own: [f64; 3], beside: &[[f64; 3]]) -> Option<Gain> {
         let (left, explained) = match self.base.len() {
             ..=FEW => self.explained::<FEW>(own, beside),
-            _ => self.explained::<{ MAX_COLUMNS + 1 }>(own, beside),
+            _ => self.explained::<MOST>(own, beside),
         }?;
         let (likelihood2, best) = self.peak(&self.rest(&explained));
         Some(Gain {
@@ -236,7 +205,7 @@ impl Space {
 
     /// What a column has along each direction that is known, for each rho.
     pub fn sight(&self, values: Vec<f64>) -> Sighted {
-        let seen = self.seen::<{ MAX_COLUMNS + 1 }>(&self.beside(&values));
+        let seen = self.seen::<MOST>(&self.beside(&values));
         Sighted {
             known: seen.known[..self.known.len()].to_vec(),
             left: seen.left,
@@ -296,30 +265,14 @@ impl Space {
     }
 
     /// With a step up at each point but the first, in their order: what [`Self::with`] says of 0 before the
-    /// point and 1 from there on. Products with a step are sums of what comes after, made once for all.
+    /// point and 1 from there on.
     pub fn with_steps(&self) -> Vec<Option<Gain>> {
         let n = self.points;
-        let sums: Vec<Vec<f64>> = self
-            .base
-            .iter()
-            .map(|base| {
-                let mut sums = base.values.to_vec();
-                sums.push(0.0);
-                for i in (0..n).rev() {
-                    sums[i] += sums[i + 1];
-                }
-                sums
-            })
-            .collect();
+        let all: Vec<&[[f64; 3]]> = self.base.iter().map(|base| base.with_steps()).collect();
         let gain = |at: usize| {
-            let mut beside = [[0.0; 3]; MAX_COLUMNS + 1];
-            for (parts, (base, sums)) in beside.iter_mut().zip(self.base.iter().zip(&sums)) {
-                let last = base.values[n - 1];
-                *parts = [
-                    sums[at],
-                    sums[at - 1] - last + sums[at + 1],
-                    sums[at] - last,
-                ];
+            let mut beside = [[0.0; 3]; MOST];
+            for (parts, steps) in beside.iter_mut().zip(&all) {
+                *parts = steps[at - 1];
             }
             let ones = (n - at) as f64;
             let own = [ones, 2.0 * (ones - 1.0), ones - 1.0];
@@ -328,18 +281,19 @@ impl Space {
         (1..n).map(gain).collect()
     }
 
-    /// With both columns of `waves`; about, from half of the values of rho.
-    pub fn with_waves(&self, waves: &Waves) -> Option<f64> {
+    /// With both columns of the waves at this place of the grid; about, from half of the values of rho.
+    pub fn with_waves(&self, place: usize) -> Option<f64> {
+        let waves = self.series.grid.waves().get(place)?;
         match self.base.len() {
-            ..=FEW => self.with_both::<FEW>(waves),
-            _ => self.with_both::<{ MAX_COLUMNS + 1 }>(waves),
+            ..=FEW => self.with_both::<FEW>(waves, place),
+            _ => self.with_both::<MOST>(waves, place),
         }
     }
 
-    fn with_both<const N: usize>(&self, waves: &Waves) -> Option<f64> {
+    fn with_both<const N: usize>(&self, waves: &Waves, place: usize) -> Option<f64> {
         let [mut aa, mut bb, mut ab] = waves.own.map(at_rhos);
         let [a, b] = [0, 1]
-            .map(|at| self.seen::<N>(&self.beside_known(&waves.values[at], &waves.beside[at])));
+            .map(|at| self.seen::<N>(&self.beside_member::<N>(Family::Waves, 2 * place + at)));
         let known = self.known.len();
         for (along_a, along_b) in a.known.iter().zip(&b.known).take(known) {
             for lane in 0..LAYERS {
@@ -368,7 +322,7 @@ impl Space {
         let mut rest = [0.0; LAYERS];
         for lane in 0..LAYERS {
             let squares = self.power[lane] - explained[lane];
-            rest[lane] = squares.max(self.floor * self.own[lane]) * self.scale[lane];
+            rest[lane] = squares.max(self.series.floor * self.own[lane]) * self.scale[lane];
         }
         rest
     }
@@ -401,7 +355,7 @@ impl Space {
 
 /// Makes a [`Seen`] of products with what is there.
 struct Sums<'a, const N: usize> {
-    space: &'a Space,
+    space: &'a Space<'a>,
     beside: &'a [[f64; 3]],
 }
 
@@ -427,28 +381,6 @@ impl<const N: usize> wide::Work for Sums<'_, N> {
     }
 }
 
-impl Base {
-    /// The [`products`] of `column` with it.
-    fn products(&self, column: &[f64]) -> [f64; 3] {
-        products_beside(column, &self.values, &self.neighbours)
-    }
-}
-
-/// At every point the sum of the two beside it.
-pub fn neighbours(column: &[f64]) -> Vec<f64> {
-    let at = |place: Option<usize>| place.and_then(|at| column.get(at)).unwrap_or(&0.0);
-    let sum = |i: usize| at(i.checked_sub(1)) + at(i.checked_add(1));
-    (0..column.len()).map(sum).collect()
-}
-
-/// The [`products`] of `column` and `other`, of which the sums of the neighbours at every point are known.
-pub fn products_beside(column: &[f64], other: &[f64], neighbours: &[f64]) -> [f64; 3] {
-    let end = column.len() - 1;
-    let [all, shifted] = dots(column, [other, neighbours]);
-    let ends = column[0] * other[0] + column[end] * other[end];
-    [all, shifted, all - ends]
-}
-
 /// `size` times `white`, added to `sum`.
 #[inline(always)]
 fn add_lanes(sum: &mut Lanes, size: &Lanes, white: &Lanes) {
@@ -460,27 +392,5 @@ fn add_lanes(sum: &mut Lanes, size: &Lanes, white: &Lanes) {
 /// [`at_rho`] for each of [`RHOS`].
 #[inline(always)]
 fn at_rhos(parts: [f64; 3]) -> Lanes {
-    RHOS.map(|rho| at_rho(parts, rho))
-}
-
-/// The product of two whitened columns, from [`products`].
-#[inline(always)]
-fn at_rho([all, shifted, inner]: [f64; 3], rho: f64) -> f64 {
-    all - rho * shifted + rho * rho * inner
-}
-
-fn whiten(column: &[f64], rho: f64) -> Vec<f64> {
-    let mut white = Vec::with_capacity(column.len());
-    let first = column
-        .first()
-        .map_or(0.0, |first| first * (1.0 - rho * rho).sqrt());
-    white.push(first);
-    white.extend(column.windows(2).map(|pair| pair[1] - rho * pair[0]));
-    white
-}
-
-fn add(to: &mut [f64], size: f64, direction: &[f64]) {
-    for (value, unit) in to.iter_mut().zip(direction) {
-        *value += size * unit;
-    }
+    factor::at_rhos(parts, &RHOS)
 }

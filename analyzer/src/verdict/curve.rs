@@ -85,6 +85,19 @@ impl Frame {
         }
     }
 
+    /// Seconds from the start of the process to the last grid point.
+    pub fn end_s(&self) -> f64 {
+        self.times_s.last().copied().unwrap_or(0.0)
+    }
+
+    /// True if the process ended by itself before any of its growth could be told from its start.
+    pub fn ended_while_starting(&self) -> bool {
+        /// To load a program and what it works on takes some tenths of a second. A run of a second, of which a
+        /// little less is recorded, is long enough to be judged.
+        const START_S: f64 = 0.9;
+        self.exited && self.end_s() < START_S
+    }
+
     /// What would give so many more snapshots.
     pub fn more_time(&self, snapshots: usize) -> String {
         let missing = human::duration(snapshots as f64 * self.interval_s);
@@ -92,7 +105,7 @@ impl Frame {
             return format!("{missing} more of recording would settle it.");
         }
         // An interval that would have given some twenty snapshots.
-        let lived_ms = self.times_s.last().copied().unwrap_or(0.0) * 1e3;
+        let lived_ms = self.end_s() * 1e3;
         let steps_ms = [10, 20, 50, 100, 200, 500];
         let fits = |ms: &&u32| f64::from(**ms) <= lived_ms / 20.0;
         let interval_ms = steps_ms.iter().rev().find(fits).unwrap_or(&10);

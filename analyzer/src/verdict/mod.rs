@@ -94,6 +94,9 @@ pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
         let mut opinions = rules.iter().filter_map(|rule| rule.check(curve, context));
         opinions.next().unwrap_or_else(|| rules::undecided(curve))
     });
+    if opinion.verdict == Verdict::Growing && curve.frame.ended_while_starting() {
+        opinion = only_started(curve, opinion);
+    }
     if let Some(idle_s) = curve.frame.idle_s {
         opinion.why.push(format!(
             "The process was idle for the last {}; the judgement is on the time before.",
@@ -113,6 +116,25 @@ pub fn judge(curve: &Curve<'_>, context: &Context) -> Opinion {
         });
     }
     opinion
+}
+
+/// What grew until the program ended, when it had only just begun: that may have been all that it loads.
+fn only_started(curve: &Curve<'_>, grown: Opinion) -> Opinion {
+    let why = format!(
+        "The program ended {} after its start: what rose until then may be all that it loads.",
+        human::duration(curve.frame.end_s())
+    );
+    Opinion {
+        verdict: Verdict::Unclear,
+        pattern: Pattern::Unclear,
+        rate: None,
+        limit_in_s: None,
+        doubling: false,
+        ..grown
+    }
+    .that_rose()
+    .because(why)
+    .settled_by("A run that goes on for longer would settle it.")
 }
 
 /// Growth that goes on after everything was given back once.

@@ -361,6 +361,23 @@ fn clean_up_at_exit_hides_no_growth() {
 }
 
 #[test]
+fn a_program_that_loads_and_ends_does_not_grow() {
+    let loads: Vec<f64> = (1..=70).map(|t| f64::from(t) * 64_000.0).collect();
+    let lived = |end_s: f64, exited: bool| {
+        let mut frame = frame(70);
+        frame.times_s = (1..=70).map(|t| f64::from(t) * end_s / 70.0).collect();
+        frame.exited = exited;
+        judged_in(&frame, &levels(&loads))
+    };
+    let short = lived(0.7, true);
+    expect(&short, Verdict::Unclear, Pattern::Unclear);
+    assert!(short.rose && short.rate.is_none() && short.settle.is_some());
+    // It runs on, or was seen for longer.
+    expect(&lived(0.7, false), Verdict::Growing, Pattern::Linear);
+    expect(&lived(1.4, true), Verdict::Growing, Pattern::Linear);
+}
+
+#[test]
 fn young_blocks_come_and_go_and_old_ones_stay() {
     let mut history = levels(&[64_000.0; 40]);
     history.add(

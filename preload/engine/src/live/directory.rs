@@ -3,7 +3,7 @@
 //!
 //! A leaf covers one GiB; of its 64 KiB only the pages of groups that were used are resident.
 
-use core::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU64, Ordering};
 
 use super::group::Group;
 use crate::arena;
@@ -31,7 +31,12 @@ struct Branch {
 }
 
 /// The tree.
-pub(super) struct Directory([AtomicPtr<Branch>; BRANCHES]);
+pub(super) struct Directory {
+    branches: [AtomicPtr<Branch>; BRANCHES],
+    /// One bit for each branch that is there: who goes through all of them, hundreds of times in a
+    /// scan, does not look at the two thousand that are not.
+    used: [AtomicU64; BRANCHES / 64],
+}
 
 const fn part(addr: usize, from: u32, bits: u32) -> usize {
     addr >> from & ((1 << bits) - 1)
@@ -39,13 +44,19 @@ const fn part(addr: usize, from: u32, bits: u32) -> usize {
 
 impl Directory {
     pub(super) const fn new() -> Directory {
-        Directory([const { AtomicPtr::new(core::ptr::null_mut()) }; BRANCHES])
+        Directory {
+            branches: [const { AtomicPtr::new(core::ptr::null_mut()) }; BRANCHES],
+            used: [const { AtomicU64::new(0) }; BRANCHES / 64],
+        }
     }
 
     #[inline(always)]
     fn slot(&self, addr: usize) -> &AtomicPtr<Branch> {
         // SAFETY: a remainder by the number of branches.
-        unsafe { self.0.get_unchecked(addr >> BRANCH_BITS & (BRANCHES - 1)) }
+        unsafe {
+            self.branches
+                .get_unchecked(addr >> BRANCH_BITS & (BRANCHES - 1))
+        }
     }
 
     /// The group of an address below 2^47, if it was used at some time.
@@ -69,6 +80,12 @@ impl Directory {
     #[inline(never)]
     pub(super) fn find_or_make(&self, addr: usize) -> Option<&Group> {
         let branch = make(self.slot(addr))?;
+        let at = addr >> BRANCH_BITS & (BRANCHES - 1);
+        let bit = 1 << (at % 64);
+        let used = self.used.get(at / 64)?;
+        if used.load(Ordering::Relaxed) & bit == 0 {
+            used.fetch_or(bit, Ordering::Relaxed);
+        }
         let at = part(addr, LEAF_BITS, LEAVES_BITS);
         let leaf = make(branch.leaves.get(at)?)?;
         let group = part(addr, GROUP_BITS, GROUPS_BITS);
@@ -78,6 +95,19 @@ impl Directory {
             used.fetch_or(bit, Ordering::Relaxed);
         }
         leaf.0.get(group)
+    }
+
+    /// The branches that are there, and their numbers.
+    fn used_branches(&self) -> impl Iterator<Item = (usize, &AtomicPtr<Branch>)> {
+        let words = self.branches.chunks(64).zip(&self.used);
+        words.enumerate().flat_map(|(at, (slots, used))| {
+            let mut left = used.load(Ordering::Relaxed);
+            core::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                left &= left.wrapping_sub(1);
+                Some((at * 64 + bit, slots.get(bit)?))
+            })
+        })
     }
 
     /// Shows every group that was used at some time, and where its addresses begin.
@@ -92,7 +122,7 @@ impl Directory {
         parts: usize,
         mut show: impl FnMut(usize, &Group),
     ) {
-        for (at, slot) in self.0.iter().enumerate() {
+        for (at, slot) in self.used_branches() {
             // Acquire pairs with the release in `make`.
             // SAFETY: branches are never freed.
             let Some(branch) = (unsafe { slot.load(Ordering::Acquire).as_ref() }) else {

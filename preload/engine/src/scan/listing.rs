@@ -12,6 +12,8 @@ use crate::sys;
 
 /// Blocks that a list has room for.
 const LIST_BLOCKS: usize = 16 << 10;
+/// Blocks that may come while few are listed.
+const FEW_BLOCKS: usize = 512;
 /// Blocks looked at before the table is left to others: less than a millisecond's work.
 const AT_ONCE: usize = 32 << 10;
 
@@ -39,10 +41,12 @@ impl Place {
 pub struct List(Room<(usize, u64)>);
 
 impl List {
-    /// `None` without memory.
-    pub fn new() -> Option<List> {
-        let mut room = Room::of(LIST_BLOCKS)?;
-        room.touch_ahead(LIST_BLOCKS);
+    /// With room for what is in the table and some more, as far as a list goes; `None` without memory.
+    pub fn new(table: &LiveTable) -> Option<List> {
+        let live = usize::try_from(table.len()).unwrap_or(usize::MAX);
+        let blocks = (live / 8 * 9).saturating_add(FEW_BLOCKS).min(LIST_BLOCKS);
+        let mut room = Room::of(blocks)?;
+        room.touch_ahead(blocks);
         Some(List(room))
     }
 
@@ -151,8 +155,8 @@ mod tests {
             insert(0x40_0000_0010 + n * (1 << 20), 20 << 10, 3);
         }
         let mut memory = Memory::new(Limits::none()).expect("memory");
-        let mut list = List::new().expect("memory");
-        let mut again = List::new().expect("memory");
+        let mut list = List::new(&TABLE).expect("memory");
+        let mut again = List::new(&TABLE).expect("memory");
         let (mut found, mut place, mut lists) = (BTreeSet::new(), Place::default(), 0);
         let is_kept = |block: &Block| block.epoch > 1;
         while !place.is_end() {

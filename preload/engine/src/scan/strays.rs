@@ -68,7 +68,7 @@ impl Strays {
         if self.put_back == Some(put_back) {
             return Ok(true);
         }
-        let Some(mut list) = List::new() else {
+        let Some(mut list) = List::new(table) else {
             return Ok(false);
         };
         let is_old = |block: &Block| block.epoch <= epoch;

@@ -31,7 +31,7 @@ pub fn mark(
     marker: &mut Marker<'_>,
     memory: &mut Memory,
 ) -> Result<bool, Stop> {
-    let Some(mut list) = List::new() else {
+    let Some(mut list) = List::new(table) else {
         return Ok(false);
     };
     let mut place = Place::default();

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use leaktrack_tests::{Case, Report, is_root, product, program, tool};
 
-/// A program that keeps ten blocks and lives for a second, with a snapshot every 10 ms.
-fn for_a_second() -> Case {
+/// A program that keeps ten blocks and lives for two seconds, with a snapshot every 10 ms.
+fn for_two_seconds() -> Case {
     Case::of("keep_some.c")
-        .args(["10", "1000", "1"])
+        .args(["10", "1000", "2"])
         .option("interval=10ms")
 }
 
@@ -153,7 +153,7 @@ fn the_default_name_falls_back_to_another_folder() {
 
 #[test]
 fn truncated_at_any_moment_while_running() {
-    let case = for_a_second();
+    let case = for_two_seconds();
     let native = case.native();
     for (round, length) in [0u64, 1, 4095, 4096, 20_000, 0, 60_000]
         .into_iter()
@@ -176,7 +176,7 @@ fn truncated_at_any_moment_while_running() {
 
 #[test]
 fn unlinked_or_replaced_while_running() {
-    let case = for_a_second();
+    let case = for_two_seconds();
     let native = case.native();
     for replace in [false, true] {
         let mut running = case.start_tracked();

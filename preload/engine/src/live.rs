@@ -34,8 +34,9 @@ use holder::Holder;
 use huge::HugeSizes;
 use shard::Shard;
 
-/// Number of shards. Who is there has a large block; a million of them are eight thousand a shard.
-const SHARDS: usize = 128;
+/// Number of shards. Who is there has a large block; ten million of them are twenty thousand a shard, which
+/// are moved in half a millisecond when its table grows.
+const SHARDS: usize = 512;
 
 /// Parts that all groups are visited in.
 const GROUP_PARTS: usize = 512;

@@ -53,8 +53,12 @@ extern "C" fn body(sp: usize, bp: usize) {
     SCRATCH.with_borrow_mut(|scratch| {
         // SAFETY: the trampoline passes its own registers.
         let stack = unsafe { unwind::capture(scratch, Entry { sp, bp }, MAX_DEPTH) };
-        assert_eq!(stack.pcs, &theirs[from..]);
         let site = sites::intern(&stack, Kind::Heap, Call::Malloc, 0, 0);
+        // Between the moment when a library is gone and that when it is noted, another may run at its
+        // place by its rules: such a stack is refused.
+        if site != 0 {
+            assert_eq!(stack.pcs, &theirs[from..]);
+        }
         REFUSED.fetch_add(usize::from(site == 0), Relaxed);
     });
     CHECKED.fetch_add(1, Relaxed);

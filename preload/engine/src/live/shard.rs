@@ -34,13 +34,16 @@ pub(super) struct Shard {
     next_table: AtomicPtr<Bucket>,
 }
 
-/// Buckets for the next larger table: twice as many within a page, an eighth more in whole pages
-/// beyond, so that a large table stays between 0.72 and 0.81 full while it grows.
+/// Buckets for the next larger table: eight times as many within a page, since the arena keeps what it cut
+/// into pieces of a size; an eighth more in whole pages beyond, so that a large table stays between 0.72 and
+/// 0.81 full while it grows.
 const fn larger(buckets: u32) -> u32 {
     if buckets < SMALLEST_BUCKETS {
         SMALLEST_BUCKETS
+    } else if buckets < BUCKETS_PER_PAGE / 8 {
+        buckets * 8
     } else if buckets < BUCKETS_PER_PAGE {
-        buckets * 2
+        BUCKETS_PER_PAGE
     } else {
         (buckets + buckets / 8).next_multiple_of(BUCKETS_PER_PAGE)
     }
@@ -52,7 +55,11 @@ const fn fitting(len: u32) -> u32 {
     if buckets <= SMALLEST_BUCKETS {
         SMALLEST_BUCKETS
     } else if buckets <= BUCKETS_PER_PAGE {
-        buckets.next_power_of_two()
+        let mut of_a_page = SMALLEST_BUCKETS;
+        while of_a_page < buckets {
+            of_a_page = larger(of_a_page);
+        }
+        of_a_page
     } else {
         buckets.next_multiple_of(BUCKETS_PER_PAGE)
     }

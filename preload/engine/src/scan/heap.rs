@@ -108,6 +108,9 @@ fn does_nothing_but_allocate(path: &[u8]) -> bool {
 /// glibc gives blocks from this size on mappings of their own, unless it is told otherwise.
 const MAPPED_BYTES: u64 = 128 << 10;
 
+/// Larger blocks of other allocators may be of no kind, but whole units of the allocator's memory.
+const MOST_KIND_BYTES: u64 = 2 << 20;
+
 /// True if the program may use more of its blocks than it asked for: it has asked how much that is, or
 /// uses an allocator that may have told it by a function of its own.
 pub fn may_use_all() -> bool {
@@ -127,9 +130,16 @@ pub fn usable_bytes(size: u64) -> u64 {
             pages(chunk)
         }
     } else {
-        // Of a kind of blocks for each quarter of a power of two, or pages.
+        // Of a kind of blocks for each quarter of a power of two, or pages. Powers of two are a kind of their
+        // own in all of them; what lies behind one may be another's that was freed.
         let quarter = size.saturating_add(size / 4 + 16);
-        if size < page { quarter } else { pages(quarter) }
+        if size < page {
+            quarter
+        } else if size.is_power_of_two() && size <= MOST_KIND_BYTES {
+            size
+        } else {
+            pages(quarter)
+        }
     }
 }
 
@@ -255,6 +265,18 @@ mod tests {
         ] {
             assert!(!does_nothing_but_allocate(path));
         }
+    }
+
+    #[test]
+    fn others_give_a_power_of_two_as_it_is_and_up_to_a_quarter_more_of_the_rest() {
+        assert!(!is_glibc(), "nobody has learnt whose allocator it is");
+        for bytes in [4096, 128 << 10, 1 << 20] {
+            assert_eq!(usable_bytes(bytes), bytes);
+            let more = usable_bytes(bytes + 1);
+            assert!(more >= bytes + bytes / 4 && more.is_multiple_of(PAGE_BYTES as u64));
+        }
+        assert_eq!(usable_bytes(64), 96);
+        assert!(usable_bytes(64 << 20) >= 80 << 20);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::heap;
 use super::listing;
 use super::memory::Stop;
 use super::order::sort_by_key;
+use super::ranges::Ranges;
 use super::room::Room;
 use super::x86_64::prefetch;
 use crate::arena::{AVec, PAGE_BYTES};
@@ -139,6 +140,8 @@ pub struct BlockIndex {
     huge: AVec<(usize, u64)>,
     /// The program may use more of its blocks than it asked for.
     whole: bool,
+    /// What allocators own, if it is known.
+    heaps: Option<Ranges>,
     low: usize,
     high: usize,
     /// Bytes in all blocks.
@@ -236,6 +239,7 @@ impl BlockIndex {
             wanted: Room::zeroed(words).ok_or(NoIndex::Memory)?,
             huge,
             whole: heap::may_use_all(),
+            heaps: None,
         };
         index.fill_directories(rest)?;
         Ok(index)
@@ -303,9 +307,11 @@ impl BlockIndex {
         Some((entry.addr(), block))
     }
 
-    /// Asks again whether the program may use more of its blocks than it asked for.
-    pub fn note_usable(&mut self) {
+    /// Asks again whether the program may use more of its blocks than it asked for, and takes in what
+    /// allocators own (tidy), where that is known.
+    pub fn note_usable(&mut self, heaps: Option<Ranges>) {
         self.whole = heap::may_use_all();
+        self.heaps = heaps;
     }
 
     /// Address, and bytes that the program may use, of a block.
@@ -325,12 +331,42 @@ impl BlockIndex {
         }
     }
 
-    /// What the program may use of a block: no more than there is before the next one.
     #[cold]
     fn whole_of(&self, at: u32, entry: Entry, size: u64) -> u64 {
         let next = self.entries.get(at as usize + 1);
-        let most = next.map_or(u64::MAX, |next| (next.addr() - entry.addr()) as u64);
-        heap::usable_bytes(size).min(most).max(size)
+        self.bounded(
+            entry.addr(),
+            size,
+            next.map_or(usize::MAX, |next| next.addr()),
+        )
+    }
+
+    /// What the program may use of a block that it has, in the index or not.
+    pub fn usable_of(&self, addr: usize, size: u64) -> u64 {
+        if !self.whole {
+            return size;
+        }
+        let next = self
+            .entries
+            .get(self.first_from(addr.saturating_add(8)) as usize);
+        self.bounded(addr, size, next.map_or(usize::MAX, |next| next.addr()))
+    }
+
+    /// What the program may use of a block: no more than there is before the next one, and nothing that is
+    /// not the allocator's, such as another thread's stack that is mapped right behind.
+    fn bounded(&self, addr: usize, size: u64, next: usize) -> u64 {
+        let end = addr
+            .saturating_add(heap::usable_bytes(size) as usize)
+            .min(next);
+        let last = addr.saturating_add(size.saturating_sub(1) as usize);
+        let in_page = |addr: usize| addr >> PAGE_SHIFT == last >> PAGE_SHIFT;
+        let end = match &self.heaps {
+            Some(heaps) if !in_page(end.saturating_sub(1)) => {
+                end.min(heaps.end_of(last).unwrap_or(0))
+            }
+            _ => end,
+        };
+        (end.saturating_sub(addr) as u64).max(size)
     }
 
     /// The block that a word points to, if it does.
@@ -679,6 +715,49 @@ mod tests {
         }
         assert_eq!(index.extent(0), Some((start, 32)));
         assert_eq!(index.find(start + 4096 + 200), None);
+    }
+
+    #[test]
+    fn what_a_program_may_use_behind_a_block_ends_with_the_allocators_memory() {
+        const BYTES: u64 = 300_000;
+        let start = 0x10_0000_0000;
+        let block = Block {
+            size: BYTES,
+            site: 1,
+            epoch: 2,
+            class: 0,
+        };
+        let mut entries = Room::of(1).expect("memory");
+        assert!(entries.push(Entry::new(start, block)));
+        let index = BlockIndex::of(entries, AVec::new(), &mut || Ok(()));
+        let mut index = index.expect("memory");
+        let end = start + (BYTES as usize).next_multiple_of(PAGE_BYTES);
+        let heaps = |ranges: &[(usize, usize)]| {
+            let mut heaps = Ranges::new();
+            assert!(ranges.iter().all(|&(from, to)| heaps.add(from, to)));
+            heaps.tidy();
+            Some(heaps)
+        };
+        let asked = start + BYTES as usize;
+        for (heaps, expected) in [
+            (heaps(&[(start, end)]), end),
+            (
+                heaps(&[
+                    (start, end + PAGE_BYTES),
+                    (end + (1 << 20), end + (2 << 20)),
+                ]),
+                end + PAGE_BYTES,
+            ),
+            // Of another's memory nothing is read in the block's name.
+            (heaps(&[]), asked),
+            (heaps(&[(start, start + PAGE_BYTES)]), asked),
+        ] {
+            index.note_usable(heaps);
+            let found = index.extent(0).expect("a block");
+            assert_eq!(found, (start, (expected - start) as u64));
+            assert_eq!(index.usable_of(start, BYTES), found.1);
+            assert!(index.find(expected - 1).is_some() && index.find(expected).is_none());
+        }
     }
 
     #[test]

@@ -216,13 +216,13 @@ impl Scan<'_> {
     fn pass(
         &mut self,
         marks: Marks,
-        setting: Setting,
+        mut setting: Setting,
         notes: &mut Notes,
         frozen: bool,
     ) -> Result<Marks, Failure> {
         let first = notes.passes == 0;
         self.memory.forget();
-        self.index.note_usable();
+        self.index.note_usable(setting.roots.heaps.take());
         self.memory.note_touched(&mut self.index)?;
         let possible = notes.passes < POSSIBLE_PASSES;
         self.want(&marks, |state| match state {

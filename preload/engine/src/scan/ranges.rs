@@ -22,6 +22,14 @@ impl Ranges {
         self.0.as_slice()
     }
 
+    /// Where the range ends that an address lies in; they must be tidy.
+    pub fn end_of(&self, addr: usize) -> Option<usize> {
+        let all = self.as_slice();
+        let after = all.partition_point(|range| range.0 <= addr);
+        let (_, end) = *all.get(after.checked_sub(1)?)?;
+        (addr < end).then_some(end)
+    }
+
     /// Sorts them and joins what overlaps or touches.
     pub fn tidy(&mut self) {
         self.0.as_mut_slice().sort_unstable();

@@ -40,6 +40,8 @@ pub struct Roots {
     pub hidden: u64,
     /// Threads whose registers could not be read.
     pub unread_threads: u32,
+    /// What allocators own, if not all memory counts.
+    pub heaps: Option<Ranges>,
 }
 
 /// Finds the roots. `all`: heaps count too, since not every block in them is known. `own_file`: an
@@ -57,14 +59,23 @@ pub fn find(
         words: AVec::new(),
         hidden: 0,
         unread_threads: 0,
+        heaps: None,
     };
     let mut out = Ranges::new();
     if !own(&mut out) {
         return Ok(None);
     }
     out.tidy();
-    if !all && !heaps(regions, index, memory, &mut out) {
-        return Ok(None);
+    if !all {
+        let mut owned = Ranges::new();
+        if !heaps(regions, index, memory, &out, &mut owned) {
+            return Ok(None);
+        }
+        owned.tidy();
+        if !owned.as_slice().iter().all(|&(from, to)| out.add(from, to)) {
+            return Ok(None);
+        }
+        roots.heaps = Some(owned);
     }
     let words = &mut roots.words;
     if !heap::account(&mut out) {
@@ -161,10 +172,16 @@ fn own(out: &mut Ranges) -> bool {
     whole
 }
 
-/// What allocators own; `out` holds leaktrack's own memory before, and that too after.
-fn heaps(regions: &[Region], index: &BlockIndex, memory: &Memory, out: &mut Ranges) -> bool {
+/// Adds to `out` what allocators own, of which `own`, leaktrack's memory, is nothing.
+fn heaps(
+    regions: &[Region],
+    index: &BlockIndex,
+    memory: &Memory,
+    own: &Ranges,
+    out: &mut Ranges,
+) -> bool {
     let mut not_theirs = Ranges::new();
-    let mut whole = out
+    let mut whole = own
         .as_slice()
         .iter()
         .all(|&(start, end)| not_theirs.add(start, end));

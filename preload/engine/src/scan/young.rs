@@ -5,7 +5,6 @@
 //! one that is. Blocks are listed some at a time, read, and listed again: where something has changed
 //! meanwhile, these are read once more.
 
-use super::heap;
 use super::listing::{List, Place};
 use super::mark::Marker;
 use super::memory::{Manner, Memory, Stop};
@@ -97,21 +96,21 @@ pub(super) fn read_run(
     marker: &mut Marker<'_>,
     memory: &mut Memory,
 ) -> Result<(), Stop> {
-    let whole = heap::may_use_all();
-    let usable = |size: u64| {
-        if whole {
-            heap::usable_bytes(size)
-        } else {
-            size
-        }
+    let index = marker.index();
+    // What the program may use of one ends at the next, also at one that is not in the index.
+    let end_of = |&(addr, size): &(usize, u64), next: usize| {
+        let own = addr.saturating_add(size as usize);
+        let end = addr.saturating_add(index.usable_of(addr, size) as usize);
+        end.min(next.max(own)) & !7
     };
-    let end_of = |&(addr, size): &(usize, u64)| addr.saturating_add(usable(size) as usize & !7);
+    let nexts = || run.iter().skip(1).map(|next| next.0).chain([usize::MAX]);
+    let each = || run.iter().zip(nexts());
     let start = run.first().map_or(0, |block| block.0);
-    let end = run.iter().map(end_of).max().unwrap_or(0);
-    memory.each(start, end, MANNER, &mut |from, words| {
+    let end = each().map(|(block, next)| end_of(block, next)).max();
+    memory.each(start, end.unwrap_or(0), MANNER, &mut |from, words| {
         let to = from + size_of_val(words);
-        for block in run {
-            let (low, high) = (block.0.max(from), end_of(block).min(to));
+        for (block, next) in each() {
+            let (low, high) = (block.0.max(from), end_of(block, next).min(to));
             if low < high {
                 let part = words.get((low - from) / 8..(high - from) / 8);
                 marker.roots(part.unwrap_or_default());

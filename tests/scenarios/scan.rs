@@ -366,6 +366,19 @@ fn sampled_blocks_are_lost_when_no_word_points_to_them() {
     assert!(near(found(&at_exit.json, "lose").lost));
 }
 
+/// Memory is not read where there is no block to look for: `true` allocates nothing, and of a dormant process no block is known.
+#[test]
+fn a_process_without_blocks_has_lost_none() {
+    let dormant = Case::of("keep_some.c").option("mode=dormant");
+    for case in [Case::new(tool("true")), dormant] {
+        let run = case.check();
+        let report = run.report();
+        let scan = last(&report.json);
+        assert_eq!(scan["complete"], true, "{scan}");
+        assert_eq!((&scan["blocks"], &scan["passes"]), (&0.into(), &0.into()));
+    }
+}
+
 #[test]
 fn a_process_that_cannot_be_scanned_says_why() {
     let mut running = Case::of("live_scan.c").option("helper=off").start_tracked();

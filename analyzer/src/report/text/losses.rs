@@ -129,6 +129,7 @@ fn made(scan: &Scan) -> String {
         _ => "the process at its end",
     };
     let passes = match scan.passes {
+        0 => "there was no block to look for".to_owned(),
         1 => "one pass".to_owned(),
         passes => format!("{passes} passes"),
     };

@@ -40,6 +40,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Of a scan without blocks.
+    pub fn of_nothing() -> Outcome {
+        Outcome {
+            counts: Room::none(),
+            lost: (0, 0),
+            remembered: Room::none(),
+            blocks: 0,
+        }
+    }
+
     /// Counts the blocks by site; those born up to `inherited` are the parent's and count there.
     /// `None` without memory.
     pub fn count(

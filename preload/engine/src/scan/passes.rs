@@ -84,6 +84,10 @@ pub(super) fn scan(order: &Order) -> Scanned {
 
 fn try_scan(order: &Order, notes: &mut Notes) -> Result<Outcome, Failure> {
     super::check_permits()?;
+    if LIVE.is_empty() {
+        // Nothing can be lost: memory need not be read.
+        return Ok(Outcome::of_nothing());
+    }
     super::check_room(order.way)?;
     let now_ns = sys::clock_ns(sys::clock::MONOTONIC);
     let limits = Limits {

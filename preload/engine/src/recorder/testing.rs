@@ -33,14 +33,15 @@ pub fn path_of(path: &std::path::Path) -> Path {
 
 /// Forks; the child runs `body` and leaves by `_exit` with its code. The child's process number.
 pub fn forked(body: impl FnOnce() -> i32) -> libc::pid_t {
-    // SAFETY: the child only runs `body`, which touches no locks of other threads but the arena's, and
-    // leaves by `_exit`. A test beside this one may be in the arena at this moment: its lock is freed
+    // SAFETY: the child only runs `body`, which touches no locks of other threads but the engine's, and
+    // leaves by `_exit`. A test beside this one may hold any of these at this moment: they are freed
     // in the child, where this is the only thread.
     unsafe {
         let pid = libc::fork();
         assert!(pid >= 0);
         if pid == 0 {
-            crate::arena::abandon_in_child();
+            crate::fork::abandon_tables();
+            crate::faults::forget_in_child();
             let body = std::panic::AssertUnwindSafe(body);
             libc::_exit(std::panic::catch_unwind(body).unwrap_or(101));
         }

@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use leaktrack_recording::{EventKind, Fault, OpenError, OpenFault, Recording, in_order};
+use leaktrack_recording::{
+    EventKind, Fault, OpenError, OpenFault, Problem, Recording, SnapshotRef, Unread, in_order,
+};
 
 use crate::model::family::DifferentFamilies;
 use crate::model::process::{DecodeError, EmptyWindow, Ended};
@@ -207,11 +209,7 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         },
     })?;
     let mut segments: Vec<_> = recording.segments().collect();
-    // Both look at every byte.
-    let (mut snapshots, problems) = parallel::both(
-        || recording.snapshots().collect::<Vec<_>>(),
-        || recording.problems().collect::<Vec<_>>(),
-    );
+    let (mut snapshots, problems) = look(&recording);
     let records = in_order(&mut segments, &mut snapshots);
     let file_bytes = bytes.len() as u64;
     let process = Process::decode(path.to_owned(), file_bytes, &options.window, || {
@@ -234,6 +232,35 @@ pub fn decode(path: &Path, bytes: &[u8], options: &LoadOptions) -> Result<Proces
         .map(|problem| problem.to_string())
         .collect();
     Ok(process)
+}
+
+/// The snapshots and all that could not be read, which takes a look at every byte.
+fn look<'a>(recording: &Recording<'a>) -> (Vec<SnapshotRef<'a>>, Vec<Problem>) {
+    /// Of records, for one thread at a time.
+    const BATCH_BYTES: usize = 1 << 18;
+    let mut pieces = recording.pieces();
+    let next = || {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES
+            && let Some(piece) = pieces.next()
+        {
+            bytes += piece.as_ref().map_or(0, Unread::len_bytes) + size_of_val(&piece);
+            batch.push(piece);
+        }
+        (!batch.is_empty()).then_some(batch)
+    };
+    let looked = parallel::batches(next, |batch| {
+        let (mut snapshots, mut problems) = (Vec::new(), Vec::new());
+        for piece in batch {
+            match piece.and_then(|unread| unread.look()) {
+                Ok(snapshot) => snapshots.extend(snapshot),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        (snapshots, problems)
+    });
+    let (snapshots, problems): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
+    (snapshots.concat(), problems.concat())
 }
 
 /// True if no record was ever written, rather than lost.

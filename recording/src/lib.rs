@@ -435,7 +435,7 @@ pub use places::{
     BlocksHead, LiveBlock, area,
 };
 pub use problem::{Fault, OpenError, OpenFault, Problem};
-pub use reader::{Problems, Recording, Segment, SegmentRecords, Segments, Snapshots};
+pub use reader::{Pieces, Recording, Segment, SegmentRecords, Segments, Unread};
 pub use record::{
     encode, encode_ages, encode_areas, encode_arenas, encode_blocks, encode_faults,
     encode_lifetimes, encode_losses, encode_residency, encode_sizes, encode_snapshot,

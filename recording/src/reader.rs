@@ -66,21 +66,27 @@ impl<'a> Recording<'a> {
     }
 
     /// Where the snapshots are, in the order of the file, superseded ones included.
-    pub fn snapshots(&self) -> Snapshots<'a> {
-        Snapshots {
-            segments: self.segments(),
-            current: None,
-        }
+    pub fn snapshots(&self) -> impl Iterator<Item = SnapshotRef<'a>> + use<'a> {
+        let frames = self.pieces().filter_map(Result::ok);
+        let may_be = frames.filter(|unread| unread.kind == SegmentKind::Snapshots);
+        may_be.filter_map(|unread| unread.look().ok()?)
     }
 
     /// All that could not be read, in the order of the file.
-    pub fn problems(&self) -> Problems<'a> {
+    pub fn problems(&self) -> impl Iterator<Item = Problem> + use<'a> {
+        self.pieces()
+            .filter_map(|piece| piece.and_then(|unread| unread.look()).err())
+    }
+
+    /// All frames of segments that hold records, not looked into yet, and between them what is no frame, in the
+    /// order of the file: [`snapshots`](Self::snapshots) and [`problems`](Self::problems) at once.
+    pub fn pieces(&self) -> Pieces<'a> {
         let header = self.header.is_none().then_some(Problem {
             offset: 0,
             len: FILE_HEADER_BYTES as u64,
             fault: Fault::Header,
         });
-        Problems {
+        Pieces {
             header,
             walk: self.walk(),
             current: None,
@@ -197,41 +203,6 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// See [`Recording::snapshots`].
-#[derive(Clone, Debug)]
-pub struct Snapshots<'a> {
-    segments: Segments<'a>,
-    current: Option<(u64, Frames<'a>)>,
-}
-
-impl<'a> Iterator for Snapshots<'a> {
-    type Item = SnapshotRef<'a>;
-
-    fn next(&mut self) -> Option<SnapshotRef<'a>> {
-        loop {
-            let Some((seq, frames)) = &mut self.current else {
-                let mut segments = self
-                    .segments
-                    .by_ref()
-                    .filter(|s| s.header.kind == SegmentKind::Snapshots);
-                let segment = segments.next()?;
-                self.current = Some((segment.header.seq, segment.frames()));
-                continue;
-            };
-            let found = frames
-                .filter_map(Result::ok)
-                .find_map(|frame| match frame.record() {
-                    Ok(Some(Record::Snapshot(s))) => Some(SnapshotRef::new(s, *seq, frame.offset)),
-                    _ => None,
-                });
-            if found.is_some() {
-                return found;
-            }
-            self.current = None;
-        }
-    }
-}
-
 /// Goes from segment to segment; what is neither a segment nor zero is a problem.
 #[derive(Clone, Debug)]
 struct Walk<'a> {
@@ -274,41 +245,60 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// See [`Recording::problems`].
+/// A frame whose record was not looked into yet, see [`Recording::pieces`].
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'a> {
+    kind: SegmentKind,
+    seq: u64,
+    frame: Frame<'a>,
+}
+
+impl<'a> Unread<'a> {
+    /// Bytes of the record.
+    pub fn len_bytes(&self) -> usize {
+        self.frame.payload.len()
+    }
+
+    /// Looks at every byte of the record: the snapshot, if it is one, or what is wrong with it.
+    pub fn look(&self) -> Result<Option<SnapshotRef<'a>>, Problem> {
+        match self.frame.record()? {
+            Some(record) if record.segment_kind() != self.kind => {
+                Err(self.frame.problem(Fault::Unreadable))
+            }
+            Some(Record::Snapshot(snapshot)) => {
+                let found = SnapshotRef::new(snapshot, self.seq, self.frame.offset);
+                Ok(Some(found))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// See [`Recording::pieces`].
 #[derive(Clone, Debug)]
-pub struct Problems<'a> {
+pub struct Pieces<'a> {
     header: Option<Problem>,
     walk: Walk<'a>,
     current: Option<(Segment<'a>, Frames<'a>)>,
 }
 
-impl Iterator for Problems<'_> {
-    type Item = Problem;
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<Unread<'a>, Problem>;
 
-    fn next(&mut self) -> Option<Problem> {
+    fn next(&mut self) -> Option<Self::Item> {
         if let Some(header) = self.header.take() {
-            return Some(header);
+            return Some(Err(header));
         }
         loop {
             if let Some((segment, frames)) = &mut self.current {
-                let kind = segment.header.kind;
-                let found = frames.find_map(|frame| match frame {
-                    Ok(frame) => match frame.record() {
-                        Ok(Some(r)) if r.segment_kind() != kind => {
-                            Some(frame.problem(Fault::Unreadable))
-                        }
-                        Ok(_) => None,
-                        Err(problem) => Some(problem),
-                    },
-                    Err(problem) => Some(problem),
-                });
-                if found.is_some() {
-                    return found;
+                let SegmentHeader { kind, seq, .. } = segment.header;
+                if let Some(found) = frames.next() {
+                    return Some(found.map(|frame| Unread { kind, seq, frame }));
                 }
                 let missing = segment.missing();
                 self.current = None;
-                if missing.is_some() {
-                    return missing;
+                if let Some(missing) = missing {
+                    return Some(Err(missing));
                 }
             }
             match self.walk.next()? {
@@ -316,7 +306,7 @@ impl Iterator for Problems<'_> {
                     self.current = Some((segment, segment.frames()));
                 }
                 Ok(_) => {}
-                Err(problem) => return Some(problem),
+                Err(problem) => return Some(Err(problem)),
             }
         }
     }

@@ -1,7 +1,8 @@
 /* 60 blocks of hold_unseen, to which only a block points that the library has not seen being made: __libc_malloc. That there is such a
  * block it cannot know before the file "1" is there, when another one of these is freed. Says "at 1" before and "at 2" after; ends when
- * there is the file "2".
- * build: -O0 */
+ * there is the file "2". A thread runs all the time: while none does, one pass of a scan says all, and there is no second.
+ * build: -O0 -pthread */
+#include <pthread.h>
 #include "keep.h"
 #define COUNT 60
 extern void *__libc_malloc(size_t);
@@ -21,7 +22,14 @@ NOIPA static void work(void) {
     CHECK(unseen != NULL);
     for (int i = 0; i < COUNT; i++) unseen[i] = hold_unseen();
 }
+static void *run(void *stop) {
+    while (!*(volatile int *)stop) continue;
+    return NULL;
+}
 int main(void) {
+    static volatile int stop;
+    pthread_t runs;
+    CHECK(!pthread_create(&runs, NULL, run, (void *)&stop));
     void *another = __libc_malloc(100);
     CHECK(another != NULL);
     work();
@@ -32,5 +40,7 @@ int main(void) {
     dprintf(1, "at 2\n");
     wait_for_step("2");
     for (int i = 0; i < COUNT; i++) CHECK(*(char *)unseen[i] == 0x5a);
+    stop = 1;
+    pthread_join(runs, NULL);
     return 0;
 }

@@ -62,20 +62,18 @@ fn the_firefox_profiler() {
     let json = leaktrack(&["export", "--format", "firefox"], recording);
     std::fs::write(&profile, json).expect("written");
     let cli = consumer("@firefox-devtools/profiler-cli/dist/profiler-cli.js");
-    let ask = |args: &[&str]| {
+    let asking = |args: &[&str]| {
         let mut command = Command::new(tool("node"));
         command.arg(&cli).args(args);
-        run(command
-            .env("HOME", folder.path())
-            .current_dir(folder.path()))
-        .stdout
+        command.env("HOME", folder.path());
+        command.current_dir(folder.path());
+        command
     };
+    let ask = |args: &[&str]| run(&mut asking(args)).stdout;
     // Its daemon has half a second to start, and asks to be tried again where that is too little.
     let began = (0..20).any(|_| {
-        let mut load = Command::new(tool("node"));
-        load.arg(&cli).args(["load", "profile.json"]);
-        load.env("HOME", folder.path()).current_dir(folder.path());
-        let output = load.output().expect("it can be started");
+        let load = asking(&["load", "profile.json"]).output();
+        let output = load.expect("it can be started");
         let late = String::from_utf8_lossy(&output.stderr).contains("did not become ready");
         assert!(output.status.success() || late, "{output:?}");
         output.status.success()

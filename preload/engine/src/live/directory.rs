@@ -14,7 +14,8 @@ const GROUPS_BITS: u32 = 10;
 const LEAVES_BITS: u32 = 6;
 const LEAF_BITS: u32 = GROUP_BITS + GROUPS_BITS;
 const BRANCH_BITS: u32 = LEAF_BITS + LEAVES_BITS;
-const BRANCHES: usize = 1 << (super::ADDRESS_BITS - BRANCH_BITS);
+const BRANCHES_BITS: u32 = super::ADDRESS_BITS - BRANCH_BITS;
+const BRANCHES: usize = 1 << BRANCHES_BITS;
 const GROUPS: usize = 1 << GROUPS_BITS;
 const LEAVES: usize = 1 << LEAVES_BITS;
 const GROUPS_PER_PAGE: usize = arena::PAGE_BYTES / size_of::<Group>();
@@ -55,7 +56,7 @@ impl Directory {
         // SAFETY: a remainder by the number of branches.
         unsafe {
             self.branches
-                .get_unchecked(addr >> BRANCH_BITS & (BRANCHES - 1))
+                .get_unchecked(part(addr, BRANCH_BITS, BRANCHES_BITS))
         }
     }
 
@@ -80,7 +81,7 @@ impl Directory {
     #[inline(never)]
     pub(super) fn find_or_make(&self, addr: usize) -> Option<&Group> {
         let branch = make(self.slot(addr))?;
-        let at = addr >> BRANCH_BITS & (BRANCHES - 1);
+        let at = part(addr, BRANCH_BITS, BRANCHES_BITS);
         let bit = 1 << (at % 64);
         let used = self.used.get(at / 64)?;
         if used.load(Ordering::Relaxed) & bit == 0 {

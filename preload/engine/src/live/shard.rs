@@ -52,9 +52,7 @@ const fn larger(buckets: u32) -> u32 {
 /// Buckets that `len` blocks fill to about 5/8.
 const fn fitting(len: u32) -> u32 {
     let buckets = (len as u64 * 2 / 5) as u32 + 1;
-    if buckets <= SMALLEST_BUCKETS {
-        SMALLEST_BUCKETS
-    } else if buckets <= BUCKETS_PER_PAGE {
+    if buckets <= BUCKETS_PER_PAGE {
         let mut of_a_page = SMALLEST_BUCKETS;
         while of_a_page < buckets {
             of_a_page = larger(of_a_page);

@@ -40,6 +40,8 @@ static LONGER: AtomicU64 = AtomicU64::new(0);
 static BROKEN: AtomicU64 = AtomicU64::new(0);
 static QUICK: AtomicU64 = AtomicU64::new(0);
 static REMEMBERED: AtomicU64 = AtomicU64::new(0);
+/// Of these, without a walk.
+static RECALLED: AtomicU64 = AtomicU64::new(0);
 static CUT: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
@@ -123,6 +125,7 @@ extern "C" fn report() {
         &CHECKED,
         &QUICK,
         &REMEMBERED,
+        &RECALLED,
         &WRONG,
         &LONGER,
         &BROKEN,
@@ -133,6 +136,7 @@ extern "C" fn report() {
         checked,
         quick,
         remembered,
+        recalled,
         wrong,
         longer,
         broken,
@@ -142,7 +146,7 @@ extern "C" fn report() {
     let sites = sites::len();
     let _ = writeln!(
         file,
-        "{program}: checked {checked} quick {quick} remembered {remembered} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
+        "{program}: checked {checked} quick {quick} remembered {remembered} recalled {recalled} frames {frames:.1} sites {sites} wrong {wrong} longer {longer} \
          broken {broken} cut {cut} skipped {skipped}"
     );
 }
@@ -206,8 +210,15 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
     thread.pointer = here;
     let theirs = &theirs[from..];
     let generation = modules::generation();
+    // As a hook does it.
     // SAFETY: the trampoline passes its own registers.
-    let quick = unsafe { unwind::walk_quickly(&mut thread.scratch, &entry, MAX_DEPTH, 0) };
+    let recalled = unsafe { unwind::recall(&mut thread.scratch, &entry, 0) };
+    let quick = if recalled != 0 {
+        Walked::Site(recalled)
+    } else {
+        // SAFETY: as above.
+        unsafe { unwind::walk_quickly(&mut thread.scratch, &entry, MAX_DEPTH, 0) }
+    };
     // SAFETY: as above.
     let stack = unsafe { unwind::capture(&mut thread.scratch, entry, MAX_DEPTH) };
     let hash = stack.hash;
@@ -218,6 +229,7 @@ fn compare(checker: &mut Checker, here: usize, entry: Entry) {
         Walked::Unknown => true,
     } || generation != modules::generation();
     QUICK.fetch_add((!matches!(quick, Walked::Unknown)).into(), Relaxed);
+    RECALLED.fetch_add((recalled != 0).into(), Relaxed);
     REMEMBERED.fetch_add(matches!(quick, Walked::Site(_)).into(), Relaxed);
     CHECKED.fetch_add(1, Relaxed);
     FRAMES.fetch_add(stack.pcs.len() as u64, Relaxed);

@@ -53,6 +53,9 @@ const CLASS_END: u8 = 64;
 /// few large blocks cost no table of their own.
 const DENSE_END: u64 = 6 << 10;
 
+/// Blocks from this size on are neither inserted nor removed quickly.
+pub const QUICK_END: u64 = cells::SIZE_END;
+
 const _: () = assert!(large::LARGE_BYTES >= cells::SIZE_END);
 
 /// What is known of a live block.
@@ -91,6 +94,41 @@ pub struct LiveTable {
     calming: WordLock,
 }
 
+/// Where a block belongs; good for ever.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    group: &'a Group,
+    /// One that has a key.
+    addr: usize,
+}
+
+impl Place<'_> {
+    /// Starts fetching what an insert there will touch, for a caller that has something else to do
+    /// first. Takes no lock.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        self.group.prefetch(key_of(self.addr));
+    }
+}
+
+/// A small block that was taken out.
+#[derive(Clone, Copy)]
+pub struct Taken(u64);
+
+impl Taken {
+    /// What was known of it.
+    #[inline(always)]
+    pub fn block(self) -> Block {
+        cells::unpack(self.0)
+    }
+
+    /// It was born in this epoch and stands for itself alone.
+    #[inline(always)]
+    pub fn is_exact_of(self, epoch: u32) -> bool {
+        cells::is_exact_of(self.0, epoch)
+    }
+}
+
 /// While there is one, no group is given to a thread anew, so that looking blocks up of other
 /// threads is cheap.
 pub struct Calm<'a>(#[allow(dead_code)] &'a LiveTable);
@@ -120,6 +158,10 @@ impl LiveTable {
 
     /// Records a block for a thread, which may hold parts of the table.
     pub fn insert_by(&self, me: Option<&Holder>, addr: usize, block: Block) -> Insert {
+        let block = Block {
+            epoch: block.epoch.min(EPOCH_MAX),
+            ..block
+        };
         if self.insert_quickly(me, addr, &block) {
             return Insert::New;
         }
@@ -130,14 +172,30 @@ impl LiveTable {
     /// is more to do: nothing was done.
     #[inline(always)]
     pub fn insert_quickly(&self, me: Option<&Holder>, addr: usize, block: &Block) -> bool {
-        if let Some(key) = key(addr)
-            && is_small(block)
-            && let Some(group) = self.directory.find(addr)
-            && !(group.aside() != 0 && self.aside.may_hold(addr))
-        {
-            return group.put_as_owner(me, key, cells::pack(block));
+        match (self.place(addr), me) {
+            (Some(place), Some(me)) if is_small(block) => self.insert_at(place, me, block),
+            _ => false,
         }
-        false
+    }
+
+    /// As [`LiveTable::insert_quickly`], with what [`LiveTable::place`] said of the address, for a block
+    /// whose site, epoch and class keep to their bounds.
+    #[inline(always)]
+    pub fn insert_at(&self, place: Place<'_>, me: &Holder, block: &Block) -> bool {
+        let Place { group, addr } = place;
+        debug_assert!(block.site < SITE_END && block.class < CLASS_END);
+        block.size < cells::SIZE_END
+            && !(group.aside() != 0 && self.aside.may_hold(addr))
+            && group.put_as_owner(Some(me), key_of(addr), cells::pack(block))
+    }
+
+    /// Where a small block at this address belongs; `None` where nothing was known of its group yet, or
+    /// for an address that no group takes.
+    #[inline(always)]
+    pub fn place(&self, addr: usize) -> Option<Place<'_>> {
+        key(addr)?;
+        let group = self.directory.find(addr)?;
+        Some(Place { group, addr })
     }
 
     #[cold]
@@ -225,8 +283,8 @@ impl LiveTable {
 
     /// Forgets a block for a thread, which may hold parts of the table.
     pub fn remove_by(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
-        if let Some(block) = self.remove_quickly(me, addr) {
-            return Some(block);
+        if let Some(taken) = self.remove_quickly(me, addr) {
+            return Some(taken.block());
         }
         self.remove_slowly(me, addr)
     }
@@ -234,10 +292,10 @@ impl LiveTable {
     /// Forgets a block of a group that the thread holds; `None` where it does not, or where there is
     /// more to do, or no such block: nothing was done.
     #[inline(always)]
-    pub fn remove_quickly(&self, me: Option<&Holder>, addr: usize) -> Option<Block> {
+    pub fn remove_quickly(&self, me: Option<&Holder>, addr: usize) -> Option<Taken> {
         let key = key(addr)?;
         let group = self.directory.find(addr)?;
-        group.take_as_owner(me, key).map(cells::unpack)
+        group.take_as_owner(me, key).map(Taken)
     }
 
     #[cold]
@@ -355,17 +413,6 @@ impl LiveTable {
                 .for_each_in(part, parts, |_, group| group.end_taking());
         }
         Calm(self)
-    }
-
-    /// Starts fetching what [`LiveTable::insert`] or [`LiveTable::remove`] will touch, for a caller
-    /// that has something else to do first. Takes no lock.
-    #[inline]
-    pub fn prefetch(&self, addr: usize) {
-        if let Some(key) = key(addr)
-            && let Some(group) = self.directory.find(addr)
-        {
-            group.prefetch(key);
-        }
     }
 
     /// Number of live blocks; while others insert and remove, a number that was right for each
@@ -499,17 +546,31 @@ const GROUP_MASK: usize = (1 << directory::GROUP_BITS) - 1;
 /// Blocks of a group lie at multiples of this.
 const KEY_SHIFT: u32 = directory::GROUP_BITS - u16::BITS;
 
+/// The key of an address that has one.
+#[inline(always)]
+const fn key_of(addr: usize) -> u16 {
+    (addr >> KEY_SHIFT) as u16
+}
+
 /// The key of an address in its group; `None` for odd addresses, and for the first of the group, as
 /// no key is 0.
 #[inline(always)]
 const fn key(addr: usize) -> Option<u16> {
-    let key = (addr >> KEY_SHIFT) as u16;
-    if addr & ((1 << KEY_SHIFT) - 1) == 0 && key != 0 && addr >> ADDRESS_BITS == 0 {
-        Some(key)
-    } else {
-        None
+    let key = key_of(addr);
+    if addr & ((1 << KEY_SHIFT) - 1) != 0 || addr >> ADDRESS_BITS != 0 {
+        return None;
     }
+    if key == 0 {
+        rare();
+        return None;
+    }
+    Some(key)
 }
+
+/// Keeps the compiler from making one condition of two, which takes more instructions than both.
+#[cold]
+#[inline(never)]
+const fn rare() {}
 
 /// Where an address with this key lies in its group.
 const fn addr_of(key: u16) -> usize {

@@ -167,9 +167,15 @@ pub fn find(addr: usize) -> Option<&'static Placement> {
 pub struct Finder(Range);
 
 impl Finder {
+    /// True for an address in the object that was found last.
+    #[inline(always)]
+    pub fn holds(&self, addr: usize) -> bool {
+        addr.wrapping_sub(self.0.start) < self.0.end - self.0.start
+    }
+
     /// The object at an address, among those known at some time since this was made.
     pub fn find(&mut self, addr: usize) -> Option<&'static Placement> {
-        if addr < self.0.start || addr >= self.0.end {
+        if !self.holds(addr) {
             self.0 = TABLE.index.find_range(addr)?;
         }
         TABLE.placements.get(self.0.placement)

@@ -7,6 +7,7 @@ mod by_hash;
 mod histograms;
 mod ids;
 pub mod lifetimes;
+mod path;
 pub mod sizes;
 pub mod tally;
 
@@ -21,6 +22,7 @@ use crate::unwind::Stack;
 use by_hash::ByHash;
 use ids::Ids;
 use leaktrack_recording::Call;
+use path::Path;
 
 /// What kind of memory a site hands out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,7 @@ fn is_full(sites: bool) -> bool {
 struct State {
     nodes: Ids,
     sites: Ids,
+    last: Path,
 }
 
 struct Tables {
@@ -150,6 +153,7 @@ static TABLES: Tables = Tables {
     state: UnsafeCell::new(State {
         nodes: Ids::new(),
         sites: Ids::new(),
+        last: Path::new(),
     }),
     nodes: Chunked::new(),
     sites: Chunked::new(),
@@ -210,7 +214,7 @@ fn add(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32, hash: u64) 
         if len() == EARLY_SITES {
             state.add_roots(seen);
         }
-        let (leaf, folded) = state.leaf(stack);
+        let (leaf, folded) = state.leaf(stack, generation);
         let whole = SiteInfo {
             leaf,
             folded,
@@ -234,18 +238,10 @@ fn add(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32, hash: u64) 
 /// True if every frame lies in the object that we know there. Objects can be unloaded without
 /// anyone telling us, so a stack not seen before is checked before it is believed.
 fn is_current(stack: &Stack) -> bool {
-    let mut last: Option<&Placement> = None;
     let mut finder = Finder::default();
-    stack.pcs.iter().all(|&pc| {
-        let Some(placement) = finder.find(pc) else {
-            return true;
-        };
-        if last.is_some_and(|l| core::ptr::eq(l, placement)) {
-            return true;
-        }
-        last = Some(placement);
-        placement.is_current()
-    })
+    // Neighbours mostly lie in the same object, which is asked for once.
+    let is_current = |pc| finder.holds(pc) || finder.find(pc).is_none_or(Placement::is_current);
+    stack.pcs.iter().copied().all(is_current)
 }
 
 fn mix(words: [u64; 3]) -> u64 {
@@ -305,10 +301,11 @@ impl State {
 
     /// The tree's node for a whole stack, and whether it is a shorter one for want of memory: then
     /// the outer part of the stack.
-    fn leaf(&mut self, stack: &Stack) -> (u32, bool) {
-        let mut parent = 0;
+    fn leaf(&mut self, stack: &Stack, generation: u32) -> (u32, bool) {
+        let (shared, mut parent) = self.last.begin(stack, generation);
         let mut finder = Finder::default();
-        for (frame, &pc) in stack.pcs.iter().enumerate().rev() {
+        let outer_first = stack.pcs.iter().enumerate().rev().enumerate();
+        for (outer, (frame, &pc)) in outer_first.skip(shared) {
             let exact = stack.exact.get(frame);
             let placement = finder.find(pc - usize::from(!exact));
             let (module, bias) = placement.map_or((0, 0), |p| (p.module, p.image.bias));
@@ -321,6 +318,10 @@ impl State {
             }) {
                 Some(node) => parent = node,
                 None => return (parent, true),
+            }
+            // Code of no object may be an object's once the loader is asked.
+            if placement.is_some() && !exact {
+                self.last.push(outer, pc, parent);
             }
         }
         (parent, false)

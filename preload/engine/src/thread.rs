@@ -3,6 +3,7 @@
 //! States come from the arena, are given back when the thread ends (a `pthread_key` destructor) and
 //! are used again: threads by the thousand cost as much memory as lived at once.
 
+use core::marker::PhantomData;
 use core::mem::{align_of, offset_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -383,6 +384,50 @@ impl Drop for Borrowed {
     }
 }
 
+/// The state of the calling thread, which it has to itself until it ends.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    state: *mut ThreadState,
+    thread: PhantomData<&'a Local>,
+}
+
+/// What the calling thread has, if it has a state of its own.
+#[inline(always)]
+pub fn own(t: &Local) -> Option<Own<'_>> {
+    let state = t.state.load(Relaxed);
+    (state.addr() > 1).then_some(Own {
+        state,
+        thread: PhantomData,
+    })
+}
+
+impl<'a> Own<'a> {
+    /// Working memory of stack capture, for as long as nothing else is done with the state.
+    ///
+    /// # Safety
+    /// The thread holds the guard in phase `OURS`, and no other borrow of this memory lives.
+    #[inline(always)]
+    pub unsafe fn scratch(&mut self) -> &mut Scratch {
+        // SAFETY: a state other than the two marks is valid while its thread runs; the guard keeps
+        // signal handlers from taking it a second time.
+        unsafe { &mut (*self.state).scratch }
+    }
+
+    /// What it holds parts of the live table by, and what it counts.
+    #[inline(always)]
+    pub fn hands(self) -> (&'a Holder, Counts<'a>) {
+        // SAFETY: a state other than the two marks is valid while its thread runs; these fields are
+        // made of atomics.
+        unsafe {
+            let counts = Counts {
+                tally: &(*self.state).tally,
+                last: &(*self.state).last,
+            };
+            (&(*self.state).holder, counts)
+        }
+    }
+}
+
 /// What the calling thread holds parts of the live table by, if it has a state.
 #[inline(always)]
 pub fn holder(t: &Local) -> Option<&Holder> {
@@ -417,15 +462,7 @@ impl Counts<'_> {
 /// What the calling thread holds parts of the live table by, and what it counts, if it has a state.
 #[inline(always)]
 pub fn hands(t: &Local) -> Option<(&Holder, Counts<'_>)> {
-    let state = t.state.load(Relaxed);
-    // SAFETY: a state other than the two marks is valid while its thread runs.
-    (state.addr() > 1).then(|| unsafe {
-        let counts = Counts {
-            tally: &(*state).tally,
-            last: &(*state).last,
-        };
-        (&(*state).holder, counts)
-    })
+    own(t).map(Own::hands)
 }
 
 /// The thread was torn out of a hook: what its walks remember may be half-written.

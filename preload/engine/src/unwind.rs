@@ -9,6 +9,7 @@ pub mod cfi;
 pub mod eh_frame;
 pub mod expression;
 mod general;
+mod guess;
 mod learn;
 mod memo;
 mod quick;
@@ -101,9 +102,21 @@ pub fn init() {
     bounds::init();
 }
 
+/// The site of a stack that is remembered as a whole, found without walking it; 0 where
+/// [`walk_quickly`] has to. `about`: what else the site depends on, 15 bits.
+///
+/// # Safety
+/// As for [`capture`].
+#[inline(always)]
+pub unsafe fn recall(scratch: &mut Scratch, entry: &Entry, about: u64) -> u32 {
+    let Scratch { bounds, steps, .. } = scratch;
+    // SAFETY: passed on to the caller.
+    unsafe { steps.recall(bounds, entry, modules::generation(), about) }
+}
+
 /// The site of a stack that is remembered as a whole, or the hash that [`capture`] would find, at a
 /// fraction of its cost; neither for stacks that are not of the usual kind, deeper than asked for, or
-/// have frames not met before. `about`: what else the site depends on, 15 bits.
+/// have frames not met before. `about` as for [`recall`]; `depth` is the same at each call of a thread.
 ///
 /// # Safety
 /// As for [`capture`].

@@ -10,10 +10,12 @@ use core::sync::atomic::Ordering::Relaxed;
 use leaktrack_recording::Call;
 
 use super::real::{ORIGINALS, original};
-use super::record::{forget, forget_quickly, leave, record, restore, settle};
+use super::record::{
+    count_free, forget, forget_quickly, leave, record, record_exactly, restore, settle,
+};
 use super::{boot, ready};
 use crate::guard::{self, IDLE, OURS, REAL};
-use crate::sampler::{self, EXACT, filter};
+use crate::sampler::{self, filter};
 use crate::thread;
 use crate::tls::{self, Local};
 use crate::unwind::{self, Entry};
@@ -94,17 +96,46 @@ pub(super) unsafe fn allocate(
     real: impl Fn() -> *mut u8,
 ) -> *mut u8 {
     let t = local();
-    match entering(t, sp, size) {
-        Way::Record => {}
-        Way::Pass => return real(),
-        Way::Boot => return boot::alloc(size, align),
+    if !(state::fast() && t.phase.load(Relaxed) == IDLE) {
+        // SAFETY: passed on.
+        return unsafe { allocate_slowly(t, size, Entry { sp, bp }, align, call, real) };
     }
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, REAL, sp) };
     let p = real();
     if !p.is_null() {
         guard::turn(t, OURS);
-        record(t, p.addr(), size, Entry { sp, bp }, call);
+        record_exactly(t, p.addr(), size, Entry { sp, bp }, call);
+    }
+    leave(t);
+    p
+}
+
+/// As [`allocate`], where something else may be due or the call may be nested.
+///
+/// # Safety
+/// As for [`allocate`].
+#[cold]
+#[inline(never)]
+unsafe fn allocate_slowly(
+    t: &Local,
+    size: usize,
+    entry: Entry,
+    align: usize,
+    call: Call,
+    real: impl Fn() -> *mut u8,
+) -> *mut u8 {
+    match entering_slowly(t, entry.sp, size) {
+        Way::Record => {}
+        Way::Pass => return real(),
+        Way::Boot => return boot::alloc(size, align),
+    }
+    // SAFETY: `sp` is that of the exported function.
+    unsafe { guard::enter_hook(t, REAL, entry.sp) };
+    let p = real();
+    if !p.is_null() {
+        guard::turn(t, OURS);
+        record(t, p.addr(), size, entry, call);
     }
     leave(t);
     p
@@ -245,20 +276,8 @@ const MAPPED_FROM_BYTES: u64 = 32 << 10;
 
 /// Forgets a block that is about to be freed; the guard is in phase `OURS`. Its size, or the
 /// largest if it was not known.
-#[inline(always)]
-fn release(t: &Local, p: *mut u8) -> u64 {
-    match forget_quickly(t, p.addr()) {
-        Some(block) => {
-            count_free(t, block.class);
-            block.size
-        }
-        None => release_slowly(t, p),
-    }
-}
-
-/// As [`release`], in any case.
 #[inline(never)]
-fn release_slowly(t: &Local, p: *mut u8) -> u64 {
+fn release(t: &Local, p: *mut u8) -> u64 {
     match forget(t, p.addr()) {
         Some(block) => {
             settle(t, p.addr(), block);
@@ -268,18 +287,6 @@ fn release_slowly(t: &Local, p: *mut u8) -> u64 {
         None => {
             unknown(t);
             u64::MAX
-        }
-    }
-}
-
-/// Counts the free of a block for the exact totals, where its site's counters only estimate.
-#[inline(always)]
-fn count_free(t: &Local, class: u8) {
-    if !state::fast() && sampler::is_on() {
-        if class == EXACT {
-            sampler::count_exact_free(t);
-        } else {
-            sampler::count_free(t);
         }
     }
 }
@@ -328,6 +335,24 @@ pub(super) unsafe fn free_by(p: *mut u8, sp: usize, real: impl Fn(*mut u8)) {
     }
     // SAFETY: `sp` is that of the exported function.
     unsafe { guard::enter_hook(t, OURS, sp) };
+    if forget_quickly(t, p.addr()) {
+        // What is in the live table is the allocator's, and a block so small is no mapping.
+        const { assert!(live::QUICK_END <= MAPPED_FROM_BYTES) };
+        guard::turn(t, REAL);
+        real(p);
+        leave(t);
+        return;
+    }
+    // SAFETY: passed on.
+    unsafe { free_unusual(t, p, &real) };
+}
+
+/// Goes on where a block could not be forgotten quickly; the guard is in phase `OURS`.
+///
+/// # Safety
+/// As `free`.
+#[inline(never)]
+unsafe fn free_unusual(t: &Local, p: *mut u8, real: &dyn Fn(*mut u8)) {
     let bytes = release(t, p);
     guard::turn(t, REAL);
     // SAFETY: passed on.

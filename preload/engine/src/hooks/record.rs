@@ -6,11 +6,11 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use leaktrack_recording::Call;
 
-use crate::live::{Block, Insert};
+use crate::live::{Block, Insert, Place, Taken};
 use crate::sampler::{self, EXACT, filter, weight};
 use crate::sites::Kind;
 use crate::state::{self, LIVE};
-use crate::thread::{Borrowed, ThreadState};
+use crate::thread::{Borrowed, Own, ThreadState};
 use crate::tls::Local;
 use crate::unwind::{self, Entry, Walked};
 use crate::{guard, modules, sites, thread};
@@ -19,12 +19,30 @@ use crate::{guard, modules, sites, thread};
 /// called is only looked at where the stack was not met before.
 #[inline(always)]
 pub fn site(t: &Local, entry: Entry, kind: Kind, call: Call) -> u32 {
+    if let Some(mut own) = thread::own(t) {
+        // SAFETY: the guard is held, and this borrow ends here. `entry` was taken at the hook's first
+        // instruction and the hook has not returned.
+        let site = unsafe { unwind::recall(own.scratch(), &entry, kind as u64) };
+        if site != 0 {
+            return site;
+        }
+    }
+    // SAFETY: as above.
+    unsafe { site_by_walk(t, entry, kind, call) }
+}
+
+/// As [`site`], by walking the stack.
+///
+/// # Safety
+/// As for [`unwind::capture`].
+#[inline(always)]
+unsafe fn site_by_walk(t: &Local, entry: Entry, kind: Kind, call: Call) -> u32 {
     let Some(mut borrowed) = Borrowed::get(t) else {
         return 0;
     };
     let thread = borrowed.state();
     let (scratch, depth) = (&mut thread.scratch, state::depth());
-    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    // SAFETY: passed on to the caller.
     match unsafe { unwind::walk_quickly(scratch, &entry, depth, kind as u64) } {
         Walked::Site(site) => return site,
         Walked::Hash(hash, asked) => {
@@ -65,10 +83,10 @@ unsafe fn site_by_frames(thread: &mut ThreadState, entry: Entry, kind: Kind, cal
 }
 
 /// Records a block that the allocator has just returned.
-#[inline(always)]
+#[inline]
 pub fn record(t: &Local, addr: usize, size: usize, entry: Entry, call: Call) {
     if state::fast() {
-        record_as(t, addr, size, entry, call, EXACT);
+        record_exactly(t, addr, size, entry, call);
     } else {
         record_if_chosen(t, addr, size, entry, call);
     }
@@ -82,38 +100,94 @@ fn record_if_chosen(t: &Local, addr: usize, size: usize, entry: Entry, call: Cal
         return; // `realloc` comes here all the same: it has forgotten the old block.
     }
     if !sampler::is_on() {
-        record_as(t, addr, size, entry, call, EXACT);
+        record_exactly(t, addr, size, entry, call);
         return;
     }
     let start = sampler::budget::start();
     if let Some(class) = sampler::chooses(t, size) {
         // The free of a block that was not sampled may have unmapped a stack that was verified.
         unwind::note_unmap();
-        record_as(t, addr, size, entry, call, class);
+        record_by_walk(t, addr, size, entry, call, class);
         sampler::spent(t, start);
     }
 }
 
-/// Records a block that stands for what its class and size say.
+/// Records a block that stands for itself alone. Where its stack is remembered and the block is small,
+/// as nearly always, that is one straight way without a call.
 #[inline(always)]
-fn record_as(t: &Local, addr: usize, size: usize, entry: Entry, call: Call, class: u8) {
-    LIVE.prefetch(addr);
-    let site = site(t, entry, Kind::Heap, call);
-    let block = Block {
+pub fn record_exactly(t: &Local, addr: usize, size: usize, entry: Entry, call: Call) {
+    let (Some(place), Some(mut own)) = (LIVE.place(addr), thread::own(t)) else {
+        return record_by_walk(t, addr, size, entry, call, EXACT);
+    };
+    place.prefetch();
+    // SAFETY: the guard is held, and this borrow ends here. `entry` was taken at the hook's first
+    // instruction and the hook has not returned.
+    let site = unsafe { unwind::recall(own.scratch(), &entry, Kind::Heap as u64) };
+    if site == 0 {
+        return record_at_by_walk(t, place, addr, size, entry, call);
+    }
+    let block = exact(size, site);
+    if !insert_and_count(own, place, addr, &block) {
+        record_slowly(t, addr, block);
+    }
+}
+
+/// A block that is born now and stands for itself alone.
+#[inline(always)]
+fn exact(size: usize, site: u32) -> Block {
+    Block {
         size: size as u64,
         site,
         epoch: state::epoch(),
-        class,
-    };
-    if site != 0
-        && class == EXACT
-        && let Some((holder, counts)) = thread::hands(t)
-        && LIVE.insert_quickly(Some(holder), addr, &block)
-    {
+        class: EXACT,
+    }
+}
+
+/// Puts a block that stands for itself alone into the live table and counts it, in the usual case;
+/// false where there is more to do: nothing was done.
+#[inline(always)]
+fn insert_and_count(own: Own<'_>, place: Place<'_>, addr: usize, block: &Block) -> bool {
+    let (holder, counts) = own.hands();
+    let done = LIVE.insert_at(place, holder, block);
+    if done {
         filter::note_insert(addr);
-        counts.add_alloc(addr, site, size as u64);
+        counts.add_alloc(addr, block.site, block.size);
+    }
+    done
+}
+
+/// As [`record_exactly`], where the stack has to be walked.
+#[inline(never)]
+fn record_at_by_walk(
+    t: &Local,
+    place: Place<'_>,
+    addr: usize,
+    size: usize,
+    entry: Entry,
+    call: Call,
+) {
+    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    let site = unsafe { site_by_walk(t, entry, Kind::Heap, call) };
+    let block = exact(size, site);
+    if site != 0
+        && let Some(own) = thread::own(t)
+        && insert_and_count(own, place, addr, &block)
+    {
         return;
     }
+    record_slowly(t, addr, block);
+}
+
+/// Records a block that stands for what its class and size say.
+#[cold]
+#[inline(never)]
+fn record_by_walk(t: &Local, addr: usize, size: usize, entry: Entry, call: Call, class: u8) {
+    // SAFETY: `entry` was taken at the hook's first instruction and the hook has not returned.
+    let site = unsafe { site_by_walk(t, entry, Kind::Heap, call) };
+    let block = Block {
+        class,
+        ..exact(size, site)
+    };
     record_slowly(t, addr, block);
 }
 
@@ -181,30 +255,51 @@ pub fn forget(t: &Local, addr: usize) -> Option<Block> {
     Some(block)
 }
 
-/// Forgets a block that is being freed and counts it as gone, in the usual case; `None` where there is
-/// more to do, or no such block: nothing was done.
+/// Forgets a block that is being freed and counts it as gone, in the usual case: a small one. False
+/// where there is more to do, or no such block: nothing was done.
 #[inline(always)]
-pub fn forget_quickly(t: &Local, addr: usize) -> Option<Block> {
+pub fn forget_quickly(t: &Local, addr: usize) -> bool {
     let is_noted = filter::counts_removals();
-    let (holder, counts) = thread::hands(t)?;
-    let block = LIVE.remove_quickly(Some(holder), addr)?;
+    let Some((holder, counts)) = thread::hands(t) else {
+        return false;
+    };
+    let Some(taken) = LIVE.remove_quickly(Some(holder), addr) else {
+        return false;
+    };
     if is_noted {
         filter::note_remove(addr);
     }
-    if block.class == EXACT && block.epoch > state::fork_epoch() {
+    // No block that was inherited by fork is of this epoch.
+    if taken.is_exact_of(state::epoch()) {
+        let block = taken.block();
         counts.add_free(addr, block.site, block.size);
-        note_age(&block);
+        if !state::fast() {
+            count_free(t, EXACT);
+        }
     } else {
-        settle_slowly(t, addr, block);
+        settle_older(t, addr, taken);
     }
-    Some(block)
+    true
 }
 
-/// As [`settle`].
-#[cold]
+/// Counts a block as gone that was not born in this epoch, or stands for more than itself.
 #[inline(never)]
-fn settle_slowly(t: &Local, addr: usize, block: Block) {
+fn settle_older(t: &Local, addr: usize, taken: Taken) {
+    let block = taken.block();
     settle(t, addr, block);
+    count_free(t, block.class);
+}
+
+/// Counts the free of a block for the exact totals, where its site's counters only estimate.
+#[inline]
+pub fn count_free(t: &Local, class: u8) {
+    if !state::fast() && sampler::is_on() {
+        if class == EXACT {
+            sampler::count_exact_free(t);
+        } else {
+            sampler::count_free(t);
+        }
+    }
 }
 
 /// Counts how old a block became.

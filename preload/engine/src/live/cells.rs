@@ -43,13 +43,21 @@ const _: () = assert!(CLASS_END as u32 == 1 << CLASS_BITS);
 const _: () = assert!(SITE_END == 1 << (u64::BITS - SITE_SHIFT));
 const _: () = assert!(BUCKET_BYTES == 64);
 
-/// A block as a word; its size is below [`SIZE_END`].
+/// A block as a word; its size is below [`SIZE_END`], its epoch not above [`EPOCH_MAX`].
 #[inline(always)]
 pub(super) fn pack(block: &Block) -> u64 {
+    debug_assert!(block.size < SIZE_END && block.epoch <= EPOCH_MAX);
     u64::from(block.site) << SITE_SHIFT
         | u64::from(block.class) << CLASS_SHIFT
-        | u64::from(block.epoch.min(EPOCH_MAX)) << EPOCH_SHIFT
+        | u64::from(block.epoch) << EPOCH_SHIFT
         | block.size
+}
+
+/// True for the word of a block of this epoch, not above [`EPOCH_MAX`], and of class 0.
+#[inline(always)]
+pub(super) fn is_exact_of(word: u64, epoch: u32) -> bool {
+    const BOTH: u64 = (1 << (EPOCH_BITS + CLASS_BITS)) - 1;
+    word >> EPOCH_SHIFT & BOTH == u64::from(epoch)
 }
 
 /// The block of a word.
@@ -85,17 +93,27 @@ impl Bucket {
         compiler_fence(Ordering::SeqCst);
     }
 
+    /// The word of a lane, which is one that was found and so below six.
     #[inline(always)]
     fn word(&self, lane: usize) -> &AtomicU64 {
-        // SAFETY: a remainder by the number of entries.
-        unsafe { self.words.get_unchecked(lane % ENTRIES) }
+        debug_assert!(lane < ENTRIES);
+        // SAFETY: `Found::lane` and `entries` say no others.
+        unsafe { self.words.get_unchecked(lane) }
     }
 
     /// The keys make the block be there, so they come last.
     #[inline(always)]
     fn put(&self, keys: Lanes, lane: usize, key: u16, word: u64) {
         self.word(lane).store(word, Ordering::Relaxed);
-        self.set_keys(keys.with(lane, key));
+        // SAFETY: as for `word`.
+        self.set_keys(unsafe { keys.with(lane, key) });
+    }
+
+    /// Empties a lane.
+    #[inline(always)]
+    fn clear(&self, keys: Lanes, lane: usize) {
+        // SAFETY: as for `word`.
+        self.set_keys(unsafe { keys.without(lane) });
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, u16)> {
@@ -141,7 +159,7 @@ impl Cells {
 
     #[inline(always)]
     fn home(&self, key: u16) -> u32 {
-        u32::from(key) >> (self.shift & 15) & self.mask
+        u32::from(key).wrapping_shr(self.shift) & self.mask
     }
 
     /// The other bucket of a key in this one; there are at least two.
@@ -166,7 +184,7 @@ impl Cells {
         let bucket = self.bucket(self.home(key));
         let keys = bucket.keys();
         let zeroes = keys.find(0);
-        if keys.find(key).any_key() || !zeroes.any_key() || !zeroes.count() {
+        if keys.find(key).any_key() || !zeroes.count_and_any_key() {
             return false;
         }
         bucket.put(keys, zeroes.lane(), key, word);
@@ -207,7 +225,7 @@ impl Cells {
             return None;
         }
         let word = bucket.word(hit.lane()).load(Ordering::Relaxed);
-        bucket.set_keys(keys.without(hit.lane()));
+        bucket.clear(keys, hit.lane());
         Some(word)
     }
 
@@ -278,7 +296,7 @@ impl Cells {
         let (at, lane) = self.find(key)?;
         let bucket = self.bucket(at);
         let word = bucket.word(lane).load(Ordering::Relaxed);
-        bucket.set_keys(bucket.keys().without(lane));
+        bucket.clear(bucket.keys(), lane);
         let home = self.home(key);
         if at != home {
             // Torn out before this, a count is too high: a look too many.
@@ -335,7 +353,7 @@ impl Cells {
         let keys = target.keys();
         let word = source.word(lane).load(Ordering::Relaxed);
         target.put(keys, keys.find(0).lane(), key, word);
-        source.set_keys(source.keys().without(lane));
+        source.clear(source.keys(), lane);
         if !leaves_home {
             target.change_count(-1);
         }
@@ -382,7 +400,7 @@ impl Cells {
             for (lane, key) in bucket.entries() {
                 let home = self.home(key);
                 if at != home && self.bucket(home).keys().find(key).any_key() {
-                    bucket.set_keys(bucket.keys().without(lane));
+                    bucket.clear(bucket.keys(), lane);
                 }
             }
         }

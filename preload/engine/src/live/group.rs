@@ -290,64 +290,45 @@ impl Group {
     /// was done.
     #[inline(always)]
     pub(super) fn put_as_owner(&self, me: Option<&Holder>, key: u16, word: u64) -> bool {
-        let Some(inside) = self.enter_as_owner(me) else {
-            return false;
-        };
-        let len = self.len();
-        if len < self.grow_at.load(Relaxed) {
-            if self.cells().put_quickly(key, word) {
-                self.len.store(len + 1, Relaxed);
-                return true;
-            }
-            drop(inside);
-            return self.put_crowded(me, key, word);
-        }
-        false
-    }
-
-    /// As [`Group::put_as_owner`] where a bucket is full or has blocks that lie elsewhere: half of
-    /// the inserts into a dense heap.
-    #[inline(never)]
-    fn put_crowded(&self, me: Option<&Holder>, key: u16, word: u64) -> bool {
         let Some(_inside) = self.enter_as_owner(me) else {
             return false;
         };
         let len = self.len();
-        let done = len < self.grow_at.load(Relaxed) && self.cells().put_crowded(key, word);
+        let done = len < self.grow_at.load(Relaxed)
+            && (self.cells().put_quickly(key, word) || self.put_crowded(key, word));
         if done {
             self.len.store(len + 1, Relaxed);
         }
         done
     }
 
+    /// As [`Cells::put_crowded`]: half of the inserts into a dense heap. For who is inside.
+    #[inline(never)]
+    fn put_crowded(&self, key: u16, word: u64) -> bool {
+        self.cells().put_crowded(key, word)
+    }
+
     /// Takes a block out as the owner; `None` where somebody else is that, or there is more to do,
     /// or no such block: nothing was done.
     #[inline(always)]
     pub(super) fn take_as_owner(&self, me: Option<&Holder>, key: u16) -> Option<u64> {
-        let inside = self.enter_as_owner(me)?;
-        let len = self.len();
-        if len <= self.shrink_at.load(Relaxed) {
-            return None;
-        }
-        if let Some(word) = self.cells().take_quickly(key) {
-            self.len.store(len - 1, Relaxed);
-            return Some(word);
-        }
-        drop(inside);
-        self.take_crowded(me, key)
-    }
-
-    /// As [`Group::take_as_owner`] where the block lies elsewhere than it belongs.
-    #[inline(never)]
-    fn take_crowded(&self, me: Option<&Holder>, key: u16) -> Option<u64> {
         let _inside = self.enter_as_owner(me)?;
         let len = self.len();
         if len <= self.shrink_at.load(Relaxed) {
             return None;
         }
-        let word = self.cells().take(key)?;
+        let word = match self.cells().take_quickly(key) {
+            Some(word) => word,
+            None => self.take_crowded(key)?,
+        };
         self.len.store(len - 1, Relaxed);
         Some(word)
+    }
+
+    /// As [`Cells::take`], where the block lies elsewhere than it belongs. For who is inside.
+    #[inline(never)]
+    fn take_crowded(&self, key: u16) -> Option<u64> {
+        self.cells().take(key)
     }
 
     /// Puts a block. For who is inside.

@@ -47,16 +47,19 @@ impl Found {
         self.0 & Self::KEYS != 0
     }
 
-    /// The lowest lane found.
+    /// The lowest lane found; in any case one below six.
     #[inline(always)]
     pub fn lane(self) -> usize {
-        (self.0.trailing_zeros() / 2) as usize
+        const LAST: u32 = 1 << 10;
+        ((self.0 | LAST).trailing_zeros() / 2) as usize
     }
 
-    /// The count.
+    /// The count, and one of the keys as well.
     #[inline(always)]
-    pub fn count(self) -> bool {
-        self.0 & 1 << (2 * COUNT_LANE) != 0
+    pub fn count_and_any_key(self) -> bool {
+        const COUNT: u32 = 1 << (2 * COUNT_LANE);
+        const { assert!(COUNT > Self::KEYS) };
+        self.0 & (COUNT | Self::KEYS) > COUNT
     }
 }
 
@@ -70,10 +73,13 @@ impl Lanes {
         })
     }
 
-    /// With a key in a lane below six that has none.
+    /// With a key in a lane that has none.
+    ///
+    /// # Safety
+    /// The lane is below six.
     #[inline(always)]
-    pub fn with(self, lane: usize, key: u16) -> Lanes {
-        // SAFETY: as above.
+    pub unsafe fn with(self, lane: usize, key: u16) -> Lanes {
+        // SAFETY: as above; the lane is passed on.
         Lanes(unsafe {
             _mm_or_si128(
                 self.0,
@@ -82,10 +88,13 @@ impl Lanes {
         })
     }
 
-    /// Without the key of a lane below six.
+    /// Without the key of a lane.
+    ///
+    /// # Safety
+    /// The lane is below six.
     #[inline(always)]
-    pub fn without(self, lane: usize) -> Lanes {
-        // SAFETY: as above.
+    pub unsafe fn without(self, lane: usize) -> Lanes {
+        // SAFETY: as above; the lane is passed on.
         Lanes(unsafe { _mm_andnot_si128(Self::one(lane), self.0) })
     }
 
@@ -109,10 +118,13 @@ impl Lanes {
         unsafe { core::mem::transmute(self.0) }
     }
 
+    /// # Safety
+    /// The lane is below six.
     #[inline(always)]
-    fn one(lane: usize) -> __m128i {
+    unsafe fn one(lane: usize) -> __m128i {
+        debug_assert!(lane < 6);
         let masks = (&raw const ONE_LANE.0).cast::<__m128i>();
-        // SAFETY: six aligned vectors, and a remainder by six.
-        unsafe { masks.add(lane % 6).read() }
+        // SAFETY: six aligned vectors, and the caller's promise.
+        unsafe { masks.add(lane).read() }
     }
 }

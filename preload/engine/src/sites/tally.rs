@@ -19,7 +19,7 @@ use crate::atomic::{
 use core::ptr::null_mut;
 
 /// Every so many calls for a site that does not own its entry, it gets it.
-const PATIENCE: u32 = 4;
+const PATIENCE: u32 = 16;
 /// The site of an entry that is being given away.
 const NOBODY: u32 = u32::MAX;
 /// Times that sites are read before they keep the sums they had.

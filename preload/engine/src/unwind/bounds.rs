@@ -44,6 +44,7 @@ pub fn forbid_probe(on: bool) {
 #[derive(Clone, Copy)]
 struct Range {
     low: usize,
+    bytes: usize,
     high: usize,
     /// Found by asking the kernel, so valid only as long as `unmaps` is current.
     probed: bool,
@@ -53,14 +54,25 @@ struct Range {
 impl Range {
     const EMPTY: Range = Range {
         low: 0,
+        bytes: 0,
         high: 0,
         probed: false,
         unmaps: 0,
     };
 
+    fn new(low: usize, high: usize) -> Range {
+        Range {
+            low,
+            bytes: high - low,
+            high,
+            ..Range::EMPTY
+        }
+    }
+
     #[inline(always)]
     fn holds(&self, sp: usize) -> bool {
-        self.low <= sp && sp < self.high && (!self.probed || self.unmaps == UNMAPS.load(Relaxed))
+        sp.wrapping_sub(self.low) < self.bytes
+            && (!self.probed || self.unmaps == UNMAPS.load(Relaxed))
     }
 }
 
@@ -79,14 +91,18 @@ impl Bounds {
         }
     }
 
+    /// As [`Bounds::top`], if it is the stack that was used last.
+    #[inline(always)]
+    pub fn known_top(&self, sp: usize) -> Option<usize> {
+        let [range, ..] = &self.ranges;
+        range.holds(sp).then_some(range.high)
+    }
+
     /// One past the last readable byte above `sp`, if `sp` may be read at all; the range so found
     /// is the one that [`Bounds::extend`] is about.
     #[inline(always)]
     pub fn top(&mut self, sp: usize) -> Option<usize> {
-        match self.ranges.first() {
-            Some(range) if range.holds(sp) => Some(range.high),
-            _ => self.find(sp),
-        }
+        self.known_top(sp).or_else(|| self.find(sp))
     }
 
     #[cold]
@@ -96,15 +112,7 @@ impl Bounds {
         let (at, range) = match known {
             Some(at) => (at, *self.ranges.get(at)?),
             None => match own_stack(sp) {
-                Some((low, high)) => (
-                    self.ranges.len() - 1,
-                    Range {
-                        low,
-                        high,
-                        probed: false,
-                        unmaps: 0,
-                    },
-                ),
+                Some((low, high)) => (self.ranges.len() - 1, Range::new(low, high)),
                 None => self.probe(sp)?,
             },
         };
@@ -125,15 +133,19 @@ impl Bounds {
         if let Some(range) = above.and_then(|at| self.ranges.get(at)) {
             let pages = (range.low - low) / PAGE;
             if readable_pages(low, pages) == pages {
-                return Some((above?, Range { low, ..*range }));
+                let grown = Range {
+                    probed: true,
+                    unmaps,
+                    ..Range::new(low, range.high)
+                };
+                return Some((above?, grown));
             }
         }
         let pages = readable_pages(low, 2);
         let range = Range {
-            low,
-            high: low + pages * PAGE,
             probed: true,
             unmaps,
+            ..Range::new(low, low + pages * PAGE)
         };
         (pages > 0).then_some((self.ranges.len() - 1, range))
     }
@@ -168,7 +180,11 @@ impl Bounds {
         }
         while range.high < end {
             let pages = readable_pages(range.high, AHEAD);
-            range.high = range.high.checked_add(pages * PAGE)?;
+            *range = Range {
+                high: range.high.checked_add(pages * PAGE)?,
+                bytes: range.bytes + pages * PAGE,
+                ..*range
+            };
             if pages < AHEAD {
                 break;
             }

@@ -7,13 +7,15 @@
 //! on its way, and the pc only chooses among two. What is remembered is no more than a guess at which
 //! rule is wanted: a step is taken by the rule of the very pc that was read, or not at all.
 //!
-//! After a few frames the walk asks [`super::memo`] whether the rest is known.
+//! Before the walk, [`super::guess`] leads to the memo of whole stacks ([`super::memo`]) where these
+//! repeat; after a few frames, the walk itself asks it.
 //!
 //! What is not simple (signals' frames, realigned stacks, other stacks, code without a rule) is left
 //! to [`super::capture`], which comes to the same hash.
 
 use super::bounds::Bounds;
-use super::memo::{Asked, INNER, Keeper, Memos};
+use super::guess::Guesses;
+use super::memo::{Asked, INNER, Keeper, Memos, Place as Start};
 use super::rule::Rule;
 use super::rules::View;
 use super::trail::{finish, mix, seed};
@@ -45,10 +47,11 @@ struct Place {
 /// What a thread remembers. Zeroed memory remembers nothing.
 #[repr(C)]
 pub struct Steps {
-    places: [Place; PLACES],
-    memos: Memos,
     /// One more than the generation of modules that all this belongs to.
     generation: u64,
+    guesses: Guesses,
+    memos: Memos,
+    places: [Place; PLACES],
 }
 
 /// What a walk found.
@@ -109,9 +112,10 @@ impl Steps {
     /// Remembers nothing.
     pub const fn new() -> Steps {
         Steps {
-            places: [NOTHING; PLACES],
-            memos: Memos::new(),
             generation: 0,
+            guesses: Guesses::new(),
+            memos: Memos::new(),
+            places: [NOTHING; PLACES],
         }
     }
 
@@ -126,7 +130,49 @@ impl Steps {
     fn begin(&mut self, generation: u32) {
         self.places.fill(NOTHING);
         self.memos.forget();
+        self.guesses.forget();
         self.generation = u64::from(generation) + 1;
+    }
+
+    /// The site of the stack, if it is one that is remembered and where it was guessed to be; 0
+    /// otherwise. `about`: what else the site depends on.
+    ///
+    /// # Safety
+    /// As for [`super::capture`].
+    #[inline(always)]
+    pub unsafe fn recall(
+        &mut self,
+        bounds: &Bounds,
+        entry: &Entry,
+        generation: u32,
+        about: u64,
+    ) -> u32 {
+        let Some(top) = bounds.known_top(entry.sp) else {
+            return 0;
+        };
+        if self.generation != u64::from(generation) + 1 {
+            return 0;
+        }
+        let Steps { guesses, memos, .. } = self;
+        let start = Start::new(entry.sp, about);
+        // SAFETY: at the entry, SP points at the return address.
+        let pc = unsafe { word(entry.sp) };
+        let guess = guesses.at(start, pc);
+        let Some([one, two, three]) = guess.slots(entry.sp) else {
+            return 0;
+        };
+        if three + 8 > top {
+            return 0;
+        }
+        // SAFETY: the highest lies below the top, and the others between it and SP.
+        let [one, two, three] = [one, two, three].map(|slot| unsafe { word(slot) });
+        let asked = Asked::new(start, [pc, one, two, three], top);
+        // SAFETY: this is SP at the entry, and the top above it.
+        let site = unsafe { memos.site(asked, entry) };
+        if site == 0 {
+            guess.fail();
+        }
+        site
     }
 
     /// The site or the hash of the stack. `about`: what else the site depends on.
@@ -148,21 +194,32 @@ impl Steps {
         if self.generation != u64::from(generation) + 1 {
             self.begin(generation);
         }
-        let Steps { places, memos, .. } = self;
+        let Steps {
+            guesses,
+            memos,
+            places,
+            ..
+        } = self;
+        let start = Start::new(entry.sp, about);
         // SAFETY: passed on to the caller.
         let mut at = unsafe { At::begin(entry, depth, generation) };
-        for _ in 0..INNER {
+        let mut pcs = [at.pc; INNER + 1];
+        let mut slots = [0; INNER];
+        for i in 0..INNER {
             // SAFETY: as above.
             match unsafe { step(places, at, entry, top, &mut ()) } {
                 Next::Frame(next) => at = next,
                 Next::End(hash) => return Walked::Hash(hash, None),
                 Next::Unknown => return Walked::Unknown,
             }
+            pcs[i + 1] = at.pc;
+            slots[i] = at.sp - 8;
         }
-        let asked = at.ask(entry.sp, top, depth, about);
-        // SAFETY: SP is above the entry's, and below its top.
-        let site = unsafe { memos.site(asked, entry.bp) };
+        let asked = Asked::new(start, pcs, top);
+        // SAFETY: this is SP at the entry, and the top above it.
+        let site = unsafe { memos.site(asked, entry) };
         if site != 0 {
+            guesses.at(start, pcs[0]).learn(entry.sp, slots);
             return Walked::Site(site);
         }
         loop {
@@ -198,19 +255,14 @@ impl Steps {
             places,
             memos,
             generation,
+            ..
         } = self;
-        let top = asked.top;
+        let top = asked.top();
         let generation = generation.wrapping_sub(1) as u32;
         // SAFETY: passed on to the caller.
         let mut at = unsafe { At::begin(entry, depth, generation) };
-        for _ in 0..INNER {
-            // SAFETY: as above.
-            match unsafe { step(places, at, entry, top, &mut ()) } {
-                Next::Frame(next) => at = next,
-                Next::End(_) | Next::Unknown => return,
-            }
-        }
         let mut witness = (memos.begin(asked, site), entry.bp);
+        witness.read(entry.sp, at.pc);
         loop {
             // SAFETY: as above.
             match unsafe { step(places, at, entry, top, &mut witness) } {
@@ -239,18 +291,6 @@ impl At {
             hash: seed(generation),
             left: depth,
             saver: (0, 0),
-        }
-    }
-
-    #[inline(always)]
-    fn ask(&self, start: usize, top: usize, depth: usize, about: u64) -> Asked {
-        let rest = self.pc as u64 ^ (about ^ depth as u64) << 48;
-        Asked {
-            key: mix(self.hash, rest),
-            start,
-            sp: self.sp,
-            saved_bp: self.saver.0.wrapping_sub(saved_bytes(self.saver.1)),
-            top,
         }
     }
 }

@@ -43,6 +43,20 @@ fn recursion() {
     }
 }
 
+/// The probe asks for each stack several times in a row.
+#[test]
+fn a_stack_that_repeats_is_found_without_a_walk() {
+    let library = Library::load(&Build {
+        source: "cases.c",
+        name: "recalled",
+        flags: &["-O2"],
+    });
+    let scope = Scope::begin();
+    library.run("recursion", 10);
+    assert!(scope.recalled() > 0);
+    scope.end("recalled", 1, Expect::Same);
+}
+
 #[test]
 fn deeper_than_asked_for() {
     let library = Library::load(&Build {

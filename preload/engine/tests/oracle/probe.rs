@@ -29,6 +29,8 @@ struct Seen {
     theirs: Vec<(usize, bool)>,
     cut: bool,
     broken: bool,
+    /// Found without a walk.
+    recalled: bool,
 }
 
 /// Both stacks of every call of the probe since the scope began, on whatever thread. Scopes must
@@ -68,6 +70,14 @@ impl Scope {
             }));
         }
         Scope(guard)
+    }
+
+    /// How many of the stacks seen since the last comparison were remembered as a whole and found
+    /// without a walk.
+    pub fn recalled(&self) -> usize {
+        // SAFETY: the lock is held and no probe runs.
+        let log = unsafe { (*LOG.0.get()).as_ref().unwrap() };
+        log.seen.iter().filter(|seen| seen.recalled).count()
     }
 
     /// Compares what was seen since the last call.
@@ -167,16 +177,19 @@ extern "C" fn body(sp: usize, bp: usize) {
         .position(|&(pc, _)| pc == caller)
         .expect("libgcc sees the probe's caller");
     // Learning rules, with the rules learnt, and until the whole stack is remembered.
-    for _ in 0..6 {
+    for _ in 0..8 {
         let entry = Entry { sp, bp };
         let generation = leaktrack_engine::modules::generation();
         let mut noted = None;
+        // SAFETY: the trampoline passes its own registers.
+        let recalled = unsafe { unwind::recall(&mut log.scratch, &entry, 0) };
         // SAFETY: as above.
         let quick = unsafe { unwind::walk_quickly(&mut log.scratch, &entry, MAX_DEPTH, 0) };
-        // SAFETY: the trampoline passes its own registers.
+        // SAFETY: as above.
         let stack = unsafe { unwind::capture(&mut log.scratch, entry, MAX_DEPTH) };
         if generation == leaktrack_engine::modules::generation() {
             let site = sites::intern(&stack, sites::Kind::Heap, Call::Malloc, 0, 0);
+            assert!(recalled == 0 || recalled == site);
             match quick {
                 Walked::Site(remembered) => assert_eq!(remembered, site),
                 Walked::Hash(hash, _) => assert_eq!(hash, stack.hash),
@@ -195,6 +208,7 @@ extern "C" fn body(sp: usize, bp: usize) {
             theirs: theirs[from..].to_vec(),
             cut: stack.cut,
             broken: stack.broken,
+            recalled: recalled != 0,
         };
         log.seen.push(seen);
         if let Some((Walked::Hash(_, Some(asked)), site)) = noted {

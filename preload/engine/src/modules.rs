@@ -7,7 +7,7 @@ mod index;
 
 use core::cell::UnsafeCell;
 use core::ops::ControlFlow;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arena::{self, AVec, Chunked};
 use crate::elf::{Image, Phdr};
@@ -69,17 +69,31 @@ pub struct Placement {
     /// Segments and tables; the memory behind it is there only while the object is loaded.
     pub image: Image,
     link_map: usize,
-    loaded: AtomicBool,
+    /// How often it was loaded and unloaded; odd: it is there.
+    changes: AtomicU32,
 }
 
 impl Placement {
     /// True unless the object was unloaded.
     pub fn is_loaded(&self) -> bool {
-        self.loaded.load(Ordering::Relaxed)
+        is_odd(self.changes())
+    }
+
+    fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it was loaded or unloaded; under the table's lock.
+    fn change(&self) {
+        self.changes
+            .store(self.changes().wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Asks the loader whether this object still lies here: someone may have unloaded it behind
     /// our back and loaded another at the same address. Where libc cannot tell, it is believed.
+    ///
+    /// Reads the object, so nobody may be unloading it meanwhile: the calling thread runs in it, or
+    /// the loader's lock is held ([`loader::for_each_object`]).
     pub fn is_current(&self) -> bool {
         if self.link_map == 0 {
             return true;
@@ -143,6 +157,10 @@ static TABLE: Table = Table {
     index: Index::new(),
     generation: AtomicU32::new(0),
 };
+
+fn is_odd(changes: u32) -> bool {
+    changes % 2 == 1
+}
 
 /// Looks at everything loaded. Call from the constructor, on a thread of the host.
 pub fn init() {
@@ -293,17 +311,17 @@ fn learn(image: &Image, name: &[u8], link_map: usize) {
     let mut buffer = Buffer::new();
     let path = absolute(name, buffer.bytes());
     let seen_ms = state::now_ms();
-    let replaced = TABLE.lock.with(|| {
+    TABLE.lock.with(|| {
         let replaced = forget_overlapping(image, path, build_id, link_map)?;
         let module = module_like(path, build_id, fingerprint, image, seen_ms)?;
         module.gone_ms.store(0, Ordering::Relaxed);
         place(module.id, image, link_map)?;
+        if replaced {
+            new_generation();
+        }
         publish();
-        Some(replaced)
+        Some(())
     });
-    if replaced == Some(Some(true)) {
-        new_generation();
-    }
 }
 
 /// Marks what lay where the image lies now as gone: it must have been unloaded unseen. `None` if
@@ -385,18 +403,18 @@ fn place(module: u32, image: &Image, link_map: usize) -> Option<()> {
         });
     let number = match before {
         Some(placement) => {
-            placement.loaded.store(true, Ordering::Relaxed);
+            placement.change();
             placement.number
         }
         None => {
             let number = TABLE.placements.len();
-            let loaded = AtomicBool::new(true);
+            let changes = AtomicU32::new(1);
             TABLE.placements.push(Placement {
                 number,
                 module,
                 image: *image,
                 link_map,
-                loaded,
+                changes,
             })?
         }
     };
@@ -416,7 +434,7 @@ fn place(module: u32, image: &Image, link_map: usize) -> Option<()> {
 
 /// Marks a placement as gone; the caller publishes.
 fn retire(placement: &Placement) {
-    placement.loaded.store(false, Ordering::Relaxed);
+    placement.change();
     let ranges = &mut state().ranges;
     if let Some(at) = ranges
         .as_slice()
@@ -441,6 +459,9 @@ fn publish() {
     TABLE.index.publish(state().ranges.as_slice());
 }
 
+/// To be called under the table's lock, between taking away what is gone and publishing that. Who
+/// finds nothing at an address, as it was published, then sees that what he concluded of it before
+/// was of an earlier generation; and who begins in the new one waits for the lock before he learns.
 fn new_generation() {
     // Who sees the new generation must not find rules of the old: release keeps the order.
     rules::flush(|| {
@@ -479,26 +500,37 @@ pub fn note_replaced() {
     let still_there = |p: &Placement| {
         (p.link_map != 0 || seen.as_slice().contains(&p.image.start)) && p.is_current()
     };
-    let mut gone: AVec<u32> = AVec::new();
-    for number in 0..TABLE.placements.len() {
-        if let Some(p) = TABLE.placements.get(number)
-            && p.is_loaded()
-            && !still_there(p)
-        {
-            gone.try_push(number);
-        }
-    }
-    TABLE.lock.with(|| {
-        for &number in gone.as_slice() {
-            if let Some(placement) = TABLE.placements.get(number) {
-                retire(placement);
+    let mut gone: AVec<(u32, u32)> = AVec::new();
+    // The loader's lock is held in here: nothing that is being looked at can be unmapped meanwhile,
+    // whichever thread closes it.
+    loader::for_each_object(|_| {
+        for number in 0..TABLE.placements.len() {
+            if let Some(p) = TABLE.placements.get(number)
+                && let changes = p.changes()
+                && is_odd(changes)
+                && !still_there(p)
+            {
+                gone.try_push((number, changes));
             }
+        }
+        ControlFlow::Break(())
+    });
+    // With nothing gone as well: another thread may have taken it away and be about to publish that.
+    TABLE.lock.with(|| {
+        let mut any = false;
+        for &(number, changes) in gone.as_slice() {
+            // Since then it may have been loaded again, and learnt by a thread that runs in it.
+            let placement = TABLE.placements.get(number);
+            if let Some(placement) = placement.filter(|p| p.changes() == changes) {
+                retire(placement);
+                any = true;
+            }
+        }
+        if any {
+            new_generation();
         }
         publish();
     });
-    if !gone.is_empty() {
-        new_generation();
-    }
 }
 
 /// A module by its id.

@@ -179,7 +179,8 @@ pub fn find(hash: u64, kind: Kind) -> u32 {
     TABLES.by_hash.get(kind.of(hash))
 }
 
-/// The site of a stack, from 1; 0 if it cannot be kept for want of memory.
+/// The site of a stack, from 1; 0 if it cannot be kept for want of memory, or objects were unloaded
+/// since it was captured.
 pub fn intern(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32) -> u32 {
     let hash = kind.of(stack.hash);
     match TABLES.by_hash.get(hash) {
@@ -208,6 +209,10 @@ fn add(stack: &Stack, kind: Kind, call: Call, now_ms: u64, tid: u32, hash: u64) 
         // SAFETY: under the lock.
         let state = unsafe { &mut *TABLES.state.get() };
         let generation = modules::generation();
+        if generation != stack.generation {
+            // Rules of an object that is gone may have led through it.
+            return None;
+        }
         if TABLES.generation.swap(generation, Relaxed) != generation {
             TABLES.by_hash.clear();
         }

@@ -90,6 +90,8 @@ pub struct Stack<'a> {
     pub exact: ExactMask,
     /// Over all of the above and the generation of modules.
     pub hash: u64,
+    /// The generation of modules that it was captured in.
+    pub generation: u32,
     /// There were more frames than asked for.
     pub cut: bool,
     /// It ended early: no rule was found, or one that led nowhere.
@@ -159,7 +161,8 @@ pub unsafe fn note_site(
 #[inline]
 pub unsafe fn capture(scratch: &mut Scratch, entry: Entry, depth: usize) -> Stack<'_> {
     let depth = depth.clamp(1, MAX_DEPTH);
-    let seed = seed(modules::generation());
+    let generation = modules::generation();
+    let seed = seed(generation);
     let pcs = scratch.pcs.as_mut_ptr();
     // SAFETY: `depth` is at most the length of `pcs`, which no one else uses meanwhile.
     let trail = unsafe { Trail::new(pcs, depth, seed) };
@@ -177,6 +180,7 @@ pub unsafe fn capture(scratch: &mut Scratch, entry: Entry, depth: usize) -> Stac
         pcs,
         exact: trail.exact,
         hash: finish(trail.hash, cut),
+        generation,
         cut,
         broken,
     }

@@ -22,6 +22,7 @@ fn stacks_fold() {
             pcs: &pcs,
             exact: ExactMask::default(),
             hash,
+            generation: leaktrack_engine::modules::generation(),
             cut: false,
             broken: false,
         };

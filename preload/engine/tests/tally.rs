@@ -22,6 +22,7 @@ fn make_sites() {
             pcs: &pcs,
             exact: ExactMask::default(),
             hash: u64::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            generation: leaktrack_engine::modules::generation(),
             cut: false,
             broken: false,
         };

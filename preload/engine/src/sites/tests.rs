@@ -10,6 +10,7 @@ fn stack(pcs: &[usize], number: u64) -> Stack<'_> {
         pcs,
         exact: ExactMask::default(),
         hash,
+        generation: modules::generation(),
         cut: false,
         broken: false,
     }
@@ -100,4 +101,17 @@ fn threads_agree() {
     assert_eq!(seen.len(), 97 * 13);
     let distinct: std::collections::HashSet<_> = seen.values().collect();
     assert_eq!(distinct.len(), seen.len());
+}
+
+#[test]
+fn a_stack_of_an_earlier_generation_of_modules_is_refused() {
+    modules::init();
+    let pcs = [0x1100_0000_1000, 0x1100_0000_2000];
+    let old = Stack {
+        generation: modules::generation().wrapping_sub(1),
+        ..stack(&pcs, 1 << 59 | 5)
+    };
+    assert_eq!(intern(&old, Kind::Heap, Call::Malloc, 0, 0), 0);
+    let new = stack(&pcs, 1 << 59 | 5);
+    assert_ne!(intern(&new, Kind::Heap, Call::Malloc, 0, 0), 0);
 }

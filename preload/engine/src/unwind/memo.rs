@@ -71,13 +71,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// For a stack that begins with these pcs.
+    /// For a hook that was called from `pc`, and from there on from these.
     #[inline(always)]
-    pub fn new(place: Place, pcs: [usize; INNER + 1], top: usize) -> Asked {
-        let [entry, one, two, three] = pcs.map(|pc| pc as u64);
+    pub fn new(place: Place, pc: usize, pcs: [usize; INNER], top: usize) -> Asked {
+        let [one, two, three] = pcs.map(|pc| pc as u64);
         let rest = one.rotate_left(11) ^ two.rotate_left(23) ^ three.rotate_left(37);
         Asked {
-            key: spread(place.entered_from(entry as usize) ^ rest),
+            key: spread(place.entered_from(pc) ^ rest),
             place,
             top,
         }
@@ -320,8 +320,8 @@ mod tests {
     }
 
     fn asked(words: &[usize], sp: usize, top: usize, about: u64) -> Asked {
-        let pcs = [words[0], words[3], words[9], words[15]];
-        Asked::new(Place::new(sp, about), pcs, top)
+        let pcs = [words[3], words[9], words[15]];
+        Asked::new(Place::new(sp, about), words[0], pcs, top)
     }
 
     fn remember(memos: &mut Memos, words: &[usize], entry: &Entry, top: usize, needs_bp: bool) {

@@ -165,8 +165,8 @@ impl Steps {
             return 0;
         }
         // SAFETY: the highest lies below the top, and the others between it and SP.
-        let [one, two, three] = [one, two, three].map(|slot| unsafe { word(slot) });
-        let asked = Asked::new(start, [pc, one, two, three], top);
+        let pcs = [one, two, three].map(|slot| unsafe { word(slot) });
+        let asked = Asked::new(start, pc, pcs, top);
         // SAFETY: this is SP at the entry, and the top above it.
         let site = unsafe { memos.site(asked, entry) };
         if site == 0 {
@@ -203,23 +203,22 @@ impl Steps {
         let start = Start::new(entry.sp, about);
         // SAFETY: passed on to the caller.
         let mut at = unsafe { At::begin(entry, depth, generation) };
-        let mut pcs = [at.pc; INNER + 1];
-        let mut slots = [0; INNER];
-        for i in 0..INNER {
+        let pc = at.pc;
+        let (mut pcs, mut slots) = ([0; INNER], [0; INNER]);
+        for (next_pc, slot) in pcs.iter_mut().zip(&mut slots) {
             // SAFETY: as above.
             match unsafe { step(places, at, entry, top, &mut ()) } {
                 Next::Frame(next) => at = next,
                 Next::End(hash) => return Walked::Hash(hash, None),
                 Next::Unknown => return Walked::Unknown,
             }
-            pcs[i + 1] = at.pc;
-            slots[i] = at.sp - 8;
+            (*next_pc, *slot) = (at.pc, at.sp - 8);
         }
-        let asked = Asked::new(start, pcs, top);
+        let asked = Asked::new(start, pc, pcs, top);
         // SAFETY: this is SP at the entry, and the top above it.
         let site = unsafe { memos.site(asked, entry) };
         if site != 0 {
-            guesses.at(start, pcs[0]).learn(entry.sp, slots);
+            guesses.at(start, pc).learn(entry.sp, slots);
             return Walked::Site(site);
         }
         loop {

@@ -4,7 +4,7 @@
 //! are used again: threads by the thousand cost as much memory as lived at once.
 
 use core::marker::PhantomData;
-use core::mem::{align_of, offset_of, size_of};
+use core::mem::{align_of, size_of};
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, compiler_fence};
@@ -115,9 +115,8 @@ fn take() -> *mut ThreadState {
         let bytes = size_of::<ThreadState>();
         p = arena::alloc(bytes, align_of::<ThreadState>()).cast();
         if !p.is_null() {
-            // SAFETY: the memory is new and as large as a state; states are never freed.
+            // SAFETY: the memory is new, zeroed and as large as a state; states are never freed.
             unsafe {
-                p.cast::<u8>().write_bytes(0, bytes);
                 Tally::enlist(&raw mut (*p).tally);
                 Holder::enlist(&raw const (*p).holder);
                 publish(p);
@@ -126,11 +125,14 @@ fn take() -> *mut ThreadState {
         }
     }
     if !p.is_null() {
-        // SAFETY: out of the pool, the state is this thread's alone, and zero is valid for all that
-        // comes before the tally: what another thread knew of its stack must go.
+        // SAFETY: out of the pool, the state is this thread's alone. What another thread knew of its
+        // stack must go; what is new stays untouched, as much of it may never be used.
         unsafe {
-            p.cast::<u8>()
-                .write_bytes(0, offset_of!(ThreadState, tally));
+            (*p).scratch.forget();
+            (*p).ended = 0;
+            (*p).waiting.store(0, Relaxed);
+            let ring = &(*p).ring;
+            ring.iter().for_each(|slot| slot.store(0, Relaxed));
             (*p).countdown.forget();
             (*p).last.store(0, Relaxed);
             (*p).moving.end();

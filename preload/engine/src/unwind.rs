@@ -44,8 +44,8 @@ pub struct Entry {
     pub bp: usize,
 }
 
-/// What a thread needs to capture stacks. Zeroed memory is a valid one; it must be zeroed again
-/// when another thread takes it over.
+/// What a thread needs to capture stacks. Zeroed memory is a valid one that knows nothing; when
+/// another thread takes it over, [`Scratch::forget`] makes it so.
 #[repr(C)]
 pub struct Scratch {
     bounds: Bounds,
@@ -67,8 +67,8 @@ impl Scratch {
 }
 
 impl Scratch {
-    /// Forgets what was learnt of stacks: a thread that was torn out of a walk may have left any of
-    /// it half-written.
+    /// Forgets what was learnt of stacks: they were another thread's, or a thread that was torn out of a
+    /// walk may have left any of it half-written.
     pub fn forget(&mut self) {
         self.bounds = Bounds::new();
         self.steps.forget();

@@ -124,24 +124,48 @@ const NOTHING: Memo = Memo {
 
 /// What a thread remembers. Zeroed memory remembers nothing.
 #[repr(C)]
-pub struct Memos([Memo; MEMOS]);
+pub struct Memos {
+    /// One bit for each memo that was used: the memory of others is not touched.
+    used: [u64; MEMOS / 64],
+    memos: [Memo; MEMOS],
+}
 
 impl Memos {
     /// Remembers nothing.
     pub const fn new() -> Memos {
-        Memos([NOTHING; MEMOS])
+        Memos {
+            used: [0; MEMOS / 64],
+            memos: [NOTHING; MEMOS],
+        }
     }
 
     /// Forgets all.
     pub fn forget(&mut self) {
-        self.0.fill_with(|| NOTHING);
+        for (word, memos) in self.used.iter_mut().zip(self.memos.chunks_mut(64)) {
+            let used = core::mem::take(word);
+            let is_used = |at: &usize| used >> at & 1 != 0;
+            for (_, memo) in memos.iter_mut().enumerate().filter(|(at, _)| is_used(at)) {
+                *memo = NOTHING;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn number(key: u64) -> usize {
+        (key >> (u64::BITS - MEMOS.ilog2())) as usize
     }
 
     #[inline(always)]
     fn memo(&mut self, key: u64) -> &mut Memo {
-        let at = (key >> (u64::BITS - MEMOS.ilog2())) as usize;
         // SAFETY: the upper bits of a word are below the number of memos.
-        unsafe { self.0.get_unchecked_mut(at) }
+        unsafe { self.memos.get_unchecked_mut(Self::number(key)) }
+    }
+
+    fn note_used(&mut self, key: u64) {
+        let at = Self::number(key);
+        if let Some(word) = self.used.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
     }
 
     /// The site of the stack, if it is one that is remembered; 0 otherwise. `entry`: where the walk
@@ -165,11 +189,16 @@ impl Memos {
     pub fn is_earned(&mut self, asked: Asked, site: u32) -> bool {
         let memo = self.memo(asked.key);
         if memo.key != asked.key {
-            memo.patience = memo.patience.saturating_sub(1);
-            if memo.patience == 0 {
-                memo.key = asked.key;
-                memo.begin(site);
+            let patience = memo.patience.saturating_sub(1);
+            if patience != 0 {
+                memo.patience = patience;
+                return false;
             }
+            self.note_used(asked.key);
+            let memo = self.memo(asked.key);
+            memo.key = asked.key;
+            memo.patience = 0;
+            memo.begin(site);
             return false;
         }
         // Its words were not these, or it has none.
@@ -185,6 +214,7 @@ impl Memos {
 
     /// Begins to keep the words of a walk.
     pub fn begin(&mut self, asked: Asked, site: u32) -> Keeper<'_> {
+        self.note_used(asked.key);
         let memo = self.memo(asked.key);
         memo.key = asked.key;
         memo.place = 0;
@@ -380,6 +410,11 @@ mod tests {
             memos.forget();
             // SAFETY: as above.
             assert_eq!(unsafe { memos.site(same, &entry) }, 0);
+            // It has to be earned as if nothing had been.
+            for _ in 0..EARNED + 1 {
+                assert!(!memos.is_earned(same, SITE));
+            }
+            assert!(memos.is_earned(same, SITE));
         }
     }
 

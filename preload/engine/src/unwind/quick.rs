@@ -47,7 +47,8 @@ struct Place {
 /// What a thread remembers. Zeroed memory remembers nothing.
 #[repr(C)]
 pub struct Steps {
-    /// One more than the generation of modules that all this belongs to.
+    /// One more than the generation of modules that all this belongs to; 0: nothing was ever
+    /// remembered.
     generation: u64,
     guesses: Guesses,
     memos: Memos,
@@ -121,7 +122,9 @@ impl Steps {
 
     /// Forgets all at the next walk.
     pub fn forget(&mut self) {
-        self.generation = 0;
+        if self.generation != 0 {
+            self.generation = STALE;
+        }
     }
 
     /// Forgets all: rules of another generation may be of other code.
@@ -129,8 +132,11 @@ impl Steps {
     #[inline(never)]
     fn begin(&mut self, generation: u32) {
         self.places.fill(NOTHING);
-        self.memos.forget();
-        self.guesses.forget();
+        // Not when it is new: that would touch memory that may never be used.
+        if self.generation != 0 {
+            self.memos.forget();
+            self.guesses.forget();
+        }
         self.generation = u64::from(generation) + 1;
     }
 
@@ -272,6 +278,9 @@ impl Steps {
         }
     }
 }
+
+/// A generation that never is.
+const STALE: u64 = u64::MAX;
 
 const NOTHING: Place = Place {
     pcs: [0; 2],
